@@ -1,0 +1,220 @@
+"""One connection to a bucket: handshake, requests in, replies out in any order.
+
+Flow control: while the peer does not read its replies, no further requests are taken from it; what a connection can have
+under way is bounded. Replies are gathered and written once for each batch of bytes or group that caused them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+from serve_app import events
+from serve_app.bucket import operations
+from serve_app.errors import Unavailable
+from serve_app.storage.group_commit import Operation
+from serve_app.wire import messages
+from serve_app.wire.frames import FrameError, FrameReader, encode_frame
+
+if TYPE_CHECKING:
+    from serve_app.bucket.server import BucketServer
+
+HANDSHAKE_TIMEOUT_S = 5.0
+#: A peer that has not taken a byte of its replies for this long is hung up on.
+STALLED_PEER_S = 15.0
+#: Replies gathered before they are handed to the transport.
+_FLUSH_BYTES = 256 * 1024
+#: Bytes the transport holds before the connection stops taking requests.
+_HIGH_WATER_BYTES = 8 * 1024 * 1024
+# Reads that wait for the disk: batches under way for one connection, and reads in each.
+_READ_BATCHES = 4
+_READS_PER_BATCH = 16
+
+_OPERATIONS: dict[type, type[operations.PutOperation | operations.DeleteOperation | operations.InstallOperation]] = {
+    messages.Put: operations.PutOperation,
+    messages.Delete: operations.DeleteOperation,
+    messages.Install: operations.InstallOperation,
+    messages.Establish: operations.EstablishOperation,
+}
+_NAMES = {messages.Get: "get", messages.Put: "put", messages.Delete: "delete"}
+
+
+class BucketConnection(asyncio.Protocol):
+    """The protocol of one accepted connection. Runs on the server's loop."""
+
+    def __init__(self, server: BucketServer) -> None:
+        self._server = server
+        self._bucket = server.bucket
+        self._reader: FrameReader[messages.Request] = FrameReader(messages.Request, server.max_frame_bytes)
+        self._transport: asyncio.Transport | None = None
+        self._greeted = False
+        self._paused = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._out = bytearray()
+        self._writes: list[Operation] = []
+        self._cold: deque[tuple[messages.Get, float]] = deque()
+        self._batches = 0
+
+    # -- asyncio.Protocol --------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = stream = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
+        if not self._server.admit(self):
+            stream.abort()
+            return
+        stream.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
+        self._timer = self._server.loop.call_later(HANDSHAKE_TIMEOUT_S, self._hang_up, "no handshake")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        self._transport = None
+        self._cold.clear()
+        self._server.forget(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        self._take_requests()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        assert self._transport is not None
+        self._transport.pause_reading()
+        self._timer = self._server.loop.call_later(STALLED_PEER_S, self._hang_up, "replies not read")
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._stop_timer()
+        if self._transport is not None:
+            self._transport.resume_reading()
+            self._start_reads()
+            self._take_requests()
+
+    # -- requests ----------------------------------------------------------------------------------------------------
+
+    def _take_requests(self) -> None:
+        arrived_s = self._bucket.clock()
+        try:
+            while self._transport is not None and not self._paused:
+                request = self._reader.next()
+                if request is None:
+                    break
+                if self._greeted:
+                    self._take(request, arrived_s)
+                else:
+                    self._greet(request)
+        except FrameError as error:
+            self._hang_up(str(error))
+        if self._writes:
+            self._bucket.writer.submit(self._writes)
+            self._writes = []
+        if self._cold:
+            self._start_reads()
+        self.flush()
+
+    def _greet(self, request: messages.Request) -> None:
+        """The first frame says who calls and whom it expects; anything but a match is hung up on."""
+        bucket = self._bucket
+        if not isinstance(request, messages.Hello):
+            self._hang_up("the first frame is not a Hello")
+        elif request.version != messages.VERSION:
+            self._hang_up(f"protocol version {request.version}, not {messages.VERSION}")
+        elif not hmac.compare_digest(request.token.encode(), self._server.token.encode()):
+            self._hang_up("wrong token")
+        elif request.bucket_id != bucket.bucket_id or request.identity not in ("", bucket.identity):
+            self._hang_up(f"bucket-{request.bucket_id} with identity {request.identity!r} expected")
+        else:
+            self._greeted = True
+            self._stop_timer()
+            self._send(messages.Welcome(bucket.bucket_id, bucket.identity, bucket.incarnation))
+
+    def _take(self, request: messages.Request, arrived_s: float) -> None:
+        bucket = self._bucket
+        if isinstance(request, messages.Get):
+            reply = bucket.turns_away(request.call, request.key) or bucket.read_in_memory(request)
+            if reply is not None:
+                self.reply(reply, "get", arrived_s)
+            elif len(self._cold) < self._server.max_queued_reads:
+                self._cold.append((request, arrived_s))
+            else:
+                self.reply(
+                    messages.Refused(request.call, "busy", "the bucket's queue of reads is full"), "get", arrived_s
+                )
+            return
+        if isinstance(request, messages.Inspect):
+            self._send(bucket.status(request.call))
+            return
+        if isinstance(request, messages.Hello):
+            raise FrameError("a second Hello")
+        name = _NAMES.get(type(request), "")
+        if isinstance(request, (messages.Put, messages.Delete)):
+            turned_away = bucket.turns_away(request.call, request.key)
+            if turned_away is not None:
+                self.reply(turned_away, name, arrived_s)
+                return
+        deadline_s = arrived_s + request.timeout_ms / 1000
+        operation = _OPERATIONS[type(request)](bucket, request, self, deadline_s)  # type: ignore[arg-type]
+        operation.arrived_s = arrived_s
+        try:
+            bucket.writer.check_room(operation)
+        except Unavailable as error:
+            self.reply(operations.refused(request.call, error), name, arrived_s)
+            return
+        self._writes.append(operation)
+
+    def _start_reads(self) -> None:
+        while self._cold and self._batches < _READ_BATCHES and not self._paused:
+            batch = [self._cold.popleft() for _ in range(min(len(self._cold), _READS_PER_BATCH))]
+            self._batches += 1
+            self._server.read_in_thread(batch, self._reads_done)
+
+    def _reads_done(self, replies: list[tuple[messages.Reply, float]]) -> None:
+        self._batches -= 1
+        for reply, arrived_s in replies:
+            self.reply(reply, "get", arrived_s)
+        self._start_reads()
+        self.flush()
+
+    # -- replies -----------------------------------------------------------------------------------------------------
+
+    def reply(self, reply: messages.Reply, name: str, arrived_s: float) -> None:
+        """Gather a reply and count it; `flush` sends. To a peer that is gone it is dropped."""
+        stats = self._bucket.stats
+        if name:
+            stats.latency_s[name].observe(self._bucket.clock() - arrived_s)
+        if isinstance(reply, messages.Refused):
+            stats.count_refusal(reply.reason)
+        self._send(reply)
+
+    def _send(self, reply: messages.Reply) -> None:
+        if self._transport is None:
+            return
+        self._out += encode_frame(reply)
+        if len(self._out) >= _FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what was gathered to the transport, in one piece."""
+        if self._out and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(self._out)
+            self._out = bytearray()
+
+    def finish(self, operation: operations.PutOperation) -> None:
+        """Reply to an operation whose group is synced."""
+        assert operation.reply is not None, "a decided operation has its reply"
+        self.reply(operation.reply, _NAMES.get(type(operation.request), ""), operation.arrived_s)
+
+    def _hang_up(self, reason: str) -> None:
+        events.warning("connection closed", bucket=self._bucket.bucket_id, reason=reason)
+        self.close()
+
+    def close(self) -> None:
+        """Break the connection; connection_lost follows."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

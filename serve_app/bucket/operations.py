@@ -1,0 +1,159 @@
+"""What a bucket's writer decides: put, delete, and taking on a topology.
+
+Each holds its request, is decided against the state that the earlier operations of its group leave, and ends with `reply`,
+which the server sends after the group's sync.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from serve_app import topology
+from serve_app.errors import DiskFull, InvalidRequest, StorageFault, StoreError
+from serve_app.storage import facts, records
+from serve_app.storage.group_commit import Group
+from serve_app.wire import messages
+
+if TYPE_CHECKING:
+    from serve_app.bucket.bucket import Bucket
+
+# What an operation costs in a queue beside its key and value.
+_OVERHEAD_BYTES = 200
+
+
+def refused(call: int, error: StoreError) -> messages.Refused:
+    """An error as the reply that carries it."""
+    if isinstance(error, DiskFull):
+        reason = "disk-full"
+    elif isinstance(error, StorageFault):
+        reason = "fault"
+    elif isinstance(error, InvalidRequest):
+        reason = "invalid"
+    else:
+        reason = "busy"
+    return messages.Refused(call, reason, str(error))
+
+
+class _Operation:
+    """What all share; see `storage.group_commit.Operation`."""
+
+    __slots__ = (
+        "arrived_s",
+        "bucket",
+        "call",
+        "deadline_s",
+        "key",
+        "needs_space",
+        "reply",
+        "reply_to",
+        "request",
+        "size_bytes",
+    )
+
+    def __init__(self, bucket: Bucket, request: messages.Request, reply_to: object, deadline_s: float) -> None:
+        self.bucket = bucket
+        self.request = request
+        self.reply_to = reply_to
+        self.deadline_s = deadline_s
+        self.call: int = request.call  # type: ignore[union-attr]
+        self.key: bytes | None = None
+        self.size_bytes = _OVERHEAD_BYTES
+        self.needs_space = False
+        self.reply: messages.Reply | None = None
+        self.arrived_s = 0.0
+
+    def refuse(self, error: StoreError) -> None:
+        if isinstance(error, StorageFault):
+            self.bucket.note_error(error)
+        self.reply = refused(self.call, error)
+
+    def expire(self) -> None:
+        self.reply = messages.Refused(self.call, "expired", "the deadline passed before the bucket took it up")
+
+
+class PutOperation(_Operation):
+    """Store a value under a key, new or not."""
+
+    __slots__ = ()
+    request: messages.Put
+
+    def __init__(self, bucket: Bucket, request: messages.Put, reply_to: object, deadline_s: float) -> None:
+        super().__init__(bucket, request, reply_to, deadline_s)
+        self.key = request.key
+        self.size_bytes = _OVERHEAD_BYTES + len(request.key) + len(request.value)
+        self.needs_space = True
+
+    def decide(self, group: Group) -> None:
+        request = self.request
+        old = group.get(request.key)
+        now_ms = time.time_ns() // 1_000_000
+        created_ms = now_ms if old is None else records.created_ms(old)
+        revision = group.next_revision()
+        record = records.Record(request.value, request.content_type, revision, created_ms, now_ms)
+        group.put(request.key, records.encode(record))
+        self.reply = messages.Written(self.call, old is None, revision)
+
+
+class DeleteOperation(_Operation):
+    """Remove a key's record and answer with what it held."""
+
+    __slots__ = ()
+    request: messages.Delete
+
+    def __init__(self, bucket: Bucket, request: messages.Delete, reply_to: object, deadline_s: float) -> None:
+        super().__init__(bucket, request, reply_to, deadline_s)
+        self.key = request.key
+        self.size_bytes = _OVERHEAD_BYTES + len(request.key)
+
+    def decide(self, group: Group) -> None:
+        raw = group.get(self.request.key)
+        if raw is None:
+            self.reply = messages.Missing(self.call)
+            return
+        old = records.decode(raw)
+        group.delete(self.request.key)
+        group.answer_bytes += len(raw)
+        self.reply = messages.Deleted(self.call, old.value, old.content_type, group.next_revision())
+
+
+class InstallOperation(_Operation):
+    """Take on a newer topology, if it lists this very storage."""
+
+    __slots__ = ("installed",)
+    request: messages.Install
+
+    def __init__(self, bucket: Bucket, request: messages.Install, reply_to: object, deadline_s: float) -> None:
+        super().__init__(bucket, request, reply_to, deadline_s)
+        self.installed: topology.Topology | None = None
+
+    def decide(self, group: Group) -> None:
+        self._take(group, self.request.topology)
+
+    def _take(self, group: Group, new: topology.Topology) -> None:
+        self.bucket.check_topology(new)
+        current = self.bucket.decided_topology
+        if current is None or new.epoch > current.epoch:
+            group.set_fact(*facts.topology_fact(new))
+            self.bucket.decided_topology = new
+            self.installed = new
+
+
+class EstablishOperation(InstallOperation):
+    """Found the store: bucket 0 commits `STABLE(1, M)`. The first to ask wins, whatever the others ask for."""
+
+    __slots__ = ()
+    request: messages.Establish  # type: ignore[assignment]
+
+    def decide(self, group: Group) -> None:
+        if self.bucket.decided_topology is not None:
+            return
+        if self.bucket.bucket_id != 0:
+            raise InvalidRequest("only bucket 0 founds the store")
+        if group.keys:
+            raise InvalidRequest("bucket 0 holds records but knows of no store")
+        try:
+            new = topology.first_topology(self.request.identities)
+        except ValueError as error:
+            raise InvalidRequest(str(error)) from None
+        self._take(group, new)

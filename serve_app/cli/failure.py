@@ -1,0 +1,5 @@
+"""What ends a command with one sentence instead of a traceback."""
+
+
+class Failure(Exception):
+    """`str(failure)` is the sentence to show."""

@@ -1,0 +1,128 @@
+"""The Ray actor of one bucket: a process that opens the storage, serves the data plane, and says where.
+
+Ray calls are the control plane only. The bucket's own loop runs in a thread beside Ray's, so neither waits for the other.
+An exception in `__init__` would kill the actor for good (Ray restarts crashes, not failed constructors), so whatever goes
+wrong there becomes a fault that `endpoint` reports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from dataclasses import dataclass
+
+import ray
+import uvloop
+
+from serve_app import events
+from serve_app.bucket.server import BucketServer
+from serve_app.cluster.fingerprint import Build
+from serve_app.cluster.metrics import export_bucket
+from serve_app.errors import StorageFault
+from serve_app.settings import Limits
+from serve_app.storage.engine import EngineFailed
+from serve_app.storage.folder import OpenedStorage, open_folder
+from serve_app.wire.endpoint import Endpoint
+
+#: Exit code of a bucket whose disk refused a write; Ray restarts it, and it replays its log.
+STORAGE_FAILED_EXIT_CODE = 70
+_REOPEN_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_UNEXPECTED_PAUSE_S = 5.0
+_OPENING = "the storage is being opened"
+
+
+@dataclass(frozen=True)
+class EndpointAnswer:
+    """What `endpoint` answers: an endpoint, or the fault that keeps the bucket from serving."""
+
+    endpoint: Endpoint | None
+    fault: str
+    fingerprint: str
+    generation: int
+
+
+class BucketActor:
+    """Wrapped with `ray.remote` where it is created (control_plane.py)."""
+
+    def __init__(self, bucket_id: int, build: Build) -> None:
+        self._bucket_id = bucket_id
+        self._build = build
+        self._endpoint: Endpoint | None = None
+        self._fault = _OPENING
+        self._settled = threading.Event()
+        threading.Thread(target=self._main, name=f"bucket-{bucket_id}", daemon=True).start()
+
+    def endpoint(self, wait_s: float = 3.0) -> EndpointAnswer:
+        """Where the bucket listens, or why it does not; waits a little while the storage is being opened."""
+        self._settled.wait(wait_s)
+        return EndpointAnswer(self._endpoint, self._fault, self._build.fingerprint, self._build.generation)
+
+    def _main(self) -> None:
+        try:
+            settings = self._build.settings
+            events.configure(settings.log_level)
+            storage = self._open(settings.data_dir / f"bucket-{self._bucket_id}", settings.limits)
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._serve(storage, settings.limits))
+        except BaseException as error:
+            self._fault = f"bucket-{self._bucket_id} stopped on an unexpected error: {error!r}"
+            self._endpoint = None
+            self._settled.set()
+            events.error("bucket stopped", exc_info=error, bucket=self._bucket_id)
+            # The data is safe; a new process may do better. Slowly, so that it does not spin.
+            time.sleep(_UNEXPECTED_PAUSE_S)
+            os._exit(STORAGE_FAILED_EXIT_CODE)
+
+    def _open(self, folder: os.PathLike[str], limits: Limits) -> OpenedStorage:
+        """The open storage. A fault that may pass is waited out; for the others this never returns."""
+        attempt = 0
+        while True:
+            started_s = time.monotonic()
+            try:
+                storage = open_folder(
+                    folder,  # type: ignore[arg-type]
+                    self._bucket_id,
+                    cache_bytes=limits.cache_bytes,
+                    write_buffer_bytes=limits.write_buffer_bytes,
+                )
+            except StorageFault as fault:
+                if str(fault) != self._fault:
+                    events.error("storage " + fault.kind, bucket=self._bucket_id, error=str(fault))
+                self._fault = str(fault)
+                # A lock that an earlier incarnation still holds is gone in a moment: not worth a report at once.
+                if fault.kind != "in-use" or attempt > 3:
+                    self._settled.set()
+                while not fault.transient:
+                    time.sleep(3600)
+                time.sleep(_REOPEN_S[min(attempt, len(_REOPEN_S) - 1)])
+                attempt += 1
+                continue
+            events.info(
+                "bucket opened",
+                bucket=self._bucket_id,
+                folder=str(folder),
+                created=storage.created,
+                identity=storage.facts.identity,
+                keys=storage.facts.totals.keys,
+                seconds=round(time.monotonic() - started_s, 3),
+            )
+            if storage.tail_set_aside is not None:
+                events.warning("torn log tail set aside", bucket=self._bucket_id, kept=str(storage.tail_set_aside))
+            return storage
+
+    async def _serve(self, storage: OpenedStorage, limits: Limits) -> None:
+        server = BucketServer(storage, limits, asyncio.get_running_loop(), failed=self._storage_failed)
+        if storage.tail_set_aside is not None:
+            server.bucket.last_error = f"a torn log tail was set aside: {storage.tail_set_aside}"
+        self._endpoint = await server.start(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+        self._fault = ""
+        self._settled.set()
+        export_bucket(server.bucket)
+        await asyncio.Event().wait()
+
+    def _storage_failed(self, error: EngineFailed) -> None:
+        """A sync failed: what the disk holds is only known after a replay, so the process ends at once."""
+        events.error("storage failed", bucket=self._bucket_id, error=str(error))
+        os._exit(STORAGE_FAILED_EXIT_CODE)

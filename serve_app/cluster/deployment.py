@@ -1,0 +1,55 @@
+"""The Serve deployment: the directory as a replica.
+
+The FastAPI app is built inside the replica (`__serve_build_asgi_app__`), so nothing of it is pickled, and the same app runs
+under a test client without Ray.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+from ray import serve
+
+from serve_app import events
+from serve_app.cluster.control_plane import RayControlPlane
+from serve_app.cluster.fingerprint import Build
+from serve_app.cluster.metrics import export_directory
+from serve_app.directory.directory import Directory
+from serve_app.http.app import build_http
+from serve_app.http.front import Front
+from serve_app.settings import UserConfig, explain
+
+DEPLOYMENT = "Directory"
+
+
+class DirectoryReplica:
+    """One directory. Serve makes as many as the configuration says; none holds anything that is lost with it."""
+
+    def __init__(self, build: Build) -> None:
+        settings = build.settings
+        events.configure(settings.log_level)
+        self._limits = settings.limits
+        self._directory = Directory(RayControlPlane(build), settings.limits)
+        export_directory(self._directory)
+
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Take a changed `user_config`. Never raises, for Serve would stop this running replica: what is wrong is not
+        taken, and shown in /topology."""
+        try:
+            wanted = UserConfig.model_validate(user_config)
+        except ValidationError as error:
+            problem = explain(error, "user_config")
+            events.error("configuration refused", problem=problem)
+            self._directory.watch.refuse_configuration(problem)
+            return
+        self._directory.watch.configure(wanted.bucket_count)
+
+    def __serve_build_asgi_app__(self) -> Front:
+        return build_http(self._directory, self._limits)
+
+
+def deployment(build: Build) -> serve.Application:
+    """The application: one deployment named `Directory`, bound to a build."""
+    ingress = serve.ingress()(DirectoryReplica)
+    return serve.deployment(name=DEPLOYMENT, max_ongoing_requests=1000)(ingress).bind(build)

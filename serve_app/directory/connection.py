@@ -1,0 +1,178 @@
+"""The directory's end of one TCP connection to a bucket: many calls in flight, paired by call id.
+
+A call is a plain future. Whoever awaits it may give up at any time; the reply that comes later finds the future done and
+is dropped, and the connection serves the others as before. When the connection breaks, every call still open fails with
+`ConnectionBroken`: what was sent may have been done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from serve_app.errors import Unavailable
+from serve_app.settings import Limits
+from serve_app.wire import messages, tls
+from serve_app.wire.endpoint import Endpoint
+from serve_app.wire.frames import FrameError, FrameReader, encode_frame, max_frame_bytes
+
+CONNECT_TIMEOUT_S = 3.0
+#: A connection with calls open that has brought nothing for this long counts as broken (a node that vanished).
+SILENT_S = 5.0
+
+
+class ConnectionBroken(Exception):
+    """The connection ended before the reply: the request may or may not have been carried out."""
+
+
+class HandshakeRefused(Exception):
+    """The bucket hung up on our Hello: its token, version or identity is not what we expected."""
+
+
+class CallExpired(Exception):
+    """The deadline passed without a reply."""
+
+
+Connector = Callable[[Callable[[], asyncio.Protocol], tuple[str, int]], Awaitable[asyncio.BaseTransport]]
+
+
+async def connect_tcp(factory: Callable[[], asyncio.Protocol], address: tuple[str, int]) -> asyncio.BaseTransport:
+    """The real network; the simulation has its own."""
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_connection(factory, *address, ssl=tls.client_context())
+    return transport
+
+
+class BucketConnection(asyncio.Protocol):
+    """A greeted connection; make one with `open_connection`."""
+
+    def __init__(self, hello: messages.Hello, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._hello = hello
+        self._reader: FrameReader[messages.Reply] = FrameReader(messages.Reply, max_frame_bytes(limits.max_value_bytes))
+        self._max_calls, self._max_bytes = limits.max_calls_per_bucket, limits.max_call_bytes_per_bucket
+        self._transport: asyncio.Transport | None = None
+        self._calls: dict[int, tuple[asyncio.Future[messages.Reply], float, int]] = {}
+        self._call_bytes = 0
+        self._next_call = 0
+        self._heard_s = loop.time()
+        self.welcome: asyncio.Future[messages.Welcome] = loop.create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()
+
+    # -- asyncio.Protocol --------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = stream = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
+        stream.write(encode_frame(self._hello))
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_s = self._loop.time()
+        self._reader.feed(data)
+        try:
+            while (reply := self._reader.next()) is not None:
+                self._take(reply)
+        except FrameError:
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if not self.welcome.done():
+            self.welcome.set_exception(HandshakeRefused("the bucket hung up on the handshake"))
+        calls, self._calls = self._calls, {}
+        for future, _, _ in calls.values():
+            if not future.done():
+                future.set_exception(ConnectionBroken("the connection to the bucket broke"))
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    # -- calls -------------------------------------------------------------------------------------------------------
+
+    @property
+    def open(self) -> bool:
+        """Whether a call can be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def calls_open(self) -> int:
+        """Calls sent and not yet answered."""
+        return len(self._calls)
+
+    def next_call(self) -> int:
+        """An id for the next request."""
+        self._next_call += 1
+        return self._next_call
+
+    def send(self, request: messages.Request, deadline_s: float, size_bytes: int) -> asyncio.Future[messages.Reply]:
+        """Send a request made with `next_call`; the future brings its reply.
+
+        The future fails with ConnectionBroken or CallExpired, after either of which the request may have been done.
+
+        Raises:
+            Unavailable: too many calls, or bytes of them, are open; nothing was sent.
+        """
+        if len(self._calls) >= self._max_calls or (self._calls and self._call_bytes + size_bytes > self._max_bytes):
+            raise Unavailable("too many operations are under way at the key's bucket")
+        assert self._transport is not None, "calls are sent on an open connection only"
+        future: asyncio.Future[messages.Reply] = self._loop.create_future()
+        self._calls[request.call] = (future, deadline_s, size_bytes)  # type: ignore[union-attr]
+        self._call_bytes += size_bytes
+        self._transport.write(encode_frame(request))
+        return future
+
+    def _take(self, reply: messages.Reply) -> None:
+        if isinstance(reply, messages.Welcome):
+            if not self.welcome.done():
+                self.welcome.set_result(reply)
+            return
+        entry = self._calls.pop(reply.call, None)
+        if entry is None:
+            return  # it expired before
+        future, _, size_bytes = entry
+        self._call_bytes -= size_bytes
+        if not future.done():
+            future.set_result(reply)
+
+    def expire(self) -> None:
+        """Fail the calls whose deadline has passed, and the whole connection if it has gone silent.
+
+        Called several times a second: one sweep costs less than a timer for every call.
+        """
+        now_s = self._loop.time()
+        late = [call for call, (_, deadline_s, _) in self._calls.items() if deadline_s <= now_s]
+        for call in late:
+            future, _, size_bytes = self._calls.pop(call)
+            self._call_bytes -= size_bytes
+            if not future.done():
+                future.set_exception(CallExpired("the deadline passed"))
+        if (self._calls or late) and now_s - self._heard_s > SILENT_S:
+            self.close()
+
+    def close(self) -> None:
+        """Break the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+async def open_connection(
+    endpoint: Endpoint, bucket_id: int, identity: str, limits: Limits, connector: Connector
+) -> tuple[BucketConnection, messages.Welcome]:
+    """Connect and greet. identity is the storage expected, or empty.
+
+    Raises:
+        OSError, TimeoutError: no connection.
+        HandshakeRefused: the bucket hung up.
+    """
+    loop = asyncio.get_running_loop()
+    hello = messages.Hello(messages.VERSION, endpoint.token, bucket_id, identity)
+    connection = BucketConnection(hello, limits, loop)
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await connector(lambda: connection, endpoint.address)
+            welcome = await asyncio.shield(connection.welcome)
+    except BaseException:
+        connection.close()
+        if connection.welcome.done() and not connection.welcome.cancelled():
+            connection.welcome.exception()  # taken note of, so that it is not reported as never retrieved
+        raise
+    return connection, welcome

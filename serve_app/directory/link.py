@@ -1,0 +1,228 @@
+"""The link to one bucket: keeps a connection to it as long as the directory lives, and sends calls over it.
+
+A bucket comes and goes (restarts, moves to another node) under the same id. The link resolves it again through the control
+plane, reconnects, and lets a bounded number of calls wait meanwhile; where the bucket reports a fault that will not pass by
+itself in a moment, they are refused at once instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+from serve_app import events
+from serve_app.directory.connection import (
+    BucketConnection,
+    CallExpired,
+    ConnectionBroken,
+    Connector,
+    HandshakeRefused,
+    open_connection,
+)
+from serve_app.errors import Unavailable
+from serve_app.settings import Limits
+from serve_app.wire import messages
+from serve_app.wire.endpoint import Endpoint
+
+_SWEEP_S = 0.05
+_BACKOFF_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+__all__ = ["BucketFault", "BucketLink", "CallExpired", "ConnectionBroken", "ControlPlane"]
+
+
+class BucketFault(Exception):
+    """The bucket's actor is there and says why it does not serve."""
+
+
+class ControlPlane(Protocol):
+    """How a bucket is found. `cluster/` implements it on Ray actors."""
+
+    async def resolve(self, bucket_id: int) -> Endpoint:
+        """Find the bucket, created if need be, and ask where it listens.
+
+        Raises:
+            BucketFault: it says what keeps it from serving.
+            Exception: it can't be found or asked now; trying again is right.
+        """
+
+
+class BucketLink:
+    """See the module. All methods run on the directory's loop."""
+
+    def __init__(
+        self,
+        bucket_id: int,
+        control_plane: ControlPlane,
+        connector: Connector,
+        limits: Limits,
+        expected_identity: Callable[[int], str],
+    ) -> None:
+        self.bucket_id = bucket_id
+        self._control_plane = control_plane
+        self._connector = connector
+        self._limits = limits
+        self._expected_identity = expected_identity
+        self._connection: BucketConnection | None = None
+        self._ready = asyncio.Event()
+        self._waiting = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        #: Why there is no connection, as a sentence; empty while there is one.
+        self.trouble = "not connected yet"
+        #: Set while the bucket itself reports a fault, or is not the one the store knows: nothing waits for it then.
+        self.faulted = False
+        self._identity = ""
+        self._stranger = False
+
+    def start(self) -> None:
+        """Connect, and stay connected, in the background."""
+        self._tasks = [asyncio.create_task(self._stay_connected()), asyncio.create_task(self._sweep())]
+
+    async def stop(self) -> None:
+        """Close the connection; calls still open fail."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._connection is not None:
+            self._connection.close()
+
+    @property
+    def connected(self) -> bool:
+        return self._connection is not None and self._connection.open
+
+    @property
+    def calls_open(self) -> int:
+        """Calls sent and not yet answered."""
+        return 0 if self._connection is None else self._connection.calls_open
+
+    @property
+    def calls_waiting(self) -> int:
+        """Calls waiting for a connection."""
+        return self._waiting
+
+    @property
+    def stranger(self) -> bool:
+        """Whether the storage behind the connection is not the one the store knows under this id."""
+        return self._stranger
+
+    def connection(self) -> BucketConnection | None:
+        """The open connection for operations, or None. A stranger gets none; it can only be asked for its status."""
+        connection = self._connection
+        return connection if connection is not None and connection.open and not self._stranger else None
+
+    def check_identity(self) -> None:
+        """Compare the storage behind the connection with the one the store knows. Called when either may be new."""
+        expected = self._expected_identity(self.bucket_id)
+        self._stranger = bool(self._connection and expected and expected != self._identity)
+        if self._stranger:
+            self._note_trouble(
+                f"its storage has identity {self._identity}, but the store knows it as {expected}: "
+                "the volume came back empty or is another one",
+                faulted=True,
+            )
+
+    async def wait_for_connection(self, deadline_s: float) -> BucketConnection:
+        """The open connection, waited for until the deadline (on the loop's clock).
+
+        Raises:
+            Unavailable: none came, too many wait already, or the bucket reports a fault. Nothing was sent.
+        """
+        if self._waiting >= self._limits.max_waiting_per_bucket:
+            raise Unavailable(
+                f"bucket-{self.bucket_id} is away ({self.trouble}) and many operations wait for it already"
+            )
+        self._waiting += 1
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                while (connection := self.connection()) is None:
+                    if self.faulted:
+                        raise Unavailable(f"bucket-{self.bucket_id} can't serve: {self.trouble}")
+                    self._ready.clear()
+                    await self._ready.wait()
+                return connection
+        except TimeoutError:
+            raise Unavailable(f"bucket-{self.bucket_id} is away: {self.trouble}") from None
+        finally:
+            self._waiting -= 1
+
+    async def inspect(self, timeout_s: float) -> messages.Status:
+        """The bucket's status.
+
+        Raises:
+            Unavailable, ConnectionBroken, CallExpired: it can't be had.
+        """
+        return await self._ask(lambda call, ms: messages.Inspect(call, ms), timeout_s)
+
+    async def ask(
+        self, request: Callable[[int, int], messages.Install | messages.Establish], timeout_s: float
+    ) -> messages.Status:
+        """Send what is answered with a Status. Raises as `inspect`; Unavailable too where the bucket refused it."""
+        return await self._ask(request, timeout_s)
+
+    async def _ask(self, request: Callable[[int, int], messages.Request], timeout_s: float) -> messages.Status:
+        connection = self._connection
+        if connection is None or not connection.open:
+            raise Unavailable(f"bucket-{self.bucket_id} is away: {self.trouble}")
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        message = request(connection.next_call(), int(timeout_s * 1000))
+        reply = await connection.send(message, deadline_s, 0)
+        if isinstance(reply, messages.Refused):
+            raise Unavailable(f"bucket-{self.bucket_id}: {reply.detail}")
+        assert isinstance(reply, messages.Status), f"a Status was asked for, not {type(reply).__name__}"
+        return reply
+
+    async def _stay_connected(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                connection = await self._connect()
+            except BucketFault as error:
+                self._note_trouble(str(error), faulted=True)
+            except HandshakeRefused as error:
+                self._note_trouble(str(error), faulted=False)
+            except (OSError, TimeoutError) as error:
+                self._note_trouble(f"no connection: {str(error) or type(error).__name__}", faulted=False)
+            except Exception as error:  # whatever the control plane met: it is tried again for as long as we live
+                self._note_trouble(f"not found: {str(error) or type(error).__name__}", faulted=False)
+            else:
+                attempt = 0
+                await connection.closed
+                self._connection, self._stranger = None, False
+                self._note_trouble("the connection broke", faulted=False)
+                continue
+            pause_s = _BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)]
+            attempt += 1
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+
+    async def _connect(self) -> BucketConnection:
+        endpoint = await self._control_plane.resolve(self.bucket_id)
+        expected = self._expected_identity(self.bucket_id)
+        try:
+            connection, welcome = await self._open(endpoint, expected)
+        except HandshakeRefused:
+            if not expected:
+                raise
+            connection, welcome = await self._open(endpoint, "")  # to learn who it is
+        self._connection, self._identity = connection, welcome.identity
+        self.trouble, self.faulted = "", False
+        self.check_identity()
+        events.info("bucket connected", bucket=self.bucket_id, incarnation=welcome.incarnation)
+        self._ready.set()
+        return connection
+
+    async def _open(self, endpoint: Endpoint, identity: str) -> tuple[BucketConnection, messages.Welcome]:
+        return await open_connection(endpoint, self.bucket_id, identity, self._limits, self._connector)
+
+    def _note_trouble(self, trouble: str, *, faulted: bool) -> None:
+        if (trouble, faulted) != (self.trouble, self.faulted):
+            events.warning("bucket away", bucket=self.bucket_id, reason=trouble)
+        self.trouble, self.faulted = trouble, faulted
+        if faulted:
+            self._ready.set()  # those who wait learn that there is nothing to wait for
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            if self._connection is not None:
+                self._connection.expire()

@@ -1,0 +1,78 @@
+"""The one exception tree of the store: what went wrong, in terms a caller can act on.
+
+`http/problems.py` maps each class to a status. The split that matters is between an operation that was refused (nothing
+changed, try again) and one whose outcome is unknown (it may have happened).
+"""
+
+
+class StoreError(Exception):
+    """Base of all that the store raises on purpose. `str(error)` is a sentence fit to show a user."""
+
+
+class InvalidRequest(StoreError):
+    """The request can never succeed as it is: a bad key, value or parameter."""
+
+
+class ValueTooLarge(StoreError):
+    """The value is longer than `limits.max_value_bytes`."""
+
+
+class UploadTimeout(StoreError):
+    """A request body stopped arriving before its end; nothing was changed."""
+
+
+class Unavailable(StoreError):
+    """Refused and nothing changed: a bucket that can't be reached or serve now, or a full queue. Worth a retry."""
+
+    def __init__(self, detail: str, *, retry_after_s: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class OutcomeUnknown(StoreError):
+    """A write was sent to its bucket and no answer came back: it may or may not have happened."""
+
+
+class DiskFull(StoreError):
+    """The bucket's disk is below its reserve: writes are refused and nothing changed; reads and deletes go on."""
+
+
+class StorageFault(StoreError):
+    """Base of what keeps a bucket's storage from being opened or used. The bucket serves nothing while it lasts."""
+
+    #: A short stable word for logs and status.
+    kind = "fault"
+    #: Whether opening again later can help without anybody's hand.
+    transient = False
+
+
+class StorageDamaged(StorageFault):
+    """A file of the storage is missing or fails its checksum. Names the file."""
+
+    kind = "damaged"
+
+
+class StorageForeign(StorageFault):
+    """The folder, volume or database belongs to another bucket or another store, or is not a bucket's at all."""
+
+    kind = "foreign"
+
+
+class StorageNewer(StorageFault):
+    """The storage was written by a newer release with a format that this one does not know."""
+
+    kind = "newer-format"
+
+
+class StorageInUse(StorageFault):
+    """Another process holds the folder's lock; it may be an earlier incarnation that is still ending."""
+
+    kind = "in-use"
+    transient = True
+
+
+class StorageUnusable(StorageFault):
+    """The operating system refused: no permission, no such device, no space to open the database."""
+
+    kind = "unusable"
+    transient = True

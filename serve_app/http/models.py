@@ -1,0 +1,68 @@
+"""The answers of the API as pydantic models: what the OpenAPI document and the docs page show."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+_DIGEST = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+
+
+class PutAnswer(BaseModel):
+    """What was stored, and where."""
+
+    key: str = Field(examples=["hello"])
+    value: str = Field(examples=["world"])
+    action: Literal["created", "updated"]
+    bucket_id: int = Field(description="The bucket that holds it: SHA256(key) % bucket_count.", examples=[0])
+    digest: str = Field(description="SHA256 of the key, in hex.", examples=[_DIGEST], pattern="^[0-9a-f]{64}$")
+
+
+class GetAnswer(BaseModel):
+    """A key's value."""
+
+    value: str = Field(examples=["world"])
+    bucket_id: int = Field(examples=[0])
+    digest: str = Field(examples=[_DIGEST], pattern="^[0-9a-f]{64}$")
+
+
+class DeleteAnswer(BaseModel):
+    """What was deleted."""
+
+    key: str = Field(examples=["hello"])
+    value: str = Field(description="The value that it had.", examples=["world"])
+    bucket_id: int = Field(examples=[0])
+    digest: str = Field(examples=[_DIGEST], pattern="^[0-9a-f]{64}$")
+
+
+class HealthAnswer(BaseModel):
+    """M, the number of buckets that own keys."""
+
+    bucket_count: int = Field(examples=[2])
+
+
+class BucketStatus(BaseModel):
+    """One bucket, as it reported itself just now."""
+
+    bucket_id: int
+    reachable: bool = Field(description="It answered and serves.")
+    keys: int | None = Field(description="Exact number of records; null while it can't be asked.")
+    bytes: int | None = Field(description="Exact size of all keys and records; null while it can't be asked.")
+    moved: int = Field(description="Keys that have left for another bucket in the move under way.")
+    remaining: int = Field(description="Keys that have yet to leave.")
+    free_bytes: int | None = Field(description="Space left on its disk.")
+    disk_full: bool = Field(description="Puts are refused with 507; reads and deletes go on.")
+    last_error: str = Field(description="Why it can't be reached or serve, or the last damage it met; else empty.")
+
+
+class TopologyAnswer(BaseModel):
+    """The shape of the store and the state of its buckets."""
+
+    epoch: int = Field(description="Grows with every change of the shape.")
+    bucket_count: int
+    target_count: int = Field(description="Where a move is going; bucket_count when there is none.")
+    phase: Literal["stable", "moving"]
+    configured_count: int | None = Field(description="bucket_count of this directory's configuration.")
+    problem: str = Field(description="Why the configuration is not followed; empty where it is.")
+    buckets: list[BucketStatus]

@@ -1,0 +1,70 @@
+"""Errors as RFC 9457 `application/problem+json`.
+
+`type` is a stable URN to switch on, `title` and `status` go with it, and `detail` says what was wrong this time. 503 carries
+`Retry-After`: the operation was refused and changed nothing. 504 does not: the write may have happened.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import msgspec
+from pydantic import BaseModel, Field
+
+from serve_app import errors
+
+CONTENT_TYPE = b"application/problem+json"
+Headers = list[tuple[bytes, bytes]]
+
+
+class Problem(BaseModel):
+    """The body of every answer that is not a success (RFC 9457)."""
+
+    type: str = Field(examples=["urn:cloud-storage:key-not-found"])
+    title: str = Field(examples=["No such key"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["no record has the key 'greeting'"])
+
+
+class KeyNotFound(errors.StoreError):
+    """No record has the key."""
+
+
+#: error class -> (status, last part of the type URN, title). Subclasses are listed before their bases.
+_PROBLEMS: tuple[tuple[type[errors.StoreError], int, str, str], ...] = (
+    (KeyNotFound, 404, "key-not-found", "No such key"),
+    (errors.UploadTimeout, 408, "upload-timeout", "The request body stopped arriving"),
+    (errors.ValueTooLarge, 413, "value-too-large", "Value too large"),
+    (errors.InvalidRequest, 422, "invalid-request", "Bad key or parameter"),
+    (errors.Unavailable, 503, "unavailable", "Refused for now; nothing changed"),
+    (errors.OutcomeUnknown, 504, "outcome-unknown", "The write's outcome is not known"),
+    (errors.DiskFull, 507, "disk-full", "The bucket's disk is full; nothing changed"),
+)
+
+
+def problem(status: int, kind: str, title: str, detail: str) -> bytes:
+    """The JSON body of a problem."""
+    return msgspec.json.encode(
+        {"type": f"urn:cloud-storage:{kind}", "title": title, "status": status, "detail": detail}
+    )
+
+
+def answer_to(error: errors.StoreError) -> tuple[int, bytes, Headers]:
+    """(status, body, further headers) for an error of the store."""
+    for error_class, status, kind, title in _PROBLEMS:
+        if isinstance(error, error_class):
+            break
+    else:
+        raise AssertionError(f"{type(error).__name__} has no status") from error
+    headers: Headers = []
+    if isinstance(error, errors.Unavailable):
+        headers.append((b"retry-after", b"%d" % error.retry_after_s))
+    if isinstance(error, (errors.UploadTimeout, errors.ValueTooLarge)):
+        headers.append((b"connection", b"close"))  # the rest of the body is of no use to anyone
+    return status, problem(status, kind, title, str(error)), headers
+
+
+def answer_to_status(status: int, detail: str) -> bytes:
+    """The body for a status that HTTP itself explains: an unknown route, a wrong method."""
+    phrase = HTTPStatus(status).phrase
+    return problem(status, phrase.lower().replace(" ", "-"), phrase, detail)

@@ -1,0 +1,122 @@
+"""What a request asks for: its key, and for a PUT its value, read from the raw bytes of the URL.
+
+The server's decoded path and query have already replaced bytes that are not UTF-8, by which two keys would become one; so
+everything here starts from `raw_path` and `query_string`. Percent-encoding is RFC 3986's; in a query `+` is a space, as
+HTML forms and every HTTP client's `params` write it (the WHATWG URL Standard's application/x-www-form-urlencoded).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from serve_app.errors import InvalidRequest
+from serve_app.settings import MAX_CONTENT_TYPE_BYTES, check_key_bytes
+
+Scope = dict[str, Any]
+
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+
+def key_from_path(scope: Scope, prefix: bytes) -> bytes:
+    """The key in the path behind `prefix` (such as `/get/`), slashes and all.
+
+    Raises:
+        InvalidRequest: it is empty, too long or not UTF-8, or the query names parameters as well.
+    """
+    if scope["query_string"]:
+        raise InvalidRequest("the key is in the path, so no query parameter is taken")
+    path = local_path(scope)
+    if not path.startswith(prefix):
+        raise InvalidRequest(f"only the key may be percent-encoded; the path starts with {prefix.decode()}")
+    return check_key_bytes(_decode(path[len(prefix) :], "the key"))
+
+
+def local_path(scope: Scope) -> bytes:
+    """The path as the client wrote it, still percent-encoded, below the prefix that the application is mounted at."""
+    raw_path: bytes = scope["raw_path"]
+    root_path: str = scope.get("root_path", "")
+    return raw_path.removeprefix(root_path.encode()) if root_path else raw_path
+
+
+def parameters(scope: Scope, allowed: tuple[str, ...]) -> dict[str, bytes]:
+    """The query's parameters, percent-decoded and known to be UTF-8.
+
+    Raises:
+        InvalidRequest: one is unknown, repeated, or not UTF-8.
+    """
+    found: dict[str, bytes] = {}
+    query: bytes = scope["query_string"]
+    if not query:
+        return found
+    for part in query.split(b"&"):
+        if not part:
+            continue
+        raw_name, _, raw_value = part.partition(b"=")
+        name = _decode(raw_name.replace(b"+", b" "), "a parameter's name").decode()
+        if name not in allowed:
+            raise InvalidRequest(f"unknown parameter {name[:64]!r}; this takes {' and '.join(allowed)}")
+        if name in found:
+            raise InvalidRequest(f"the parameter {name!r} is given more than once")
+        found[name] = _decode(raw_value.replace(b"+", b" "), f"the parameter {name!r}")
+    return found
+
+
+def required_key(found: dict[str, bytes]) -> bytes:
+    """The parameter `key`, checked.
+
+    Raises:
+        InvalidRequest: it is missing, empty or too long.
+    """
+    key = found.get("key")
+    if key is None:
+        raise InvalidRequest("the parameter 'key' is missing")
+    return check_key_bytes(key)
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The last value of a header (lower-case name), or None."""
+    found = None
+    for candidate, value in scope["headers"]:
+        if candidate == name:
+            found = value
+    return found
+
+
+def content_type(scope: Scope) -> str:
+    """The body's content type as the client names it, or empty.
+
+    Raises:
+        InvalidRequest: it is not ASCII or longer than 255 characters.
+    """
+    raw = header(scope, b"content-type") or b""
+    if len(raw) > MAX_CONTENT_TYPE_BYTES or not raw.isascii():
+        raise InvalidRequest(f"the Content-Type header is not ASCII of at most {MAX_CONTENT_TYPE_BYTES} characters")
+    return raw.decode("ascii")
+
+
+def _decode(raw: bytes, what: str) -> bytes:
+    if b"%" in raw:
+        if _BAD_ESCAPE.search(raw):
+            raise InvalidRequest(
+                f"{what} has a '%' that is not followed by two hex digits; a '%' itself is written %25"
+            )
+        raw = unquote_to_bytes(raw)
+    if not raw.isascii():
+        check_utf8(raw, what)
+    return raw
+
+
+def check_utf8(raw: bytes, what: str) -> None:
+    """Refuse bytes that are not UTF-8.
+
+    Raises:
+        InvalidRequest: they are not; it says where.
+    """
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(
+            f"{what} is not UTF-8: byte {error.start} ({raw[error.start]:#04x}) does not fit"
+        ) from None

@@ -1,0 +1,138 @@
+"""Request bodies: read with a limit on each and on all of them together.
+
+A body that stops arriving must not keep others out: there is room for a bounded number of unfinished bodies, and when one
+more comes, the one that has been still for longest gives way. A body that brings nothing for `upload_stall_s` is ended
+anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from serve_app.errors import InvalidRequest, UploadTimeout, ValueTooLarge
+from serve_app.http.requests import Scope, header
+from serve_app.settings import Limits
+
+_SWEEP_S = 0.25
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+class ClientGone(Exception):
+    """The client went away before its request was complete; there is nobody to answer."""
+
+
+class _Upload:
+    __slots__ = ("progress_s", "size", "stop_reason", "task")
+
+    def __init__(self, task: asyncio.Task[Any], now_s: float) -> None:
+        self.task = task
+        self.size = 0
+        self.progress_s = now_s
+        self.stop_reason = ""
+
+
+class Uploads:
+    """The bodies being read by one directory."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        # In the order in which they last made progress: the first is the most stalled.
+        self._unfinished: OrderedDict[_Upload, None] = OrderedDict()
+        self._bytes = 0
+        self._sweeping = False
+
+    async def read(self, scope: Scope, receive: Receive) -> bytes:
+        """The whole body.
+
+        Raises:
+            ValueTooLarge: by its length header, or as soon as what has come is too long.
+            UploadTimeout: it stopped arriving, or gave way to others.
+            InvalidRequest: its length header is not a number.
+            ClientGone: the client disconnected.
+        """
+        length = header(scope, b"content-length")
+        if length is not None:
+            self._check_size(_length(length))
+        task = asyncio.current_task()
+        assert task is not None, "requests are handled in tasks"
+        loop = asyncio.get_running_loop()
+        upload = _Upload(task, loop.time())
+        self._unfinished[upload] = None
+        if len(self._unfinished) > self._limits.max_uploads:
+            self._stop_most_stalled()
+        self._sweep_later(loop)
+        chunks: list[bytes] = []
+        try:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                chunk = message.get("body", b"")
+                if chunk:
+                    upload.size += len(chunk)
+                    self._bytes += len(chunk)
+                    self._check_size(upload.size)
+                    chunks.append(chunk)
+                    upload.progress_s = loop.time()
+                    self._unfinished.move_to_end(upload)
+                    if self._bytes > self._limits.max_upload_bytes:
+                        self._stop_most_stalled()
+                if not message.get("more_body", False):
+                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        except asyncio.CancelledError:
+            if not upload.stop_reason:
+                raise
+            task.uncancel()
+            raise UploadTimeout(upload.stop_reason) from None
+        finally:
+            del self._unfinished[upload]
+            self._bytes -= upload.size
+
+    def _stop_most_stalled(self) -> None:
+        for upload in self._unfinished:
+            if not upload.stop_reason:
+                self._stop(
+                    upload,
+                    "more request bodies were arriving than can be held, and this one stood still for longest; "
+                    "nothing was stored",
+                )
+                return
+
+    def _stop(self, upload: _Upload, reason: str) -> None:
+        # As asyncio.timeout does it: cancel the task where it waits, and turn that into an error of our own there.
+        upload.stop_reason = reason
+        upload.task.cancel()
+
+    def _sweep_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._sweeping:
+            self._sweeping = True
+            loop.call_later(_SWEEP_S, self._sweep, loop)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Stop what has stood still for too long. Runs only while bodies are arriving."""
+        self._sweeping = False
+        late_s = loop.time() - self._limits.upload_stall_s
+        for upload in self._unfinished:
+            if upload.progress_s > late_s:
+                break
+            if not upload.stop_reason:
+                self._stop(
+                    upload, f"no more of the body came for {self._limits.upload_stall_s:g} s; nothing was stored"
+                )
+        if self._unfinished:
+            self._sweep_later(loop)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._limits.max_value_bytes:
+            raise ValueTooLarge(
+                f"a value has at most {self._limits.max_value_bytes:,} bytes; this one has {size:,} or more"
+            )
+
+
+def _length(raw: bytes) -> int:
+    if not raw.isdigit():
+        raise InvalidRequest("the Content-Length header is not a number")
+    return int(raw)

@@ -1,0 +1,37 @@
+"""Where a key lives. Nothing else in the project computes a home.
+
+The rule is plain and public, so that an operator can check it with any SHA256 tool:
+`bucket_of(key, M) = int(sha256(key as UTF-8).hexdigest(), 16) % M`.
+"""
+
+from hashlib import sha256
+
+
+def stable_hash(key: bytes) -> int:
+    """The SHA256 (FIPS 180-4) of a key's UTF-8 bytes as an unsigned 256-bit integer, big-endian.
+
+    The same in every process and release, unlike `hash()`.
+    """
+    return int.from_bytes(sha256(key).digest(), "big")
+
+
+def digest(key: bytes) -> str:
+    """The SHA256 of a key's UTF-8 bytes as 64 lower-case hex digits, as the API shows it."""
+    return sha256(key).hexdigest()
+
+
+def bucket_of(key: bytes, bucket_count: int) -> int:
+    """The id (0 to bucket_count - 1) of the bucket that a key lives in.
+
+    Raises:
+        ValueError: bucket_count is below 1.
+    """
+    if bucket_count < 1:
+        raise ValueError(f"bucket_count must be at least 1, not {bucket_count}")
+    return stable_hash(key) % bucket_count
+
+
+def place(key: bytes, bucket_count: int) -> tuple[int, str]:
+    """`(bucket_of(key, bucket_count), digest(key))` with the hash computed once: both are needed on every request."""
+    hashed = sha256(key)
+    return int.from_bytes(hashed.digest(), "big") % bucket_count, hashed.hexdigest()

@@ -1,0 +1,133 @@
+"""What can be configured: the application's args, the deployment's user_config, and every limit.
+
+`Settings` needs a restart to change and is checked when the application is built; `UserConfig` is taken by running
+replicas. Unknown names are refused, so a typing error can't pass for a setting.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from serve_app.errors import InvalidRequest
+from serve_app.topology import MAX_BUCKET_COUNT
+
+NAMESPACE = "cloud-storage"
+MAX_KEY_BYTES = 1024
+MAX_CONTENT_TYPE_BYTES = 255
+MIB = 1024 * 1024
+
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+
+
+class Limits(BaseModel):
+    """Bounds on everything that can grow. The defaults suit a small machine; docs/operations.md says what each costs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_value_bytes: Annotated[int, Field(gt=0, le=25 * MIB)] = 25 * MIB
+    #: How long a request may take in the directory before it is answered 503 (refused) or 504 (unknown).
+    request_timeout_s: Seconds = 10.0
+    #: A request body that brings nothing for this long is answered 408.
+    upload_stall_s: Seconds = 10.0
+    #: Unfinished request bodies held at once by a directory, in number and in bytes; the most stalled give way.
+    max_uploads: Positive = 256
+    max_upload_bytes: Positive = 256 * MIB
+    #: Large answers held at once by a directory for clients that are still reading them.
+    max_response_bytes: Positive = 256 * MIB
+    #: Operations sent to one bucket and not yet answered, by a directory.
+    max_calls_per_bucket: Positive = 1024
+    max_call_bytes_per_bucket: Positive = 128 * MIB
+    #: Operations waiting in a directory for a bucket that is away.
+    max_waiting_per_bucket: Positive = 64
+    #: Writes waiting in a bucket for the group being synced.
+    max_queued_writes: Positive = 4096
+    max_queued_write_bytes: Positive = 128 * MIB
+    #: Reads waiting in a bucket for the disk.
+    max_queued_reads: Positive = 4096
+    #: One group commit: operations and bytes written with one sync.
+    max_group_writes: Positive = 512
+    max_group_bytes: Positive = 32 * MIB
+    #: Connections a bucket takes (each directory holds one).
+    max_connections: Positive = 256
+    #: RocksDB's block cache and write buffer (of which up to three live at once), per bucket.
+    cache_bytes: Annotated[int, Field(ge=MIB)] = 96 * MIB
+    write_buffer_bytes: Annotated[int, Field(ge=MIB)] = 32 * MIB
+    #: Below this much free space on a bucket's disk, puts are answered 507.
+    disk_reserve_bytes: Annotated[int, Field(ge=0)] = 128 * MIB
+
+
+class Settings(BaseModel):
+    """The `args` of the application in serve_config.yaml.
+
+    data_dir: the folder that holds one folder per bucket; on Kubernetes, where the volumes are mounted. A relative
+        path is taken from the folder in which the configuration's application is built.
+    pin_buckets: whether bucket i asks for one unit of the Ray resource `bucket-i`, so that it runs only where a node
+        offers it. Off on one machine.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data_dir: Path
+    pin_buckets: bool = False
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    limits: Limits = Limits()
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        if not str(value).strip() or "\0" in str(value):
+            raise ValueError("must name a folder")
+        return value.expanduser().absolute()
+
+
+class UserConfig(BaseModel):
+    """The `user_config` of the deployment `Directory`: what changes without a restart."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bucket_count: Annotated[int, Field(ge=1, le=MAX_BUCKET_COUNT, strict=True)]
+
+
+def explain(error: ValidationError, where: str) -> str:
+    """A validation error as one sentence that names each wrong setting, e.g. for a command line or a log.
+
+    >>> explain(error, "args")
+    'args.limits.cache_bytes: Input should be greater than or equal to 1048576 (got 5)'
+    """
+    parts = []
+    for item in error.errors():
+        path = ".".join([where, *(str(step) for step in item["loc"])])
+        got = "" if item["type"] in ("missing", "extra_forbidden") else f" (got {item['input']!r:.80})"
+        message = "unknown setting" if item["type"] == "extra_forbidden" else item["msg"]
+        parts.append(f"{path}: {message}{got}")
+    return "; ".join(parts)
+
+
+def check_key(key: str) -> bytes:
+    """A key as its UTF-8 bytes.
+
+    Raises:
+        InvalidRequest: it is empty, longer than 1,024 bytes, or holds a lone surrogate (which UTF-8 has no bytes for).
+    """
+    try:
+        encoded = key.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidRequest("the key is not valid Unicode text: it holds half of a surrogate pair") from None
+    return check_key_bytes(encoded)
+
+
+def check_key_bytes(encoded: bytes) -> bytes:
+    """A key that is known to be UTF-8, checked for its length.
+
+    Raises:
+        InvalidRequest: it is empty or longer than 1,024 bytes.
+    """
+    if not encoded:
+        raise InvalidRequest("the key is empty; a key has 1 to 1,024 bytes")
+    if len(encoded) > MAX_KEY_BYTES:
+        raise InvalidRequest(f"the key is {len(encoded):,} bytes long; a key has 1 to {MAX_KEY_BYTES:,} bytes")
+    return encoded

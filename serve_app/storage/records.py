@@ -1,0 +1,72 @@
+"""The bytes of one record on disk.
+
+Layout (big-endian): version u8, revision u64, created, modified and expiry u64 each (milliseconds since the Unix epoch;
+expiry 0 means never), length of the content type u8, content type (UTF-8), value (the rest). RocksDB checksums the block
+around it, so there is no checksum here.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from serve_app.errors import StorageDamaged, StorageNewer
+
+RECORD_VERSION = 1
+_HEADER = struct.Struct(">BQQQQB")
+HEADER_BYTES = _HEADER.size
+
+
+class Record(NamedTuple):
+    """What a bucket stores for a key. Times are milliseconds since the Unix epoch; expires_ms 0 means never."""
+
+    value: bytes
+    content_type: str
+    revision: int
+    created_ms: int
+    modified_ms: int
+    expires_ms: int = 0
+
+
+def encode(record: Record) -> bytes:
+    """The bytes to store. The content type takes at most 255 bytes of UTF-8."""
+    content_type = record.content_type.encode("utf-8")
+    header = _HEADER.pack(
+        RECORD_VERSION,
+        record.revision,
+        record.created_ms,
+        record.modified_ms,
+        record.expires_ms,
+        len(content_type),
+    )
+    return header + content_type + record.value
+
+
+def decode(raw: bytes) -> Record:
+    """The record in `raw`.
+
+    Raises:
+        StorageDamaged: the bytes are too short to be a record.
+        StorageNewer: a version this release does not know.
+    """
+    created_ms, type_bytes = _check(raw)
+    _, revision, _, modified_ms, expires_ms, _ = _HEADER.unpack_from(raw)
+    start = HEADER_BYTES + type_bytes
+    content_type = raw[HEADER_BYTES:start].decode("utf-8")
+    return Record(raw[start:], content_type, revision, created_ms, modified_ms, expires_ms)
+
+
+def created_ms(raw: bytes) -> int:
+    """Only the creation time of a stored record: what an update needs of the old one."""
+    return _check(raw)[0]
+
+
+def _check(raw: bytes) -> tuple[int, int]:
+    if len(raw) < HEADER_BYTES:
+        raise StorageDamaged(f"a record of {len(raw)} bytes is shorter than a record's header")
+    version, _, created, _, _, type_bytes = _HEADER.unpack_from(raw)
+    if version != RECORD_VERSION:
+        raise StorageNewer(f"a record has version {version}; this release knows version {RECORD_VERSION}")
+    if len(raw) < HEADER_BYTES + type_bytes:
+        raise StorageDamaged("a record ends inside its content type")
+    return created, type_bytes

@@ -1,0 +1,174 @@
+"""The engine on RocksDB, through rocksdict in raw mode.
+
+Records are the default column family, the bucket's facts a second one of the same database, so one batch changes both.
+RocksDB's write path logs and syncs a batch before it inserts it into the memtable, which is why a read can't see a write
+that is not yet on disk (its wiki, "Write Ahead Log", and db_impl_write.cc: WriteToWAL precedes InsertInto).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    DBRecoveryMode,
+    Options,
+    Rdict,
+    ReadOptions,
+    WriteBatch,
+    WriteOptions,
+)
+
+from serve_app.errors import StorageDamaged, StorageFault, StorageInUse, StorageUnusable
+from serve_app.storage.engine import NOT_IN_MEMORY, Changes, EngineFailed, NotInMemory
+
+FACTS = "facts"
+_MIB = 1024 * 1024
+
+
+class RocksEngine:
+    """An open database in `folder`. Holds RocksDB's lock on it until `close`."""
+
+    def __init__(self, folder: Path, *, create: bool, cache_bytes: int, write_buffer_bytes: int) -> None:
+        """Open the database, or make it with `create`.
+
+        Raises:
+            StorageDamaged, StorageInUse, StorageUnusable: named after what RocksDB reported.
+        """
+        self._folder = folder
+        cache = Cache(cache_bytes)
+        records = _options(cache, write_buffer_bytes, create=create)
+        facts = _options(cache, 4 * _MIB, create=create)
+        # All column families share one log; it is only cut when each has been flushed, and the facts are tiny.
+        records.set_max_total_wal_size(4 * write_buffer_bytes)
+        try:
+            self._db = Rdict(str(folder), records, column_families={"default": records, FACTS: facts})
+            self._facts = self._db.get_column_family(FACTS)
+            self._facts_handle = self._db.get_column_family_handle(FACTS)
+        except Exception as error:
+            raise _fault(error, folder) from error
+        self._synced = WriteOptions()
+        self._synced.sync = True
+
+    def get(self, key: bytes) -> bytes | None:
+        try:
+            found: bytes | None = self._db.get(key)
+        except Exception as error:
+            raise _fault(error, self._folder) from error
+        return found
+
+    def get_in_memory(self, key: bytes) -> bytes | NotInMemory | None:
+        # KeyMayExist looks in the memtables and the block cache only (kBlockCacheTier).
+        may_exist, value = self._db.key_may_exist(key, fetch=True)  # type: ignore[misc]
+        if not may_exist:
+            return None
+        return NOT_IN_MEMORY if value is None else value
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        try:
+            found: list[bytes | None] = self._db.get(list(keys))  # type: ignore[assignment]
+        except Exception as error:
+            raise _fault(error, self._folder) from error
+        return found
+
+    def get_fact(self, name: bytes) -> bytes | None:
+        try:
+            found: bytes | None = self._facts.get(name)
+        except Exception as error:
+            raise _fault(error, self._folder) from error
+        return found
+
+    def write(self, records: Changes, facts: Changes) -> None:
+        batch = WriteBatch(raw_mode=True)
+        for key, value in records:
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        for name, value in facts:
+            if value is None:
+                batch.delete(name, self._facts_handle)
+            else:
+                batch.put(name, value, self._facts_handle)
+        try:
+            self._db.write(batch, self._synced)
+        except Exception as error:
+            raise EngineFailed(f"{self._folder}: {error}") from error
+
+    def scan(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        options = ReadOptions()
+        if end is not None:
+            options.set_iterate_upper_bound(end)
+        # A long scan must not push out what clients read again and again.
+        options.fill_cache(False)  # type: ignore[call-arg]
+        cursor = self._db.iter(options)
+        cursor.seek(start)
+        return self._walk(cursor)
+
+    def _walk(self, cursor) -> Iterator[tuple[bytes, bytes]]:  # type: ignore[no-untyped-def]
+        while cursor.valid():
+            yield cursor.key(), cursor.value()
+            cursor.next()
+        try:
+            cursor.status()  # an iterator that met damage just ends: only its status tells
+        except Exception as error:
+            raise _fault(error, self._folder) from error
+
+    def free_bytes(self) -> int:
+        disk = os.statvfs(self._folder)
+        return disk.f_bavail * disk.f_frsize
+
+    def close(self) -> None:
+        # Each of these holds the database open, and with it the lock.
+        self._facts.close()
+        self._db.close()
+        del self._facts_handle
+
+
+def _options(cache: Cache, write_buffer_bytes: int, *, create: bool) -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(create)
+    options.create_missing_column_families(create)
+    options.set_paranoid_checks(True)
+    # The default stops at the first bad log record without a word; this one refuses anything but a cut tail.
+    options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
+    options.set_write_buffer_size(write_buffer_bytes)
+    options.set_max_write_buffer_number(3)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_level_compaction_dynamic_level_bytes(True)
+    options.set_max_background_jobs(2)
+    options.set_max_open_files(512)
+    options.set_bytes_per_sync(_MIB)
+    # RocksDB's own text log, for experts; bounded.
+    options.set_max_log_file_size(4 * _MIB)
+    options.set_keep_log_file_num(3)
+    options.set_stats_dump_period_sec(0)
+    table = BlockBasedOptions()
+    table.set_block_cache(cache)
+    table.set_bloom_filter(10, False)
+    # Index and filters count against the cache, so memory is bounded by it and not by the number of keys.
+    table.set_cache_index_and_filter_blocks(True)
+    table.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    table.set_format_version(5)
+    options.set_block_based_table_factory(table)
+    return options
+
+
+_FILE = re.compile(r"(?:[^\s'\":]*/)?(?:\d{6,}\.(?:sst|log|blob)|MANIFEST-\d+|CURRENT|OPTIONS-\d+)")
+
+
+def _fault(error: Exception, folder: Path) -> StorageFault:
+    """What RocksDB's message means. It has no error codes in Python, so its fixed status words are what there is."""
+    text = str(error).strip()
+    if "lock" in text.lower() and ("IO error" in text or "lock file" in text.lower()):
+        return StorageInUse(f"{folder} is in use by another process ({text})")
+    if "Corruption" in text or "does not exist" in text or "No such file" in text:
+        named = _FILE.search(text)
+        where = f"{folder / Path(named.group()).name}" if named else f"a file in {folder}"
+        return StorageDamaged(f"{where} is damaged or missing: {text}")
+    return StorageUnusable(f"{folder}: {text}")

@@ -1,0 +1,91 @@
+"""Frames: a 4-byte big-endian length, then that many bytes of msgpack.
+
+`FrameReader` takes bytes in any split and yields whole payloads; it never holds more than one frame over the limit's worth
+of bytes, because a length over the limit is refused before its payload is waited for.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+from serve_app.wire.messages import Reply, Request
+
+LENGTH_BYTES = 4
+T = TypeVar("T")
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class FrameError(Exception):
+    """The peer sent what is not a frame of ours: the connection can't be used further."""
+
+
+class FrameTooLong(FrameError):
+    """A frame's length is over the limit."""
+
+
+def encode_frame(message: Request | Reply) -> bytearray:
+    """One message as a whole frame, ready to be written."""
+    frame = bytearray(LENGTH_BYTES)
+    _encoder.encode_into(message, frame, LENGTH_BYTES)
+    frame[:LENGTH_BYTES] = (len(frame) - LENGTH_BYTES).to_bytes(LENGTH_BYTES, "big")
+    return frame
+
+
+class FrameReader(Generic[T]):
+    """Cuts a byte stream into decoded messages of one union (`Request` or `Reply`)."""
+
+    def __init__(self, union: object, max_frame_bytes: int) -> None:
+        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(union)
+        self._max_frame_bytes = max_frame_bytes
+        self._buffer = bytearray()
+        self._position = 0
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes received and not yet taken."""
+        return len(self._buffer) - self._position
+
+    def feed(self, data: bytes) -> None:
+        """Add received bytes."""
+        if self._position:
+            del self._buffer[: self._position]
+            self._position = 0
+        self._buffer += data
+
+    def next(self) -> T | None:
+        """The next whole message, or None until more bytes are fed.
+
+        Raises:
+            FrameTooLong: the next frame's length is over the limit.
+            FrameError: its payload is not one of the union's messages.
+        """
+        start = self._position + LENGTH_BYTES
+        if len(self._buffer) < start:
+            return None
+        length = int.from_bytes(self._buffer[self._position : start], "big")
+        if length > self._max_frame_bytes:
+            raise FrameTooLong(f"a frame of {length:,} bytes; the limit is {self._max_frame_bytes:,}")
+        end = start + length
+        if len(self._buffer) < end:
+            return None
+        try:
+            with memoryview(self._buffer) as view:
+                message = self._decoder.decode(view[start:end])
+        except (
+            msgspec.DecodeError,
+            ValueError,
+        ) as error:  # ValidationError is a DecodeError; Topology raises ValueError
+            raise FrameError(f"a frame that is no message: {error}") from None
+        self._position = end
+        if end == len(self._buffer):
+            self._buffer.clear()
+            self._position = 0
+        return message
+
+
+def max_frame_bytes(max_value_bytes: int) -> int:
+    """The longest frame with a value of that size in it: the rest of a message fits 64 KiB many times over."""
+    return max_value_bytes + 64 * 1024

@@ -1,0 +1,159 @@
+"""The messages between a directory and a bucket.
+
+msgpack arrays of msgspec structs, tagged by a small integer; fields are only ever added at the end, with defaults, so two
+releases that share `VERSION` understand each other. `call` pairs a reply with its request; replies come in any order.
+`timeout_ms` is what is left of the operation's deadline when it was sent: clocks are never compared across machines.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from serve_app.topology import Topology
+
+#: Raised by any change that an older peer would misread. Peers of another version are hung up on.
+VERSION = 1
+
+
+class _Message(msgspec.Struct, array_like=True, gc=False):
+    pass
+
+
+# -- from the directory ----------------------------------------------------------------------------------------------
+
+
+class Hello(_Message, tag=0):
+    """The first frame of a connection. identity is the storage expected, or empty where the directory can't know yet."""
+
+    version: int
+    token: str
+    bucket_id: int
+    identity: str
+
+
+class Get(_Message, tag=1):
+    call: int
+    timeout_ms: int
+    key: bytes
+
+
+class Put(_Message, tag=2):
+    call: int
+    timeout_ms: int
+    key: bytes
+    value: bytes
+    content_type: str
+
+
+class Delete(_Message, tag=3):
+    call: int
+    timeout_ms: int
+    key: bytes
+
+
+class Inspect(_Message, tag=4):
+    """Ask for `Status`. Sent about once a second, it is the connection's heartbeat as well."""
+
+    call: int
+    timeout_ms: int
+
+
+class Install(_Message, tag=5):
+    """Hand the bucket a topology; it takes it if it is newer than its own, and answers `Status` either way."""
+
+    call: int
+    timeout_ms: int
+    topology: Topology
+
+
+class Establish(_Message, tag=6):
+    """Ask bucket 0 to found the store with buckets of these identities. Answered with `Status`: whatever is in it now
+    is the topology, whoever asked first."""
+
+    call: int
+    timeout_ms: int
+    identities: tuple[str, ...]
+
+
+Request = Hello | Get | Put | Delete | Inspect | Install | Establish
+#: Requests that change nothing, so that they may be sent again when a connection broke.
+READS = (Get, Inspect)
+
+
+# -- from the bucket -------------------------------------------------------------------------------------------------
+
+
+class Welcome(_Message, tag=0):
+    """The answer to a good Hello; anything else is hung up on."""
+
+    bucket_id: int
+    identity: str
+    incarnation: str
+
+
+class Value(_Message, tag=1):
+    call: int
+    value: bytes
+    content_type: str
+    revision: int
+
+
+class Missing(_Message, tag=2):
+    """No record has this key. To a Delete: nothing was deleted."""
+
+    call: int
+
+
+class Written(_Message, tag=3):
+    call: int
+    created: bool
+    revision: int
+
+
+class Deleted(_Message, tag=4):
+    """The record that was deleted; revision is that of the deletion."""
+
+    call: int
+    value: bytes
+    content_type: str
+    revision: int
+
+
+class Moved(_Message, tag=5):
+    """This bucket is not the key's home under the topology that it has itself persisted (None: it has none yet)."""
+
+    call: int
+    topology: Topology | None
+
+
+class Refused(_Message, tag=6):
+    """Nothing was changed. reason is one of `REASONS`, detail a sentence for people."""
+
+    call: int
+    reason: str
+    detail: str
+
+
+class Status(_Message, tag=7):
+    """What a bucket knows of itself. keys and bytes are exact; fault is a sentence, empty when it serves."""
+
+    call: int
+    bucket_id: int
+    identity: str
+    incarnation: str
+    topology: Topology | None
+    keys: int
+    bytes: int
+    revision: int
+    free_bytes: int
+    disk_full: bool
+    queued_writes: int
+    fault: str
+    last_error: str
+
+
+Reply = Welcome | Value | Missing | Written | Deleted | Moved | Refused | Status
+
+#: busy: a queue is full. disk-full. expired: its deadline had passed. fault: the storage can't serve (this).
+#: invalid: the request can never succeed.
+REASONS = ("busy", "disk-full", "expired", "fault", "invalid")
