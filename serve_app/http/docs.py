@@ -108,7 +108,7 @@ def add_docs(app: FastAPI) -> None:
         root = request.scope.get("root_path", "")
         return get_swagger_ui_html(
             openapi_url=root + "/openapi.json",
-            title=f"{app.title} – API",
+            title=f"{app.title}: the API",
             swagger_js_url=root + "/docs/assets/swagger-ui-bundle.js",
             swagger_css_url=root + "/docs/assets/swagger-ui.css",
             swagger_favicon_url=root + "/docs/assets/favicon.png",

@@ -73,10 +73,10 @@ class Front:
     async def _send_large(self, send: Send, answer: Answer) -> None:
         """Send a large answer, unless clients that read slowly hold too many already."""
         size = len(answer.body)
-        if self._response_bytes and self._response_bytes + size > self._max_response_bytes:
-            if answer.repeatable:  # a put or delete has happened by now, so it is answered whatever the size
-                answer = answer_to_error(Unavailable("too many large answers are being read; try again in a moment"))
-                size = len(answer.body)
+        too_many = self._response_bytes and self._response_bytes + size > self._max_response_bytes
+        if too_many and answer.repeatable:  # a put or delete has happened by now, so it is answered whatever the size
+            answer = answer_to_error(Unavailable("too many large answers are being read; try again in a moment"))
+            size = len(answer.body)
         self._response_bytes += size
         try:
             await send_answer(send, answer)

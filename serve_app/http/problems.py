@@ -39,6 +39,7 @@ _PROBLEMS: tuple[tuple[type[errors.StoreError], int, str, str], ...] = (
     (errors.Unavailable, 503, "unavailable", "Refused for now; nothing changed"),
     (errors.OutcomeUnknown, 504, "outcome-unknown", "The write's outcome is not known"),
     (errors.DiskFull, 507, "disk-full", "The bucket's disk is full; nothing changed"),
+    (errors.StoreError, 503, "unavailable", "Refused for now; nothing changed"),
 )
 
 
@@ -51,11 +52,7 @@ def problem(status: int, kind: str, title: str, detail: str) -> bytes:
 
 def answer_to(error: errors.StoreError) -> tuple[int, bytes, Headers]:
     """(status, body, further headers) for an error of the store."""
-    for error_class, status, kind, title in _PROBLEMS:
-        if isinstance(error, error_class):
-            break
-    else:
-        raise AssertionError(f"{type(error).__name__} has no status") from error
+    status, kind, title = next(entry[1:] for entry in _PROBLEMS if isinstance(error, entry[0]))
     headers: Headers = []
     if isinstance(error, errors.Unavailable):
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
