@@ -18,6 +18,7 @@ import uvloop
 
 from serve_app import events
 from serve_app.bucket.server import BucketServer
+from serve_app.cluster.collector import collect_less_often
 from serve_app.cluster.fingerprint import Build
 from serve_app.cluster.metrics import export_bucket
 from serve_app.errors import StorageFault
@@ -120,6 +121,7 @@ class BucketActor:
         self._fault = ""
         self._settled.set()
         export_bucket(server.bucket)
+        collect_less_often()
         await asyncio.Event().wait()
 
     def _storage_failed(self, error: EngineFailed) -> None:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ray import serve
 
 from serve_app import events
+from serve_app.cluster.collector import collect_less_often
 from serve_app.cluster.control_plane import RayControlPlane
 from serve_app.cluster.fingerprint import Build
 from serve_app.cluster.metrics import export_directory
@@ -46,6 +47,7 @@ class DirectoryReplica:
         self._directory.watch.configure(wanted.bucket_count)
 
     def __serve_build_asgi_app__(self) -> Front:
+        collect_less_often()
         return build_http(self._directory, self._limits)
 
 

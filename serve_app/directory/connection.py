@@ -55,6 +55,7 @@ class BucketConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._calls: dict[int, tuple[asyncio.Future[messages.Reply], float, int]] = {}
         self._call_bytes = 0
+        self._out = bytearray()
         self._next_call = 0
         self._heard_s = loop.time()
         self.welcome: asyncio.Future[messages.Welcome] = loop.create_future()
@@ -115,10 +116,19 @@ class BucketConnection(asyncio.Protocol):
             raise Unavailable("too many operations are under way at the key's bucket")
         assert self._transport is not None, "calls are sent on an open connection only"
         future: asyncio.Future[messages.Reply] = self._loop.create_future()
+        if not self._out:
+            self._loop.call_soon(self._flush)
         self._calls[request.call] = (future, deadline_s, size_bytes)  # type: ignore[union-attr]
         self._call_bytes += size_bytes
-        self._transport.write(encode_frame(request))
+        self._out += encode_frame(request)
         return future
+
+    def _flush(self) -> None:
+        """Write what this turn of the loop gathered: uvloop makes a system call of every write, and the bucket syncs
+        together what arrives together."""
+        if self._transport is not None:
+            self._transport.write(self._out)
+        self._out = bytearray()
 
     def _take(self, reply: messages.Reply) -> None:
         if isinstance(reply, messages.Welcome):

@@ -8,21 +8,18 @@ functions, so the docs page and the OpenAPI document are about what really runs.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from serve_app import events
-from serve_app.errors import StoreError, Unavailable
+from serve_app.errors import InvalidRequest, StoreError, Unavailable
 from serve_app.http import problems
+from serve_app.http.downloads import LARGE_BYTES, Downloads, Send, send_answer
 from serve_app.http.operations import Answer, Operations, key_of
-from serve_app.http.requests import Scope
+from serve_app.http.requests import Scope, has_body
 from serve_app.http.uploads import ClientGone, Receive
 from serve_app.settings import Limits
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Handler = Callable[[Scope, Receive], Awaitable[Answer]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-#: Answers from this size on count against `limits.max_response_bytes`.
-_LARGE_BYTES = 64 * 1024
 
 
 class Front:
@@ -31,8 +28,7 @@ class Front:
     def __init__(self, app: AsgiApp, operations: Operations, limits: Limits) -> None:
         self._app = app
         self._operations = operations
-        self._max_response_bytes = limits.max_response_bytes
-        self._response_bytes = 0
+        self._downloads = Downloads(limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler = self._route(scope) if scope["type"] == "http" else None
@@ -45,17 +41,22 @@ class Front:
             return
         except Exception as error:
             answer = answer_to_error(error)
-        if len(answer.body) >= _LARGE_BYTES:
-            await self._send_large(send, answer)
-        else:
+        if len(answer.body) < LARGE_BYTES:
             await send_answer(send, answer)
+            return
+        try:
+            await self._downloads.send(send, answer)
+        except Unavailable as error:
+            await send_answer(send, answer_to_error(error))
 
-    def _route(self, scope: Scope) -> Callable[[Scope, Receive], Awaitable[Answer]] | None:
+    def _route(self, scope: Scope) -> Handler | None:
         method = scope["method"]
         path: bytes = scope["raw_path"]
         root_path = scope.get("root_path", "")
         if root_path:
             path = path.removeprefix(root_path.encode())
+        if method in ("GET", "DELETE") and has_body(scope):
+            return _refuse_body
         if method == "GET":
             return self._get if path == b"/get" or path.startswith(b"/get/") else None
         if method == "PUT":
@@ -70,18 +71,10 @@ class Front:
     async def _delete(self, scope: Scope, receive: Receive) -> Answer:
         return await self._operations.delete(scope, key_of(scope, b"/delete"))
 
-    async def _send_large(self, send: Send, answer: Answer) -> None:
-        """Send a large answer, unless clients that read slowly hold too many already."""
-        size = len(answer.body)
-        too_many = self._response_bytes and self._response_bytes + size > self._max_response_bytes
-        if too_many and answer.repeatable:  # a put or delete has happened by now, so it is answered whatever the size
-            answer = answer_to_error(Unavailable("too many large answers are being read; try again in a moment"))
-            size = len(answer.body)
-        self._response_bytes += size
-        try:
-            await send_answer(send, answer)
-        finally:
-            self._response_bytes -= size
+
+async def _refuse_body(scope: Scope, receive: Receive) -> Answer:
+    """Answer at once: Serve would take the body into memory, however long, for as long as the request lasts."""
+    raise InvalidRequest(f"a {scope['method']} takes no body")
 
 
 def answer_to_error(error: Exception) -> Answer:
@@ -92,19 +85,3 @@ def answer_to_error(error: Exception) -> Answer:
     events.error("request failed", exc_info=error)
     body = problems.answer_to_status(500, "the store made a mistake; a write may have happened. The log says more")
     return Answer(500, body, problems.CONTENT_TYPE)
-
-
-async def send_answer(send: Send, answer: Answer) -> None:
-    """Send a whole answer as two ASGI messages."""
-    await send(
-        {
-            "type": "http.response.start",
-            "status": answer.status,
-            "headers": [
-                (b"content-type", answer.content_type),
-                (b"content-length", b"%d" % len(answer.body)),
-                *answer.headers,
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": answer.body})

@@ -46,7 +46,7 @@ class Operations:
         key = requests.required_key(found)
         value = found.get("value")
         content_type = DEFAULT_CONTENT_TYPE
-        if _has_body(scope):
+        if requests.has_body(scope):
             body = await self._uploads.read(scope, receive)
             if body and value is not None:
                 raise InvalidRequest("the value is given twice, as the parameter 'value' and as the body")
@@ -105,13 +105,6 @@ def key_of(scope: Scope, route: bytes) -> bytes:
     if requests.local_path(scope) == route:
         return requests.required_key(requests.parameters(scope, ("key",)))
     return requests.key_from_path(scope, route + b"/")
-
-
-def _has_body(scope: Scope) -> bool:
-    for name, value in scope["headers"]:
-        if (name == b"content-length" and value != b"0") or name == b"transfer-encoding":
-            return True
-    return False
 
 
 def _not_found(key: bytes) -> KeyNotFound:

@@ -51,13 +51,15 @@ def problem(status: int, kind: str, title: str, detail: str) -> bytes:
 
 
 def answer_to(error: errors.StoreError) -> tuple[int, bytes, Headers]:
-    """(status, body, further headers) for an error of the store."""
+    """(status, body, further headers) for an error of the store.
+
+    An error never closes the connection, also where a body is still arriving: closing with unread bytes resets the
+    connection, by which clients lost the answer. The server reads the rest and drops it.
+    """
     status, kind, title = next(entry[1:] for entry in _PROBLEMS if isinstance(error, entry[0]))
     headers: Headers = []
     if isinstance(error, errors.Unavailable):
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
-    if isinstance(error, (errors.UploadTimeout, errors.ValueTooLarge)):
-        headers.append((b"connection", b"close"))  # the rest of the body is of no use to anyone
     return status, problem(status, kind, title, str(error)), headers
 
 

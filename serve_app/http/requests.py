@@ -84,6 +84,14 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     return found
 
 
+def has_body(scope: Scope) -> bool:
+    """Whether the request announces a body; it may turn out to be empty."""
+    for name, value in scope["headers"]:
+        if (name == b"content-length" and value != b"0") or name == b"transfer-encoding":
+            return True
+    return False
+
+
 def content_type(scope: Scope) -> str:
     """The body's content type as the client names it, or empty.
 

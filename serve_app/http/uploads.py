@@ -72,14 +72,11 @@ class Uploads:
                     raise ClientGone
                 chunk = message.get("body", b"")
                 if chunk:
-                    upload.size += len(chunk)
-                    self._bytes += len(chunk)
-                    self._check_size(upload.size)
+                    self._check_size(upload.size + len(chunk))
+                    self._grow(upload, len(chunk), loop.time())
                     chunks.append(chunk)
-                    upload.progress_s = loop.time()
-                    self._unfinished.move_to_end(upload)
-                    if self._bytes > self._limits.max_upload_bytes:
-                        self._stop_most_stalled()
+                if upload.stop_reason:  # it stopped itself: no other was left to give way
+                    await asyncio.sleep(0)  # where the cancellation arrives
                 if not message.get("more_body", False):
                     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
         except asyncio.CancelledError:
@@ -88,23 +85,34 @@ class Uploads:
             task.uncancel()
             raise UploadTimeout(upload.stop_reason) from None
         finally:
-            del self._unfinished[upload]
-            self._bytes -= upload.size
+            self._forget(upload)
+
+    def _grow(self, upload: _Upload, more: int, now_s: float) -> None:
+        """Count bytes that came, and make room for them where there is none."""
+        upload.size += more
+        upload.progress_s = now_s
+        self._bytes += more
+        self._unfinished.move_to_end(upload)
+        while self._bytes > self._limits.max_upload_bytes:
+            self._stop_most_stalled()
 
     def _stop_most_stalled(self) -> None:
-        for upload in self._unfinished:
-            if not upload.stop_reason:
-                self._stop(
-                    upload,
-                    "more request bodies were arriving than can be held, and this one stood still for longest; "
-                    "nothing was stored",
-                )
-                return
+        self._stop(
+            next(iter(self._unfinished)),
+            "more request bodies were arriving than can be held, and this one stood still for longest; "
+            "nothing was stored",
+        )
 
     def _stop(self, upload: _Upload, reason: str) -> None:
         # As asyncio.timeout does it: cancel the task where it waits, and turn that into an error of our own there.
         upload.stop_reason = reason
         upload.task.cancel()
+        self._forget(upload)  # now, not when it has unwound: room is counted once
+
+    def _forget(self, upload: _Upload) -> None:
+        if upload in self._unfinished:
+            del self._unfinished[upload]
+            self._bytes -= upload.size
 
     def _sweep_later(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._sweeping:
@@ -115,13 +123,8 @@ class Uploads:
         """Stop what has stood still for too long. Runs only while bodies are arriving."""
         self._sweeping = False
         late_s = loop.time() - self._limits.upload_stall_s
-        for upload in self._unfinished:
-            if upload.progress_s > late_s:
-                break
-            if not upload.stop_reason:
-                self._stop(
-                    upload, f"no more of the body came for {self._limits.upload_stall_s:g} s; nothing was stored"
-                )
+        while self._unfinished and (upload := next(iter(self._unfinished))).progress_s <= late_s:
+            self._stop(upload, f"no more of the body came for {self._limits.upload_stall_s:g} s; nothing was stored")
         if self._unfinished:
             self._sweep_later(loop)
 

@@ -52,6 +52,7 @@ class RocksEngine:
             self._facts_handle = self._db.get_column_family_handle(FACTS)
         except Exception as error:
             raise _fault(error, folder) from error
+        self._closed = False
         self._synced = WriteOptions()
         self._synced.sync = True
 
@@ -124,6 +125,9 @@ class RocksEngine:
         return disk.f_bavail * disk.f_frsize
 
     def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         # Each of these holds the database open, and with it the lock.
         self._facts.close()
         self._db.close()
