@@ -32,7 +32,9 @@ def scope_of(method: str, target: bytes, headers: Headers = (), root_path: str =
     }
 
 
-async def ask(app: AsgiApp, method: str, target: bytes, *, headers: Headers = (), body: Iterable[bytes] = ()) -> Answered:
+async def ask(
+    app: AsgiApp, method: str, target: bytes, *, headers: Headers = (), body: Iterable[bytes] = ()
+) -> Answered:
     """Send one request and take its whole answer. body is given to the application chunk by chunk."""
     chunks = list(body)
     announced = list(headers)

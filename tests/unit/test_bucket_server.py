@@ -1,0 +1,266 @@
+"""The bucket's server against clients that do not keep to the protocol, and those that do not read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from serve_app.bucket import connection as connection_module
+from serve_app.settings import Limits
+from serve_app.storage.facts import topology_fact
+from serve_app.topology import Topology
+from serve_app.wire import messages
+from serve_app.wire.frames import FrameReader, encode_frame
+from tests.support.local_store import TEST_LIMITS, LocalBucket, run_async, until
+
+
+class RawClient:
+    """Frames by hand."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self._frames: FrameReader[messages.Reply] = FrameReader(messages.Reply, 1 << 26)
+
+    def send(self, *requests: messages.Request) -> None:
+        self.writer.write(b"".join(bytes(encode_frame(request)) for request in requests))
+
+    async def receive(self) -> messages.Reply | None:
+        """The next reply, or None where the server has hung up."""
+        while True:
+            reply = self._frames.next()
+            if reply is not None:
+                return reply
+            try:
+                data = await self.reader.read(1 << 20)
+            except ConnectionError:
+                return None
+            if not data:
+                return None
+            self._frames.feed(data)
+
+
+@asynccontextmanager
+async def serving(limits: Limits = TEST_LIMITS) -> AsyncIterator[LocalBucket]:
+    """A bucket 0 of 1 that serves."""
+    bucket = LocalBucket(0, limits)
+    identity = bucket.engine.get_fact(b"identity")
+    assert identity is not None
+    bucket.engine.write([], [topology_fact(Topology(1, 1, 1, "store", (identity.decode(),)))])
+    await bucket.start()
+    try:
+        yield bucket
+    finally:
+        await bucket.stop_server()
+        await bucket.wire.stop()
+
+
+async def connect(bucket: LocalBucket) -> RawClient:
+    return RawClient(*await asyncio.open_connection(*bucket.wire.target))
+
+
+def hello(bucket: LocalBucket) -> messages.Hello:
+    assert bucket.endpoint is not None
+    return messages.Hello(messages.VERSION, bucket.endpoint.token, 0, bucket.server.bucket.identity)  # type: ignore[union-attr]
+
+
+async def greeted(bucket: LocalBucket) -> RawClient:
+    client = await connect(bucket)
+    client.send(hello(bucket))
+    assert isinstance(await client.receive(), messages.Welcome)
+    return client
+
+
+@run_async
+async def test_a_good_hello_is_welcomed_with_who_it_is() -> None:
+    async with serving() as bucket:
+        client = await connect(bucket)
+        client.send(hello(bucket))
+        server = bucket.server
+        assert server is not None
+        assert await client.receive() == messages.Welcome(0, server.bucket.identity, server.bucket.incarnation)
+
+
+@run_async
+async def test_anything_but_a_good_hello_is_hung_up_on() -> None:
+    async with serving() as bucket:
+        good = hello(bucket)
+        for bad in (
+            messages.Hello(good.version + 1, good.token, 0, good.identity),
+            messages.Hello(good.version, "0" * 64, 0, good.identity),
+            messages.Hello(good.version, "", 0, good.identity),
+            messages.Hello(good.version, good.token, 1, good.identity),
+            messages.Hello(good.version, good.token, 0, "someone else"),
+            messages.Get(1, 1000, b"k"),
+            messages.Put(1, 1000, b"k", b"v", ""),
+        ):
+            client = await connect(bucket)
+            client.send(bad, messages.Put(2, 1000, b"sneaked", b"in", ""))
+            assert await client.receive() is None
+        assert bucket.records == {}
+
+
+@run_async
+async def test_garbage_is_hung_up_on_and_costs_nobody_else_anything() -> None:
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\0\0\0\5hello", b"\xff" * 100):
+            for first in (False, True):
+                other = await connect(bucket) if first else await greeted(bucket)
+                other.writer.write(garbage)
+                assert await other.receive() is None
+        client.send(messages.Put(1, 1000, b"k", b"v", ""))
+        assert isinstance(await client.receive(), messages.Written)
+
+
+@run_async
+async def test_a_frame_over_the_limit_closes_the_connection_at_once() -> None:
+    async with serving(Limits(max_value_bytes=1000, disk_reserve_bytes=0)) as bucket:
+        client = await greeted(bucket)
+        client.writer.write((1000 + 65 * 1024).to_bytes(4, "big"))
+        assert await client.receive() is None
+
+
+@run_async
+async def test_a_second_hello_is_hung_up_on() -> None:
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        client.send(hello(bucket))
+        assert await client.receive() is None
+
+
+def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "HANDSHAKE_TIMEOUT_S", 0.05)
+
+    @run_async
+    async def check() -> None:
+        async with serving() as bucket:
+            client = await connect(bucket)
+            assert await client.receive() is None
+            stays = await greeted(bucket)
+            await asyncio.sleep(0.1)  # longer than the handshake may take: a greeted one is not closed by it
+            stays.send(messages.Inspect(1, 1000))
+            assert isinstance(await stays.receive(), messages.Status)
+
+    check()
+
+
+@run_async
+async def test_only_so_many_connections_are_taken() -> None:
+    async with serving(Limits(max_connections=3, disk_reserve_bytes=0)) as bucket:
+        clients = [await greeted(bucket) for _ in range(3)]
+        refused = await connect(bucket)
+        assert await refused.receive() is None
+        clients[0].writer.close()
+        await until(lambda: len(bucket.server._connections) == 2)  # type: ignore[union-attr]
+        await greeted(bucket)
+
+
+@run_async
+async def test_a_key_that_lives_elsewhere_is_answered_moved() -> None:
+    async with serving() as bucket:
+        bucket.server.bucket.topology = Topology(2, 2, 2, "store", ("a", "b"))  # type: ignore[union-attr]
+        client = await greeted(bucket)
+        at_home = {0: b"", 1: b""}
+        from serve_app.placement import bucket_of
+
+        for number in range(20):
+            at_home[bucket_of(b"k%d" % number, 2)] = b"k%d" % number
+        for number, request in enumerate(
+            (
+                messages.Get(0, 1000, at_home[1]),
+                messages.Put(1, 1000, at_home[1], b"v", ""),
+                messages.Delete(2, 1000, at_home[1]),
+            )
+        ):
+            client.send(request)
+            reply = await client.receive()
+            assert isinstance(reply, messages.Moved)
+            assert reply.call == number
+            assert reply.topology is not None
+            assert reply.topology.epoch == 2
+        client.send(messages.Put(3, 1000, at_home[0], b"v", ""))
+        assert isinstance(await client.receive(), messages.Written)
+        assert list(bucket.records) == [at_home[0]]
+
+
+@run_async
+async def test_many_in_flight_are_all_answered_by_their_call() -> None:
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        for call in range(500):
+            client.send(messages.Put(call, 10_000, b"k%d" % (call % 7), b"%d" % call, ""))
+            client.send(messages.Get(1000 + call, 10_000, b"k%d" % (call % 7)))
+        replies = [await client.receive() for _ in range(1000)]
+        assert sorted(reply.call for reply in replies) == [*range(500), *range(1000, 1500)]  # type: ignore[union-attr]
+        assert all(
+            isinstance(reply, messages.Written if reply.call < 1000 else (messages.Value, messages.Missing))  # type: ignore[union-attr]
+            for reply in replies
+        )
+
+
+@run_async
+async def test_a_full_write_queue_refuses_at_once() -> None:
+    async with serving(Limits(max_queued_writes=5, disk_reserve_bytes=0)) as bucket:
+        client = await greeted(bucket)
+        client.send(*(messages.Put(call, 10_000, b"k%d" % call, b"v", "") for call in range(50)))
+        replies = [await client.receive() for _ in range(50)]
+        refused = [reply for reply in replies if isinstance(reply, messages.Refused)]
+        assert len(bucket.records) == 50 - len(refused)
+        assert refused
+        assert {reply.reason for reply in refused} == {"busy"}
+
+
+@run_async
+async def test_a_peer_that_reads_nothing_does_not_grow_the_bucket() -> None:
+    """Replies of 400 MB are asked for and not read: what waits for the peer stays bounded, and all come when it reads."""
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        client.send(messages.Put(0, 10_000, b"big", b"x" * 4_000_000, ""))
+        await client.receive()
+        client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        client.send(*(messages.Get(call, 60_000, b"big") for call in range(1, 101)))
+        server = bucket.server
+        assert server is not None
+        (served,) = server._connections
+        await until(lambda: served._paused)
+        assert served._transport is not None
+        assert served._transport.get_write_buffer_size() < 20_000_000
+        other = await greeted(bucket)
+        other.send(messages.Put(1, 1000, b"k", b"v", ""))
+        assert isinstance(await other.receive(), messages.Written), "others are served meanwhile"
+        client.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        replies = [await client.receive() for _ in range(100)]
+        assert sorted(reply.call for reply in replies) == list(range(1, 101))  # type: ignore[union-attr]
+
+
+def test_a_peer_that_reads_nothing_for_long_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "STALLED_PEER_S", 0.1)
+
+    @run_async
+    async def check() -> None:
+        async with serving() as bucket:
+            client = await greeted(bucket)
+            client.send(messages.Put(0, 10_000, b"big", b"x" * 4_000_000, ""))
+            await client.receive()
+            client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+            client.send(*(messages.Get(call, 60_000, b"big") for call in range(1, 101)))
+            await until(lambda: not bucket.server._connections)  # type: ignore[union-attr]
+
+    check()
+
+
+@run_async
+async def test_a_failed_sync_is_reported_and_nothing_is_acknowledged() -> None:
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        bucket.engine.fail_next_write = True
+        client.send(messages.Put(1, 1000, b"k", b"v", ""))
+        await until(lambda: len(bucket.failures) == 1)  # the actor ends its process here
+        client.send(messages.Inspect(2, 1000))
+        status = await client.receive()
+        assert isinstance(status, messages.Status)
+        assert status.call == 2
+        assert status.keys == 0

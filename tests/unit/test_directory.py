@@ -1,0 +1,262 @@
+"""The directory against real bucket servers: routing, broken connections, buckets away, full queues."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from serve_app import placement
+from serve_app.directory.directory import Directory
+from serve_app.errors import DiskFull, OutcomeUnknown, Unavailable
+from serve_app.settings import Limits
+from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
+
+
+def keys_of(bucket_id: int, bucket_count: int = 2) -> list[bytes]:
+    """Some keys whose home is that bucket."""
+    keys = [b"key%d" % number for number in range(200)]
+    return [key for key in keys if placement.bucket_of(key, bucket_count) == bucket_id]
+
+
+async def started(store: LocalStore) -> Directory:
+    directory = await store.directory()
+    return directory
+
+
+@run_async
+async def test_operations_go_to_the_keys_home() -> None:
+    async with local_store(3) as store:
+        directory = await started(store)
+        for number in range(60):
+            key = b"key%d" % number
+            put = await directory.put(key, b"v%d" % number, "text/plain")
+            assert (put.created, put.bucket_id, put.digest) == (True, *placement.place(key, 3))
+            assert key in store.buckets[put.bucket_id].records
+        assert sum(len(bucket.records) for bucket in store.buckets) == 60
+        assert (await directory.get(b"key7")).value == b"v7"
+        assert not (await directory.put(b"key7", b"new", "text/plain")).created
+        assert (await directory.delete(b"key7")).value == b"new"
+        assert (await directory.delete(b"key7")).value is None
+        assert (await directory.get(b"key7")).value is None
+
+
+@run_async
+async def test_a_read_survives_a_broken_connection() -> None:
+    async with local_store() as store:
+        directory = await started(store)
+        key = keys_of(0)[0]
+        await directory.put(key, b"v", "")
+        bucket = store.buckets[0]
+        before = bucket.wire.accepted
+        bucket.wire.hold()
+        read = asyncio.create_task(directory.get(key))
+        await until(lambda: directory.watch.link(0).calls_open > 0)
+        bucket.wire.cut()
+        bucket.wire.release()
+        assert (await read).value == b"v"
+        assert bucket.wire.accepted > before
+
+
+@run_async
+async def test_a_write_that_was_sent_on_a_connection_that_broke_is_of_unknown_outcome() -> None:
+    async with local_store() as store:
+        directory = await started(store)
+        key = keys_of(0)[0]
+        bucket = store.buckets[0]
+        bucket.wire.mute_replies = True
+        put = asyncio.create_task(directory.put(key, b"v", ""))
+        delete = asyncio.create_task(directory.delete(key))
+        await until(lambda: key in bucket.records or bucket.engine.writes > 2)
+        bucket.wire.cut()
+        bucket.wire.mute_replies = False
+        for write in (put, delete):
+            with pytest.raises(OutcomeUnknown, match="may have happened"):
+                await write
+
+
+@run_async
+async def test_a_write_that_was_not_sent_waits_and_is_made() -> None:
+    async with local_store() as store:
+        directory = await started(store)
+        key = keys_of(1)[0]
+        bucket = store.buckets[1]
+        await bucket.crash()
+        await until(lambda: not directory.watch.link(1).connected)
+        put = asyncio.create_task(directory.put(key, b"v", ""))
+        await until(lambda: directory.watch.link(1).calls_waiting == 1)
+        await bucket.start()
+        assert (await put).created
+        assert key in bucket.records
+
+
+@run_async
+async def test_a_bucket_that_is_away_leaves_the_others_alone() -> None:
+    async with local_store(limits=Limits(request_timeout_s=0.3)) as store:
+        directory = await started(store)
+        await store.buckets[1].crash()
+        away = asyncio.create_task(directory.put(keys_of(1)[0], b"v", ""))
+        for key in keys_of(0)[:20]:
+            await directory.put(key, b"v", "")
+        with pytest.raises(Unavailable, match="bucket-1 is away"):
+            await away
+        with pytest.raises(Unavailable, match="bucket-1 is away"):
+            await directory.get(keys_of(1)[0])
+
+
+@run_async
+async def test_a_bucket_with_a_fault_is_refused_at_once_with_its_reason() -> None:
+    async with local_store(limits=Limits(request_timeout_s=60)) as store:
+        directory = await started(store)
+        bucket = store.buckets[1]
+        bucket.fault = "000012.sst is damaged"
+        await bucket.stop_server()
+        await until(lambda: directory.watch.link(1).faulted)
+        with pytest.raises(Unavailable, match=r"bucket-1 can't serve: 000012\.sst is damaged"):
+            await directory.get(keys_of(1)[0])
+        bucket.fault = ""
+        await bucket.start()
+        await until(lambda: directory.watch.link(1).connected)
+        assert (await directory.get(keys_of(1)[0])).value is None
+
+
+@run_async
+async def test_only_so_many_wait_for_a_bucket_that_is_away() -> None:
+    async with local_store(limits=Limits(max_waiting_per_bucket=3)) as store:
+        directory = await started(store)
+        await store.buckets[1].crash()
+        await until(lambda: not directory.watch.link(1).connected)
+        key = keys_of(1)[0]
+        waiting = [asyncio.create_task(directory.get(key)) for _ in range(3)]
+        await until(lambda: directory.watch.link(1).calls_waiting == 3)
+        with pytest.raises(Unavailable, match="many operations wait"):
+            await directory.get(key)
+        await store.buckets[1].start()
+        assert [got.value for got in await asyncio.gather(*waiting)] == [None] * 3
+
+
+@run_async
+async def test_only_so_many_calls_are_open_at_a_bucket() -> None:
+    async with local_store(limits=Limits(max_calls_per_bucket=4)) as store:
+        directory = await started(store)
+        store.buckets[0].wire.hold()
+        key = keys_of(0)[0]
+        under_way = [asyncio.create_task(directory.get(key)) for _ in range(4)]
+        await until(lambda: directory.watch.link(0).calls_open >= 4)
+        with pytest.raises(Unavailable, match="too many operations"):
+            await directory.get(key)
+        store.buckets[0].wire.release()
+        await asyncio.gather(*under_way)
+        assert (await directory.get(key)).value is None
+
+
+@run_async
+async def test_only_so_many_bytes_are_under_way_to_a_bucket() -> None:
+    async with local_store(limits=Limits(max_call_bytes_per_bucket=1000)) as store:
+        directory = await started(store)
+        store.buckets[0].wire.hold()
+        key = keys_of(0)[0]
+        first = asyncio.create_task(directory.put(key, b"x" * 5000, ""))  # one is always taken
+        await until(lambda: directory.watch.link(0).calls_open > 0)
+        with pytest.raises(Unavailable, match="too many operations"):
+            await directory.put(key, b"x", "")
+        store.buckets[0].wire.release()
+        await first
+
+
+@run_async
+async def test_a_client_that_gives_up_leaves_the_connection_to_the_others() -> None:
+    async with local_store() as store:
+        directory = await started(store)
+        wire = store.buckets[0].wire
+        accepted = wire.accepted
+        wire.hold()
+        key = keys_of(0)[0]
+        gone = [asyncio.create_task(directory.put(key, b"v", "")) for _ in range(5)]
+        stays = asyncio.create_task(directory.get(key))
+        await until(lambda: directory.watch.link(0).calls_open >= 6)
+        for task in gone:
+            task.cancel()
+        wire.release()
+        await stays
+        assert all(
+            isinstance(error, asyncio.CancelledError) for error in await asyncio.gather(*gone, return_exceptions=True)
+        )
+        await until(lambda: directory.watch.link(0).calls_open == 0)
+        assert (await directory.get(key)).value == b"v", "the puts had been sent, and happened"
+        assert wire.accepted == accepted, "the connection was not broken"
+
+
+@run_async
+async def test_a_bucket_that_does_not_answer_costs_the_deadline_and_no_more() -> None:
+    async with local_store(limits=Limits(request_timeout_s=0.2)) as store:
+        directory = await started(store)
+        store.buckets[0].wire.hold()
+        key = keys_of(0)[0]
+        with pytest.raises(Unavailable, match="did not answer in time"):
+            await directory.get(key)
+        with pytest.raises(OutcomeUnknown, match="did not answer the put in time"):
+            await directory.put(key, b"v", "")
+        assert directory.watch.link(0).calls_open <= 1, "expired calls are forgotten (a heartbeat may be open)"
+
+
+@run_async
+async def test_the_bucket_drops_what_expired_on_the_way() -> None:
+    async with local_store(limits=Limits(request_timeout_s=0.2)) as store:
+        directory = await started(store)
+        bucket = store.buckets[0]
+        key = keys_of(0)[0]
+        bucket.server.bucket.clock = lambda: asyncio.get_running_loop().time() - 1000  # type: ignore[union-attr]
+        with pytest.raises(Unavailable, match="deadline passed before"):
+            await directory.put(key, b"v", "")
+        assert key not in bucket.records
+
+
+@run_async
+async def test_a_full_disk_is_a_507_for_puts_alone() -> None:
+    async with local_store(limits=TEST_LIMITS.model_copy(update={"disk_reserve_bytes": 1000})) as store:
+        directory = await started(store)
+        key = keys_of(0)[0]
+        await directory.put(key, b"v", "")
+        store.buckets[0].engine.free = 10
+        with pytest.raises(DiskFull, match="bucket-0"):
+            await directory.put(key, b"w", "")
+        assert (await directory.get(key)).value == b"v"
+        assert (await directory.delete(key)).value == b"v"
+        await directory.put(keys_of(1)[0], b"v", "")
+
+
+@run_async
+async def test_a_damaged_record_is_unavailable_never_missing() -> None:
+    async with local_store() as store:
+        directory = await started(store)
+        key, other = keys_of(0)[:2]
+        await directory.put(key, b"v", "")
+        store.buckets[0].engine.damaged.add(key)
+        for operation in (directory.get(key), directory.put(key, b"w", ""), directory.delete(key)):
+            with pytest.raises(Unavailable, match="damaged"):
+                await operation
+        await directory.put(other, b"v", "")
+        await directory.watch.inspect_all()
+        assert "damaged" in directory.watch.statuses[0].last_error
+
+
+@run_async
+async def test_reads_from_the_disk_do_not_wait_for_each_other_or_for_writes() -> None:
+    async with local_store(1) as store:
+        directory = await store.directory()
+        for number in range(100):
+            await directory.put(b"cold%d" % number, b"%d" % number, "")
+        store.buckets[0].engine.cold = set(store.buckets[0].records)
+        got = await asyncio.gather(*(directory.get(b"cold%d" % number) for number in range(100)))
+        assert [item.value for item in got] == [b"%d" % number for number in range(100)]
+
+
+@run_async
+async def test_large_values_both_ways() -> None:
+    async with local_store(1) as store:
+        directory = await store.directory()
+        value = bytes(range(256)) * 4 * 1024 * 10
+        await asyncio.gather(*(directory.put(b"big%d" % number, value, "") for number in range(6)))
+        got = await asyncio.gather(*(directory.get(b"big%d" % number) for number in range(6)))
+        assert all(item.value == value for item in got)

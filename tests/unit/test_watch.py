@@ -1,0 +1,218 @@
+"""How directories learn the topology: founding a store, coming back, several at once, volumes that are not what they were."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from serve_app.errors import Unavailable
+from serve_app.settings import Limits
+from serve_app.storage.facts import topology_fact
+from serve_app.topology import Topology
+from serve_app.wire import messages
+from tests.support.local_store import LocalStore, local_store, run_async, until
+from tests.support.memory_engine import new_bucket_engine
+from tests.unit.test_directory import keys_of
+
+IMPATIENT = Limits(request_timeout_s=0.5, disk_reserve_bytes=0)
+
+
+def stored_topologies(store: LocalStore) -> set[Topology | None]:
+    return {bucket.server.bucket.topology for bucket in store.buckets if bucket.server is not None}
+
+
+@run_async
+async def test_a_new_store_is_founded_once_all_its_buckets_are_there() -> None:
+    async with local_store(3, IMPATIENT) as store:
+        await store.buckets[2].crash()
+        directory = await store.directory(settled=False)
+        with pytest.raises(Unavailable, match="bucket-2"):
+            await directory.put(b"k", b"v", "")
+        assert stored_topologies(store) == {None}
+        await store.buckets[2].start()
+        await until(lambda: directory.watch.topology is not None)
+        topology = directory.watch.topology
+        assert topology is not None
+        assert (topology.epoch, topology.bucket_count, topology.phase) == (1, 3, "stable")
+        assert topology.identities == tuple(b.server.bucket.identity for b in store.buckets)  # type: ignore[union-attr]
+        await until(lambda: stored_topologies(store) == {topology})
+
+
+@run_async
+async def test_directories_that_start_at_once_found_one_store() -> None:
+    async with local_store(4) as store:
+        directories = await asyncio.gather(*(store.directory() for _ in range(6)))
+        assert len({directory.watch.topology for directory in directories}) == 1
+        await asyncio.gather(*(d.put(b"key%d" % n, b"v", "") for n, d in enumerate(directories)))
+
+
+@run_async
+async def test_directories_configured_differently_agree_on_the_first_to_found() -> None:
+    async with local_store(3) as store:
+        two, three = await asyncio.gather(store.directory(2), store.directory(3))
+        assert two.watch.topology == three.watch.topology
+        assert two.watch.topology is not None
+        count = two.watch.topology.bucket_count
+        refused = three if count == 2 else two
+        await until(lambda: bool(refused.watch.problem))
+        assert f"the store has {count} buckets" in refused.watch.problem
+        for n in range(20):
+            await refused.put(b"key%d" % n, b"v", "")
+            assert (await two.get(b"key%d" % n)).bucket_id == (await three.get(b"key%d" % n)).bucket_id
+
+
+@run_async
+async def test_a_store_comes_back_as_it_was_whatever_is_configured() -> None:
+    async with local_store(3) as store:
+        first = await store.directory(3)
+        for n in range(30):
+            await first.put(b"key%d" % n, b"v%d" % n, "")
+        for bucket in store.buckets:
+            await bucket.crash()
+        for bucket in store.buckets:
+            await bucket.start()
+        for configured in (1, 2, 3, 8):
+            again = await store.directory(configured)
+            assert again.watch.topology == first.watch.topology
+            for n in range(30):
+                assert (await again.get(b"key%d" % n)).value == b"v%d" % n
+            await until(lambda again=again, configured=configured: bool(again.watch.problem) == (configured != 3))  # type: ignore[misc]
+        assert max(store.resolved) == 2, "no bucket beyond the store's was asked for"
+
+
+@run_async
+async def test_a_changed_configuration_is_taken_and_a_bad_one_is_not() -> None:
+    async with local_store(2) as store:
+        directory = await store.directory(2)
+        directory.watch.refuse_configuration("user_config.bucket_count: Input should be a valid integer")
+        assert "valid integer" in directory.watch.problem
+        directory.watch.configure(3)
+        await until(lambda: "configured as 3" in directory.watch.problem)
+        directory.watch.configure(2)
+        await until(lambda: directory.watch.problem == "")
+
+
+@run_async
+async def test_the_topology_is_known_without_bucket_0() -> None:
+    async with local_store(2) as store:
+        founder = await store.directory()
+        await founder.put(keys_of(1)[0], b"v", "")
+        await until(lambda: len(stored_topologies(store)) == 1)
+        await store.buckets[0].crash()
+        late = await store.directory(settled=False)
+        assert (await late.get(keys_of(1)[0])).value == b"v"
+        assert late.watch.topology == founder.watch.topology
+
+
+@run_async
+async def test_a_bucket_that_came_back_empty_is_never_served() -> None:
+    async with local_store(2, IMPATIENT) as store:
+        directory = await store.directory()
+        lost, kept = keys_of(1)[0], keys_of(0)[0]
+        await directory.put(lost, b"v", "")
+        await directory.put(kept, b"v", "")
+        await store.buckets[1].crash()
+        store.buckets[1].engine = new_bucket_engine(1)  # the volume came back empty
+        await store.buckets[1].start()
+        await until(lambda: directory.watch.link(1).stranger)
+        fresh = await store.directory(settled=False)
+        await until(lambda: fresh.watch.topology is not None and fresh.watch.link(1).stranger)
+        for asked in (directory, fresh):
+            for operation in (asked.get(lost), asked.put(lost, b"w", ""), asked.delete(lost)):
+                with pytest.raises(Unavailable, match="came back empty"):
+                    await operation
+            assert (await asked.get(kept)).value == b"v"
+        assert store.buckets[1].records == {}
+        await until(lambda: bool(store.buckets[1].server.bucket.fault))  # type: ignore[union-attr]
+
+
+@run_async
+async def test_bucket_0_that_came_back_empty_founds_no_new_store() -> None:
+    async with local_store(2, IMPATIENT) as store:
+        directory = await store.directory()
+        await directory.put(keys_of(1)[0], b"v", "")
+        await until(lambda: len(stored_topologies(store)) == 1)
+        topology = directory.watch.topology
+        await store.buckets[0].crash()
+        store.buckets[0].engine = new_bucket_engine(0)
+        await store.buckets[0].start()
+        fresh = await store.directory(settled=False)
+        await until(lambda: fresh.watch.topology is not None)
+        assert fresh.watch.topology == topology
+        assert (await fresh.get(keys_of(1)[0])).value == b"v"
+        with pytest.raises(Unavailable, match="came back empty"):
+            await fresh.get(keys_of(0)[0])
+
+
+@run_async
+async def test_another_stores_volume_is_never_served() -> None:
+    async with local_store(2) as other:
+        theirs = await other.directory()
+        await theirs.put(keys_of(1)[0], b"of the other store", "")
+        await until(lambda: len(stored_topologies(other)) == 1)
+        foreign = other.buckets[1].engine.crash()
+    async with local_store(2, IMPATIENT) as store:
+        directory = await store.directory()
+        await directory.put(keys_of(1)[0], b"ours", "")
+        await store.buckets[1].crash()
+        store.buckets[1].engine = foreign
+        await store.buckets[1].start()
+        await until(lambda: directory.watch.link(1).stranger)
+        for asked in (directory, await store.directory(settled=False)):
+            with pytest.raises(Unavailable):
+                await asked.get(keys_of(1)[0])
+        await until(lambda: bool(store.buckets[1].server.bucket.fault))  # type: ignore[union-attr]
+
+
+@run_async
+async def test_a_bucket_behind_is_brought_up_to_date_by_whoever_finds_out() -> None:
+    async with local_store(2) as store:
+        directory = await store.directory()
+        await directory.put(keys_of(1)[0], b"v", "")
+        bucket = store.buckets[1].server.bucket  # type: ignore[union-attr]
+        bucket.topology = bucket.decided_topology = None
+        answers = await asyncio.gather(*(directory.get(keys_of(1)[0]) for _ in range(50)))
+        assert {answer.value for answer in answers} == {b"v"}
+        assert bucket.topology == directory.watch.topology
+
+
+@run_async
+async def test_records_without_a_store_are_not_made_a_new_store() -> None:
+    async with local_store(2, IMPATIENT) as store:
+        store.buckets[1].engine.write([(b"k", b"raw")], [(b"totals", (1).to_bytes(8, "big") * 3)])
+        await store.buckets[1].crash()
+        await store.buckets[1].start()
+        directory = await store.directory(settled=False)
+        with pytest.raises(Unavailable, match=r"bucket-1 \(holds records but knows of no store\)"):
+            await directory.get(b"k")
+
+
+@run_async
+async def test_volumes_of_different_stores_without_bucket_0_are_not_guessed_about() -> None:
+    async with local_store(3, IMPATIENT) as store:
+        for bucket_id, name in ((1, "one"), (2, "two")):
+            bucket = store.buckets[bucket_id]
+            identities = tuple(b.server.bucket.identity for b in store.buckets)  # type: ignore[union-attr]
+            bucket.engine.write([], [topology_fact(Topology(1, 3, 3, name, identities))])
+            await bucket.crash()
+            await bucket.start()
+        await store.buckets[0].crash()
+        directory = await store.directory(settled=False)
+        await until(lambda: {1, 2} <= set(directory.watch.statuses))
+        with pytest.raises(Unavailable):
+            await directory.get(b"k")
+        assert directory.watch.topology is None
+
+
+@run_async
+async def test_an_older_topology_is_not_taken() -> None:
+    async with local_store(1) as store:
+        directory = await store.directory()
+        topology = directory.watch.topology
+        assert topology is not None
+        newer = Topology(5, 1, 1, topology.store_id, topology.identities)
+        link = directory.watch.link(0)
+        assert (await link.ask(lambda call, ms: messages.Install(call, ms, newer), 2.0)).topology == newer
+        assert (await link.ask(lambda call, ms: messages.Install(call, ms, topology), 2.0)).topology == newer
+        await until(lambda: directory.watch.topology == newer)
