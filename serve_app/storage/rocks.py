@@ -68,7 +68,9 @@ class RocksEngine:
         may_exist, value = self._db.key_may_exist(key, fetch=True)  # type: ignore[misc]
         if not may_exist:
             return None
-        return NOT_IN_MEMORY if value is None else value
+        # Where a table's index is not in the cache, it says "found" with an empty value (BlockBasedTable::Get returns
+        # Incomplete there without marking the value as not found; seen after reopening). So empty means not known.
+        return value or NOT_IN_MEMORY
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.errors import StorageInUse
-from serve_app.storage.engine import Engine
+from serve_app.storage.engine import Engine, NotInMemory
 from serve_app.storage.rocks import RocksEngine
 from tests.storage.contract import EngineContract
 from tests.support.memory_engine import MemoryEngine
@@ -52,6 +52,23 @@ def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
         assert list(engine.scan()) == [(b"a", b"1")]
         assert engine.get_fact(b"fact") == b"3"
         engine.close()
+
+
+@pytest.mark.parametrize("tables", [1, 4])
+def test_what_is_only_on_disk_is_not_known_in_memory(tmp_path: Path, tables: int) -> None:
+    """After reopening nothing is cached: no answer from memory may be made up. Four tables are compacted into a lower
+    level, where not even the index is in memory; RocksDB then says "found", with an empty value."""
+    for table in range(tables):
+        engine = RocksEngine(tmp_path / "db", create=table == 0, **SIZES)
+        engine.write([(b"k%03d" % number, b"v%d" % number) for number in range(500)], [])
+        engine.close()  # flushes to a table
+    engine = RocksEngine(tmp_path / "db", create=False, **SIZES)
+    answers = [engine.get_in_memory(b"k%03d" % number) for number in range(500)]
+    assert all(isinstance(got, NotInMemory) or got == b"v%d" % number for number, got in enumerate(answers))
+    assert any(isinstance(got, NotInMemory) for got in answers), "nothing was cold, so nothing was tested"
+    assert [engine.get(b"k%03d" % number) for number in range(500)] == [b"v%d" % number for number in range(500)]
+    assert engine.get_in_memory(b"k007") == b"v7", "and what was read is cached"
+    engine.close()
 
 
 def test_a_second_opener_is_refused(tmp_path: Path) -> None:

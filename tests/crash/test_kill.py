@@ -1,0 +1,102 @@
+"""`kill -9` against the real thing under load, in a loop: buckets, directories, all of Ray.
+
+The recorded history must be linearizable and every key is read again at the end, so an acknowledged write that is gone is
+found. (That writes are synced this does not show, for the page cache survives a kill: test_synced.py does.)
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.linearizability import violation
+from tests.support.load import Load
+from tests.support.running_store import RunningStore
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+
+BUCKET_KILLS = 8
+DIRECTORY_KILLS = 3
+RAY_KILLS = 2
+
+
+def check(load: Load) -> None:
+    """The history has an explanation, and says something."""
+    load.read_all()
+    assert not load.surprises, load.surprises[:5]
+    print(f"{len(load.events)} operations, {load.outcomes}, {load.overlapping():.0%} overlapping")
+    unknown = load.outcomes["unknown"] / sum(load.outcomes.values())
+    assert load.overlapping() > 0.5, "too few overlap for the check to mean much"
+    assert unknown < 0.1, "too many of unknown fate for the check to mean much"
+    assert violation(load.events) is None
+
+
+def test_buckets_and_directories_are_killed_under_load(tmp_path: Path) -> None:
+    with RunningStore(tmp_path, bucket_count=2, directories=2) as store:
+        load = Load(store.url, seed=1).start()
+        rng = random.Random(1)
+        victims = ["bucket"] * BUCKET_KILLS + ["directory"] * DIRECTORY_KILLS
+        rng.shuffle(victims)
+        try:
+            for victim in victims:
+                load.wait_for(rng.randrange(50, 300))
+                if victim == "bucket":
+                    killed = store.kill_bucket(rng.randrange(2))
+                else:
+                    killed = rng.choice(store.directory_pids())
+                    os.kill(killed, signal.SIGKILL)
+                psutil.wait_procs([psutil.Process(killed)] if psutil.pid_exists(killed) else [], timeout=10)
+                store.wait_reachable()
+            load.wait_for(300)
+        finally:
+            load.stop()
+        check(load)
+
+
+def test_all_of_ray_is_killed_under_load(tmp_path: Path) -> None:
+    store = RunningStore(tmp_path, bucket_count=2)
+    store.start()
+    load = Load(store.url, seed=2).start()
+    try:
+        for _ in range(RAY_KILLS):
+            load.wait_for(400)
+            assert store.process is not None
+            # The launcher first: it would stop the rest politely.
+            everything = [psutil.Process(store.process.pid), *store.processes()]
+            for process in everything:
+                process.kill()
+            store.process.wait(10)
+            psutil.wait_procs(everything, timeout=10)
+            store.start()
+        load.wait_for(400)
+    finally:
+        load.stop()
+    try:
+        check(load)
+    finally:
+        store.stop()
+
+
+def test_a_killed_bucket_is_back_and_the_others_never_noticed(store: RunningStore) -> None:
+    """The bucket's own keys are refused or waited for, the other buckets' are served; nothing acknowledged is gone."""
+    digests = {}
+    with store.client() as client:
+        for number in range(60):
+            answer = client.put("/put", params={"key": f"killed-{number}", "value": str(number)})
+            assert answer.status_code == 200
+            digests[f"killed-{number}"] = answer.json()["bucket_id"]
+        before = store.bucket_pid(1)
+        store.kill_bucket(1)
+        for key, bucket_id in digests.items():
+            if bucket_id != 1:
+                assert client.get(f"/get/{key}").status_code == 200
+        for key in digests:
+            assert client.get(f"/get/{key}").json()["value"] == key.removeprefix("killed-")
+        assert store.bucket_pid(1) != before
+        for key in digests:
+            client.delete(f"/delete/{key}")
