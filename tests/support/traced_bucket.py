@@ -1,0 +1,70 @@
+"""A bucket process under strace, and clients for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from serve_app.directory.connection import BucketConnection, connect_tcp, open_connection
+from serve_app.settings import Limits
+from serve_app.wire import messages
+from serve_app.wire.endpoint import Endpoint
+from tests.support.running_store import ROOT
+
+
+@contextmanager
+def bucket_process(
+    folder: Path, *options: str, strace: Sequence[str] = ()
+) -> Iterator[tuple[subprocess.Popen[str], Endpoint]]:
+    """A running bucket and its endpoint; killed at the end."""
+    command = [*strace, sys.executable, "-m", "tests.support.bucket_process", str(folder), *options]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, f"the bucket did not start: {process.stderr and process.stderr.read()}"
+        said = json.loads(line)
+        yield process, Endpoint((said["address"][0], said["address"][1]), said["token"], "")
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # strace alone would leave the bucket running
+        process.communicate()
+
+
+async def connected(endpoint: Endpoint) -> BucketConnection:
+    connection, _ = await open_connection(endpoint, 0, "", Limits(), connect_tcp)
+    return connection
+
+
+async def put_many(endpoint: Endpoint, keys: Sequence[bytes], *, at_once: int = 16) -> dict[bytes, int]:
+    """Put the keys, so many at once; the acknowledged ones with the id of their call. Ends quietly if the bucket does."""
+    connection = await connected(endpoint)
+    acknowledged: dict[bytes, int] = {}
+    room = asyncio.Semaphore(at_once)
+    loop = asyncio.get_running_loop()
+
+    async def put(key: bytes) -> None:
+        async with room:
+            if not connection.open:
+                return
+            call = connection.next_call()
+            future = connection.send(messages.Put(call, 60_000, key, b"v" * 100, ""), loop.time() + 60, 100)
+            try:
+                reply = await future
+            except Exception:
+                return
+            assert isinstance(reply, messages.Written)
+            acknowledged[key] = call
+
+    await asyncio.gather(*(put(key) for key in keys))
+    connection.close()
+    return acknowledged
