@@ -1,0 +1,94 @@
+"""The bars: what was promised of the store's speed, and whether this run keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from benchmarks.figures import Case, Samples
+from benchmarks.one_bucket import LargeBucket
+from benchmarks.systems import OBVIOUS, STORE
+from benchmarks.wrk import WORKLOADS, title
+
+MANY = 32
+
+_GET_RATIO = 1.2
+_PUT_RATIO = 0.85
+_ADDED_P50_MS = 0.25
+_OBVIOUS_RATIO = 8.0
+_REOPEN_S = 1.0
+_SAME_SHARE = 0.85
+_LARGE_BUCKET_BYTES = 500e6
+_LARGE_VALUE_BYTES = 1000
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One promise: what is measured, what was promised of it, what came out."""
+
+    figure: str
+    wanted: str
+    measured: str
+    met: bool
+
+
+def judge(samples: Samples, small: int, large: int, buckets: Sequence[LargeBucket]) -> list[Bar]:
+    """Every bar that this run measured. small and large are the numbers of keys that the systems held."""
+    return [*_throughput(samples, small), *_growth(samples, small, large), *_large_buckets(buckets)]
+
+
+def _throughput(samples: Samples, keys: int) -> Iterator[Bar]:
+    for case, wanted in ((Case("GET", MANY), _GET_RATIO), (Case("PUT", MANY), _PUT_RATIO)):
+        found = samples.ratio(keys, case, STORE)
+        if found:
+            figure = f"{title(case.workload)}, {MANY} connections, against the empty handler"
+            yield Bar(figure, f"at least {wanted:g} x", f"{found.median:.2f} x", found.median >= wanted)
+    added = samples.added_p50_ms(keys, Case("GET", 1), STORE)
+    if added:
+        yield Bar(
+            "GET, one connection, median latency above the empty handler's",
+            f"at most {_ADDED_P50_MS:g} ms",
+            f"{added.median:+.2f} ms",
+            added.median <= _ADDED_P50_MS,
+        )
+    for case in (Case("mix", MANY), Case("PUT", MANY)):
+        found = samples.ratio(keys, case, STORE, OBVIOUS)
+        if found:
+            figure = f"{title(case.workload)}, {MANY} connections, against the obvious way"
+            yield Bar(figure, f"at least {_OBVIOUS_RATIO:g} x", f"{found.median:.1f} x", found.median >= _OBVIOUS_RATIO)
+
+
+def _growth(samples: Samples, small: int, large: int) -> Iterator[Bar]:
+    if large == small:
+        return
+    for workload in WORKLOADS:
+        case = Case(workload, MANY)
+        before, after = samples.ratio(small, case, STORE), samples.ratio(large, case, STORE)
+        if before and after:
+            share = after.median / before.median
+            yield Bar(
+                f"{title(workload)}, {MANY} connections, at {large:,} keys against {small:,}",
+                f"at least {_SAME_SHARE:.0%}",
+                f"{share:.0%}",
+                share >= _SAME_SHARE,
+            )
+
+
+def _large_buckets(buckets: Sequence[LargeBucket]) -> Iterator[Bar]:
+    for bucket in buckets:
+        worst_s = max(each.opened_s for each in bucket.reopenings)
+        yield Bar(
+            f"reopening a bucket of {bucket.keys:,} keys of {bucket.value_bytes:,} B after kill -9, worst of "
+            f"{len(bucket.reopenings)}",
+            f"under {_REOPEN_S:g} s",
+            f"{worst_s:.2f} s",
+            worst_s < _REOPEN_S,
+        )
+        if bucket.value_bytes == _LARGE_VALUE_BYTES:
+            # By its peak, not by what happened to be resident when it was looked at.
+            yield Bar(
+                f"resident memory of a bucket of {bucket.keys:,} keys of {bucket.value_bytes:,} B, at its peak",
+                f"under {_LARGE_BUCKET_BYTES / 1e6:.0f} MB",
+                f"{bucket.filled.peak_bytes / 1e6:.0f} MB",
+                bucket.filled.peak_bytes < _LARGE_BUCKET_BYTES,
+            )
