@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: run demo test test-quick bench bench-quick lint clean
 
 run: $(VENV)
-	@$(BIN)/python -m serve_app run
+	@$(BIN)/python -m serve_app run $(ARGS)
 
 demo: $(VENV)
 	@$(BIN)/python -m serve_app demo $(ARGS)
