@@ -76,11 +76,16 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     limits: Limits = Limits()
 
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _names_a_folder(cls, value: object) -> object:
+        if isinstance(value, str) and (not value.strip() or "\0" in value):
+            raise ValueError("must name a folder")
+        return value
+
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        if not str(value).strip() or "\0" in str(value):
-            raise ValueError("must name a folder")
         return value.expanduser().absolute()
 
 

@@ -1,0 +1,201 @@
+"""Buckets as Ray actors, on several local nodes: pinned to their own, replaced when what they are made from changes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from serve_app.cluster import control_plane as control_plane_module
+from serve_app.cluster.control_plane import RayControlPlane
+from serve_app.cluster.fingerprint import Build, build_of
+from serve_app.directory.directory import Directory
+from serve_app.errors import Unavailable
+from serve_app.settings import NAMESPACE, Limits, Settings
+from tests.support.local_store import until
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head that offers no bucket, and a node for each of buckets 0 and 1. Bucket 2's comes in a test."""
+    cluster = Cluster()
+    cluster.add_node(num_cpus=1, include_dashboard=False)
+    for bucket_id in (0, 1):
+        cluster.add_node(num_cpus=0, resources={f"bucket-{bucket_id}": 1})
+    ray.init(address=cluster.address, log_to_driver=False, namespace="tests")
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def no_buckets_left(cluster: Cluster) -> Iterator[None]:
+    yield
+    for bucket_id in range(3):
+        try:
+            ray.kill(ray.get_actor(f"bucket-{bucket_id}", namespace=NAMESPACE), no_restart=True)
+        except ValueError:
+            continue
+        wait_until(lambda bucket_id=bucket_id: not exists(bucket_id))  # type: ignore[misc]
+
+
+def exists(bucket_id: int) -> bool:
+    try:
+        ray.get_actor(f"bucket-{bucket_id}", namespace=NAMESPACE)
+    except ValueError:
+        return False
+    return True
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
+def build(folder: Path, **settings: Any) -> Build:
+    limits = settings.pop("limits", Limits(request_timeout_s=30))
+    return build_of(Settings(data_dir=folder, limits=limits, **settings))
+
+
+def in_actor(bucket_id: int, function: Callable[[], Any]) -> Any:
+    """Run a function in a bucket's process."""
+    actor = ray.get_actor(f"bucket-{bucket_id}", namespace=NAMESPACE)
+    return ray.get(actor.__ray_call__.remote(lambda _self: function()), timeout=20)
+
+
+def pid_of(bucket_id: int) -> int:
+    return int(in_actor(bucket_id, os.getpid))
+
+
+def node_of(bucket_id: int) -> str:
+    return str(in_actor(bucket_id, lambda: ray.get_runtime_context().get_node_id()))
+
+
+@asynccontextmanager
+async def directory_on(made_from: Build, bucket_count: int) -> AsyncIterator[Directory]:
+    directory = Directory(RayControlPlane(made_from), made_from.settings.limits)
+    directory.watch.configure(bucket_count)
+    await directory.start()
+    try:
+        yield directory
+    finally:
+        await directory.stop()
+
+
+def test_each_bucket_runs_on_the_node_that_offers_it(cluster: Cluster, tmp_path: Path) -> None:
+    async def check() -> None:
+        async with directory_on(build(tmp_path, pin_buckets=True), 2) as directory:
+            for number in range(20):
+                await directory.put(b"key%d" % number, b"v", "")
+
+    asyncio.run(check())
+    offering = {
+        name: node["NodeID"] for node in ray.nodes() for name in node["Resources"] if name.startswith("bucket-")
+    }
+    assert {f"bucket-{bucket_id}": node_of(bucket_id) for bucket_id in (0, 1)} == offering
+    assert len(set(offering.values())) == 2
+
+
+def test_a_bucket_without_its_node_is_waited_for_by_name(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_plane_module, "_ENDPOINT_TIMEOUT_S", 2.0)
+
+    async def check() -> None:
+        made_from = build(tmp_path, pin_buckets=True, limits=Limits(request_timeout_s=1.0))
+        async with directory_on(made_from, 3) as directory:
+            await until(lambda: "resource bucket-2" in directory.watch.what_is_missing(), 20)
+            with pytest.raises(Unavailable, match="a node that offers the resource bucket-2"):
+                await directory.get(b"key")
+            cluster.add_node(num_cpus=0, resources={"bucket-2": 1})
+            await until(lambda: directory.watch.topology is not None, 30)
+            for number in range(20):
+                await directory.put(b"key%d" % number, b"v", "")
+
+    asyncio.run(check())
+
+
+def test_buckets_take_changed_settings_and_are_not_turned_back(cluster: Cluster, tmp_path: Path) -> None:
+    async def check() -> None:
+        old = build(tmp_path)
+        async with directory_on(old, 1) as first:
+            await first.put(b"key", b"v", "")
+            before = pid_of(0)
+            new = build(tmp_path, limits=Limits(request_timeout_s=30, max_value_bytes=1000))
+            assert new.fingerprint != old.fingerprint
+            async with directory_on(new, 1) as second:
+                assert (await second.get(b"key")).value == b"v"
+                after = pid_of(0)
+                assert after != before
+                # The old directory lost its connection, finds the new bucket, and leaves it as it is.
+                assert (await first.get(b"key")).value == b"v"
+                async with directory_on(old, 1) as late:
+                    assert (await late.get(b"key")).value == b"v"
+                assert pid_of(0) == after
+
+    asyncio.run(check())
+
+
+def test_the_same_settings_replace_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    async def check() -> None:
+        async with directory_on(build(tmp_path), 1) as directory:
+            await directory.put(b"key", b"v", "")
+        before = pid_of(0)
+        async with directory_on(build(tmp_path), 1) as directory:  # built later, from the same
+            assert (await directory.get(b"key")).value == b"v"
+        assert pid_of(0) == before
+
+    asyncio.run(check())
+
+
+def test_directories_that_start_at_once_share_the_buckets(cluster: Cluster, tmp_path: Path) -> None:
+    async def check() -> None:
+        made_from = build(tmp_path)
+        planes = [RayControlPlane(made_from) for _ in range(4)]
+        found = await asyncio.gather(*(plane.resolve(bucket_id) for plane in planes for bucket_id in (0, 1)))
+        assert len({endpoint.incarnation for endpoint in found}) == 2
+
+    asyncio.run(check())
+
+
+def test_a_killed_bucket_comes_back_with_a_fresh_token(cluster: Cluster, tmp_path: Path) -> None:
+    async def check() -> None:
+        made_from = build(tmp_path)
+        plane = RayControlPlane(made_from)
+        async with directory_on(made_from, 1) as directory:
+            await directory.put(b"key", b"v", "")
+            before = await plane.resolve(0)
+            os.kill(pid_of(0), signal.SIGKILL)
+            assert (await directory.get(b"key")).value == b"v"
+            after = await plane.resolve(0)
+            assert after.token != before.token
+            assert after.incarnation != before.incarnation
+            assert before.token not in repr(before)
+
+    asyncio.run(check())
+
+
+def test_a_fault_of_the_storage_is_what_the_directory_says(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "bucket-0").mkdir()
+    (tmp_path / "bucket-0" / "stranger.txt").touch()
+
+    async def check() -> None:
+        async with directory_on(build(tmp_path, limits=Limits(request_timeout_s=1.0)), 2) as directory:
+            await until(lambda: "stranger.txt" in directory.watch.what_is_missing(), 30)
+            with pytest.raises(Unavailable, match=r"stranger\.txt"):
+                await directory.get(b"key")
+
+    asyncio.run(check())

@@ -1,0 +1,49 @@
+"""Settings: unknown and wrong ones are refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from serve_app.app import build
+from serve_app.errors import InvalidRequest
+from serve_app.settings import Settings, UserConfig, check_key, explain
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        ({}, "args.data_dir"),
+        ({"data_dir": ""}, "args.data_dir"),
+        ({"data_dir": "d", "data_dri": "d"}, "args.data_dri: unknown setting"),
+        ({"data_dir": "d", "pin_buckets": "perhaps"}, "args.pin_buckets"),
+        ({"data_dir": "d", "limits": {"max_value_bytes": 26 * 1024 * 1024}}, "args.limits.max_value_bytes"),
+        ({"data_dir": "d", "limits": {"max_uploads": 0}}, "args.limits.max_uploads"),
+        ({"data_dir": "d", "limits": {"request_timeout_s": float("inf")}}, "args.limits.request_timeout_s"),
+    ],
+)
+def test_wrong_args_are_refused_by_name_when_the_application_is_built(args: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        build(args)
+    assert named in str(refused.value)
+
+
+@pytest.mark.parametrize("count", [0, 65, -1, "2", 2.0, None, True])
+def test_a_bucket_count_is_a_whole_number_from_1_to_64(count: Any) -> None:
+    with pytest.raises(ValidationError) as refused:
+        UserConfig.model_validate({"bucket_count": count})
+    assert "user_config.bucket_count" in explain(refused.value, "user_config")
+
+
+def test_a_relative_data_dir_is_made_absolute() -> None:
+    assert Settings(data_dir=Path("data")).data_dir == Path.cwd() / "data"
+
+
+def test_keys_are_1_to_1024_bytes() -> None:
+    assert check_key("ä" * 512) == ("ä" * 512).encode()
+    for bad in ("", "ä" * 513, "x" * 1025, "\ud800"):
+        with pytest.raises(InvalidRequest):
+            check_key(bad)
