@@ -64,6 +64,8 @@ class BucketActor:
         try:
             settings = self._build.settings
             events.configure(settings.log_level)
+            if ray.get_runtime_context().was_current_actor_reconstructed:
+                events.warning("bucket restarted", bucket=self._bucket_id, reason="its process before this one ended")
             storage = self._open(settings.data_dir / f"bucket-{self._bucket_id}", settings.limits)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve(storage, settings.limits))
