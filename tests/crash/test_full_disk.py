@@ -1,4 +1,4 @@
-"""A disk that fills up, on a small tmpfs: puts get 507 while reads and deletes go on; truly full, nothing acknowledged is lost."""
+"""A disk that fills up, on a small tmpfs: puts get 507 while reads and deletes go on; full, nothing acknowledged is lost."""
 
 from __future__ import annotations
 

@@ -73,7 +73,9 @@ def _unhex(text: str) -> str:
 
 def unsynced(calls: list[Call], acknowledged: dict[bytes, int]) -> list[bytes]:
     """The acknowledged keys whose reply did not follow a sync that covers them."""
-    log_writes = [call for call in calls if call.target.endswith(".log") and call.name in ("write", "pwrite64", "writev")]
+    log_writes = [
+        call for call in calls if call.target.endswith(".log") and call.name in ("write", "pwrite64", "writev")
+    ]
     syncs = [call for call in calls if call.name in ("fdatasync", "fsync") and call.target.endswith(".log")]
     replied: dict[int, int] = {}
     reader: FrameReader[messages.Reply] = FrameReader(messages.Reply, 1 << 26)

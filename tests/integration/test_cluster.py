@@ -35,7 +35,7 @@ def cluster() -> Iterator[Cluster]:
         cluster.add_node(num_cpus=0, resources={f"bucket-{bucket_id}": 1})
     ray.init(address=cluster.address, log_to_driver=False, namespace="tests")
     yield cluster
-    ray.shutdown()
+    ray.shutdown()  # type: ignore[no-untyped-call]
     cluster.shutdown()
 
 
@@ -102,9 +102,8 @@ def test_each_bucket_runs_on_the_node_that_offers_it(cluster: Cluster, tmp_path:
                 await directory.put(b"key%d" % number, b"v", "")
 
     asyncio.run(check())
-    offering = {
-        name: node["NodeID"] for node in ray.nodes() for name in node["Resources"] if name.startswith("bucket-")
-    }
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    offering = {name: node["NodeID"] for node in nodes for name in node["Resources"] if name.startswith("bucket-")}
     assert {f"bucket-{bucket_id}": node_of(bucket_id) for bucket_id in (0, 1)} == offering
     assert len(set(offering.values())) == 2
 

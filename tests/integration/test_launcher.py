@@ -95,7 +95,7 @@ def test_make_run_in_a_terminal_and_ctrl_c_and_again(tmp_path: Path) -> None:
         if pid == 0:
             arguments = f"ARGS=--config {store.config}"
             os.chdir(ROOT)
-            os.execvp("make", ["make", "--no-print-directory", "run", arguments])  # noqa: S606
+            os.execvp("make", ["make", "--no-print-directory", "run", arguments])
         output = read_until(terminal, b"Ctrl-C stops it")
         assert store.url.encode() + b"/docs" in output
         with store.client() as client:

@@ -51,7 +51,10 @@ def test_every_operation_is_counted_by_bucket(store: RunningStore) -> None:
         rf'ray_{PREFIX}bucket_operation_seconds_bucket_total{{.*bucket="{bucket}"',
         rf'ray_{PREFIX}group_size_bucket_total{{.*bucket="{bucket}"',
         rf'ray_{PREFIX}sync_seconds_bucket_total{{.*bucket="{bucket}"',
-        *(rf'ray_{PREFIX}bucket_{name}{{.*bucket="{bucket}"' for name in ("keys", "bytes", "free_bytes", "queued_writes")),
+        *(
+            rf'ray_{PREFIX}bucket_{name}{{.*bucket="{bucket}"'
+            for name in ("keys", "bytes", "free_bytes", "queued_writes")
+        ),
         *(rf'ray_{PREFIX}{name}{{.*bucket="{bucket}"' for name in ("calls_open", "calls_waiting", "bucket_connected")),
     ]
     deadline_s = time.monotonic() + 60

@@ -45,7 +45,9 @@ class BucketMachine(RuleBasedStateMachine):
 
     @rule(group=st.lists(steps, min_size=1, max_size=12))
     def commit(self, group: list[tuple[str, bytes, bytes]]) -> None:
-        made = [self.commits.put(key, value) if kind == "put" else self.commits.delete(key) for kind, key, value in group]
+        made = [
+            self.commits.put(key, value) if kind == "put" else self.commits.delete(key) for kind, key, value in group
+        ]
         for (kind, key, value), reply in zip(group, self.commits.run(*made), strict=True):
             old = self.model.get(key)
             if kind == "put":
@@ -105,6 +107,4 @@ class RocksBucketMachine(BucketMachine):
     ("machine", "examples"), [(BucketMachine, 150), (RocksBucketMachine, 25)], ids=["memory", "rocksdb"]
 )
 def test_bucket_equals_a_dict(machine: type[BucketMachine], examples: int) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        machine, settings=settings(max_examples=examples, stateful_step_count=15, deadline=None)
-    )
+    run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=15, deadline=None))

@@ -195,7 +195,9 @@ def offsets(crashed: Path) -> Iterator[int]:
     return iter(range(3, size - 1200, size // 12))
 
 
-def test_a_flipped_byte_amid_the_log_is_refused_and_named(crashed: Path, tmp_path: Path, offsets: Iterator[int]) -> None:
+def test_a_flipped_byte_amid_the_log_is_refused_and_named(
+    crashed: Path, tmp_path: Path, offsets: Iterator[int]
+) -> None:
     for offset in offsets:
         copy = tmp_path / f"copy-{offset}"
         shutil.copytree(crashed, copy)

@@ -21,7 +21,11 @@ def test_operations_see_the_earlier_ones_of_their_group() -> None:
     commits = Commits(engine)
     writes = engine.writes
     created, updated, deleted, missing, again = commits.run(
-        commits.put(b"k", b"1"), commits.put(b"k", b"2"), commits.delete(b"k"), commits.delete(b"k"), commits.put(b"k", b"3")
+        commits.put(b"k", b"1"),
+        commits.put(b"k", b"2"),
+        commits.delete(b"k"),
+        commits.delete(b"k"),
+        commits.put(b"k", b"3"),
     )
     assert engine.writes == writes + 1, "one write, one sync, for the whole group"
     assert (created.created, updated.created, again.created) == (True, False, True)

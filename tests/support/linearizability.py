@@ -1,4 +1,4 @@
-"""A checker of histories: could these operations, each at one instant between its call and its answer, have given these answers?
+"""A checker of histories: could these operations, each at one instant between call and answer, have given these answers?
 
 The search is Wing and Gong's (1993) with Lowe's memory of visited states (2017), the one behind Knossos and Porcupine. Keys
 are independent, so each is checked alone (linearizability is local: Herlihy and Wing, 1990), and each is a register that can

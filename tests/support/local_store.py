@@ -202,7 +202,7 @@ async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
     """Wait for a condition, looking again with every turn of the loop or so."""
     async with asyncio.timeout(timeout_s):
         while not condition():
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # noqa: ASYNC110 - conditions of all kinds, few of which set an event
 
 
 def run_async(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:

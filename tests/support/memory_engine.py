@@ -36,7 +36,7 @@ class MemoryEngine:
             raise StorageDamaged(f"the block of {key!r} is damaged")
         return self._records.get(key)
 
-    def get_in_memory(self, key: bytes) -> bytes | None | NotInMemory:
+    def get_in_memory(self, key: bytes) -> bytes | NotInMemory | None:
         if key in self.cold or key in self.damaged:
             return NOT_IN_MEMORY
         return self._records.get(key)

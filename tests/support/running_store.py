@@ -84,7 +84,7 @@ class RunningStore:
                     str(self.config),
                     "--env-file",
                     str(ROOT / "serve.env"),
-                ],  # fmt: skip
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -136,7 +136,7 @@ class RunningStore:
         for process in self.processes():
             try:
                 handles = list(Path(f"/proc/{process.pid}/fd").iterdir())
-                if any(os.readlink(handle) == lock for handle in handles):
+                if any(str(handle.readlink()) == lock for handle in handles):
                     return process.pid
             except OSError:
                 continue  # it ended, or its files did, while we looked

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from serve_app.bucket import connection as connection_module
+from serve_app.placement import bucket_of
 from serve_app.settings import Limits
 from serve_app.storage.facts import topology_fact
 from serve_app.topology import Topology
@@ -164,17 +165,14 @@ async def test_a_key_that_lives_elsewhere_is_answered_moved() -> None:
         bucket.server.bucket.topology = Topology(2, 2, 2, "store", ("a", "b"))  # type: ignore[union-attr]
         client = await greeted(bucket)
         at_home = {0: b"", 1: b""}
-        from serve_app.placement import bucket_of
-
         for number in range(20):
             at_home[bucket_of(b"k%d" % number, 2)] = b"k%d" % number
-        for number, request in enumerate(
-            (
-                messages.Get(0, 1000, at_home[1]),
-                messages.Put(1, 1000, at_home[1], b"v", ""),
-                messages.Delete(2, 1000, at_home[1]),
-            )
-        ):
+        requests: list[messages.Request] = [
+            messages.Get(0, 1000, at_home[1]),
+            messages.Put(1, 1000, at_home[1], b"v", ""),
+            messages.Delete(2, 1000, at_home[1]),
+        ]
+        for number, request in enumerate(requests):
             client.send(request)
             reply = await client.receive()
             assert isinstance(reply, messages.Moved)

@@ -7,10 +7,9 @@ import asyncio
 import pytest
 
 from serve_app import placement
-from serve_app.directory.directory import Directory
 from serve_app.errors import DiskFull, OutcomeUnknown, Unavailable
 from serve_app.settings import Limits
-from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
+from tests.support.local_store import TEST_LIMITS, local_store, run_async, until
 
 
 def keys_of(bucket_id: int, bucket_count: int = 2) -> list[bytes]:
@@ -19,15 +18,10 @@ def keys_of(bucket_id: int, bucket_count: int = 2) -> list[bytes]:
     return [key for key in keys if placement.bucket_of(key, bucket_count) == bucket_id]
 
 
-async def started(store: LocalStore) -> Directory:
-    directory = await store.directory()
-    return directory
-
-
 @run_async
 async def test_operations_go_to_the_keys_home() -> None:
     async with local_store(3) as store:
-        directory = await started(store)
+        directory = await store.directory()
         for number in range(60):
             key = b"key%d" % number
             put = await directory.put(key, b"v%d" % number, "text/plain")
@@ -44,7 +38,7 @@ async def test_operations_go_to_the_keys_home() -> None:
 @run_async
 async def test_a_read_survives_a_broken_connection() -> None:
     async with local_store() as store:
-        directory = await started(store)
+        directory = await store.directory()
         key = keys_of(0)[0]
         await directory.put(key, b"v", "")
         bucket = store.buckets[0]
@@ -61,7 +55,7 @@ async def test_a_read_survives_a_broken_connection() -> None:
 @run_async
 async def test_a_write_that_was_sent_on_a_connection_that_broke_is_of_unknown_outcome() -> None:
     async with local_store() as store:
-        directory = await started(store)
+        directory = await store.directory()
         key = keys_of(0)[0]
         bucket = store.buckets[0]
         bucket.wire.mute_replies = True
@@ -78,7 +72,7 @@ async def test_a_write_that_was_sent_on_a_connection_that_broke_is_of_unknown_ou
 @run_async
 async def test_a_write_that_was_not_sent_waits_and_is_made() -> None:
     async with local_store() as store:
-        directory = await started(store)
+        directory = await store.directory()
         key = keys_of(1)[0]
         bucket = store.buckets[1]
         await bucket.crash()
@@ -93,7 +87,7 @@ async def test_a_write_that_was_not_sent_waits_and_is_made() -> None:
 @run_async
 async def test_a_bucket_that_is_away_leaves_the_others_alone() -> None:
     async with local_store(limits=Limits(request_timeout_s=0.3)) as store:
-        directory = await started(store)
+        directory = await store.directory()
         await store.buckets[1].crash()
         away = asyncio.create_task(directory.put(keys_of(1)[0], b"v", ""))
         for key in keys_of(0)[:20]:
@@ -107,7 +101,7 @@ async def test_a_bucket_that_is_away_leaves_the_others_alone() -> None:
 @run_async
 async def test_a_bucket_with_a_fault_is_refused_at_once_with_its_reason() -> None:
     async with local_store(limits=Limits(request_timeout_s=60)) as store:
-        directory = await started(store)
+        directory = await store.directory()
         bucket = store.buckets[1]
         bucket.fault = "000012.sst is damaged"
         await bucket.stop_server()
@@ -123,7 +117,7 @@ async def test_a_bucket_with_a_fault_is_refused_at_once_with_its_reason() -> Non
 @run_async
 async def test_only_so_many_wait_for_a_bucket_that_is_away() -> None:
     async with local_store(limits=Limits(max_waiting_per_bucket=3)) as store:
-        directory = await started(store)
+        directory = await store.directory()
         await store.buckets[1].crash()
         await until(lambda: not directory.watch.link(1).connected)
         key = keys_of(1)[0]
@@ -138,7 +132,7 @@ async def test_only_so_many_wait_for_a_bucket_that_is_away() -> None:
 @run_async
 async def test_only_so_many_calls_are_open_at_a_bucket() -> None:
     async with local_store(limits=Limits(max_calls_per_bucket=4)) as store:
-        directory = await started(store)
+        directory = await store.directory()
         store.buckets[0].wire.hold()
         key = keys_of(0)[0]
         under_way = [asyncio.create_task(directory.get(key)) for _ in range(4)]
@@ -153,7 +147,7 @@ async def test_only_so_many_calls_are_open_at_a_bucket() -> None:
 @run_async
 async def test_only_so_many_bytes_are_under_way_to_a_bucket() -> None:
     async with local_store(limits=Limits(max_call_bytes_per_bucket=1000)) as store:
-        directory = await started(store)
+        directory = await store.directory()
         store.buckets[0].wire.hold()
         key = keys_of(0)[0]
         first = asyncio.create_task(directory.put(key, b"x" * 5000, ""))  # one is always taken
@@ -167,7 +161,7 @@ async def test_only_so_many_bytes_are_under_way_to_a_bucket() -> None:
 @run_async
 async def test_a_client_that_gives_up_leaves_the_connection_to_the_others() -> None:
     async with local_store() as store:
-        directory = await started(store)
+        directory = await store.directory()
         wire = store.buckets[0].wire
         accepted = wire.accepted
         wire.hold()
@@ -190,7 +184,7 @@ async def test_a_client_that_gives_up_leaves_the_connection_to_the_others() -> N
 @run_async
 async def test_a_bucket_that_does_not_answer_costs_the_deadline_and_no_more() -> None:
     async with local_store(limits=Limits(request_timeout_s=0.2)) as store:
-        directory = await started(store)
+        directory = await store.directory()
         store.buckets[0].wire.hold()
         key = keys_of(0)[0]
         with pytest.raises(Unavailable, match="did not answer in time"):
@@ -203,7 +197,7 @@ async def test_a_bucket_that_does_not_answer_costs_the_deadline_and_no_more() ->
 @run_async
 async def test_the_bucket_drops_what_expired_on_the_way() -> None:
     async with local_store(limits=Limits(request_timeout_s=0.2)) as store:
-        directory = await started(store)
+        directory = await store.directory()
         bucket = store.buckets[0]
         key = keys_of(0)[0]
         bucket.server.bucket.clock = lambda: asyncio.get_running_loop().time() - 1000  # type: ignore[union-attr]
@@ -215,7 +209,7 @@ async def test_the_bucket_drops_what_expired_on_the_way() -> None:
 @run_async
 async def test_a_full_disk_is_a_507_for_puts_alone() -> None:
     async with local_store(limits=TEST_LIMITS.model_copy(update={"disk_reserve_bytes": 1000})) as store:
-        directory = await started(store)
+        directory = await store.directory()
         key = keys_of(0)[0]
         await directory.put(key, b"v", "")
         store.buckets[0].engine.free = 10
@@ -229,7 +223,7 @@ async def test_a_full_disk_is_a_507_for_puts_alone() -> None:
 @run_async
 async def test_a_damaged_record_is_unavailable_never_missing() -> None:
     async with local_store() as store:
-        directory = await started(store)
+        directory = await store.directory()
         key, other = keys_of(0)[:2]
         await directory.put(key, b"v", "")
         store.buckets[0].engine.damaged.add(key)

@@ -13,7 +13,12 @@ def test_an_event_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> Non
     events.debug("not shown")
     (line,) = capsys.readouterr().err.splitlines()
     event = json.loads(line)
-    assert (event["level"], event["event"], event["bucket"], event["folder"]) == ("INFO", "bucket opened", 3, "/data/ä\nb")
+    assert (event["level"], event["event"], event["bucket"], event["folder"]) == (
+        "INFO",
+        "bucket opened",
+        3,
+        "/data/ä\nb",
+    )
 
 
 def test_the_level_is_the_configurations(capsys: pytest.CaptureFixture[str]) -> None:
