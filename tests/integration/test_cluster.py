@@ -35,8 +35,8 @@ def cluster() -> Iterator[Cluster]:
         cluster.add_node(num_cpus=0, resources={f"bucket-{bucket_id}": 1})
     ray.init(address=cluster.address, log_to_driver=False, namespace="tests")
     yield cluster
-    ray.shutdown()  # type: ignore[no-untyped-call]
-    cluster.shutdown()
+    ray.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(autouse=True)
