@@ -38,6 +38,10 @@ class Limits(BaseModel):
     max_upload_bytes: Positive = 256 * MIB
     #: Large answers held at once by a directory for clients that are still reading them.
     max_response_bytes: Positive = 256 * MIB
+    #: Values of puts that a directory holds until they are answered.
+    max_held_bytes: Positive = 256 * MIB
+    #: Operations waiting in a directory until the topology is known.
+    max_waiting_for_topology: Positive = 256
     #: Operations sent to one bucket and not yet answered, by a directory.
     max_calls_per_bucket: Positive = 1024
     max_call_bytes_per_bucket: Positive = 128 * MIB

@@ -16,10 +16,10 @@ from ray import serve
 
 from benchmarks.keys import key_name, value_of
 from serve_app.cluster.bucket_actor import EndpointAnswer
-from serve_app.directory.connection import BucketConnection, open_connection
 from serve_app.placement import place
 from serve_app.settings import NAMESPACE, Limits
 from serve_app.wire import messages
+from serve_app.wire.client import BucketConnection, open_connection
 from serve_app.wire.endpoint import Endpoint
 
 _TIMEOUT_S = 120.0

@@ -57,6 +57,8 @@ class Bucket:
         self.decided_topology = storage.facts.topology
         self.fault = ""
         self.last_error = ""
+        #: Ids of other buckets with data beside this one, as far as this process can see.
+        self.siblings: tuple[int, ...] = ()
         self.stats = BucketStats()
         self._engine = storage.engine
         self._committer = Committer(
@@ -79,34 +81,41 @@ class Bucket:
         if self.topology is not None and not self.topology.lists(self.bucket_id, self.identity):
             self.fault = f"the stored topology does not list this storage as bucket-{self.bucket_id}"
 
-    def turns_away(self, call: int, key: bytes) -> messages.Reply | None:
-        """Why this bucket doesn't serve an operation on the key, as the reply to send, or None if it does.
+    def turns_away(self, call: int, key: bytes, topology: Topology | None) -> messages.Reply | None:
+        """Why this bucket doesn't serve an operation on the key under a topology of its own, or None if it does.
 
-        It serves only if, under the topology that it has itself persisted, it is the key's home.
+        Reads are judged by the durable topology; the writer by what it has decided, in order with the writes.
         """
         if self.fault:
             return messages.Refused(call, "fault", self.fault)
-        topology = self.topology
         if topology is None or placement.bucket_of(key, topology.bucket_count) != self.bucket_id:
             return messages.Moved(call, topology)
         return None
 
     def read_in_memory(self, request: messages.Get) -> messages.Reply | None:
         """The answer to a Get, or None when the disk has to be asked (`read`)."""
+        turned_away = self.turns_away(request.call, request.key, self.topology)
+        if turned_away is not None:
+            return turned_away
         raw = self._engine.get_in_memory(request.key)
         if isinstance(raw, NotInMemory):
             return None
         return self._value(request.call, raw)
 
     def read(self, request: messages.Get, arrived_s: float) -> messages.Reply:
-        """The answer to a Get, from the disk if need be. Called in a reading thread."""
+        """The answer to a Get, from the disk if need be. Called in a reading thread; whatever happens, there is an answer."""
         if self.clock() >= arrived_s + request.timeout_ms / 1000:
             return messages.Refused(request.call, "expired", "the deadline passed before the bucket took it up")
         try:
-            return self._value(request.call, self._engine.get(request.key))
+            reply = self._value(request.call, self._engine.get(request.key))
         except StorageFault as error:
             self.note_error(error)
             return operations.refused(request.call, error)
+        except Exception as error:
+            events.error("read failed", exc_info=error, bucket=self.bucket_id)
+            return messages.Refused(request.call, "fault", "the bucket made a mistake; its log says more")
+        # Judged after the reading, so that a key that moved away meanwhile is not answered as missing.
+        return self.turns_away(request.call, request.key, self.topology) or reply
 
     def _value(self, call: int, raw: bytes | None) -> messages.Reply:
         if raw is None:
@@ -118,33 +127,34 @@ class Bucket:
             return operations.refused(call, error)
         return messages.Value(call, record.value, record.content_type, record.revision)
 
-    def check_topology(self, topology: Topology) -> None:
-        """Refuse a topology that this storage is no part of.
+    def may_take(self, new: Topology) -> bool:
+        """Whether the writer is to take on a topology: it is newer, of this store, and lists this storage.
 
         Raises:
-            StorageForeign: it lists another identity for this bucket, or is another store's. From then on the bucket
-                serves nothing: its volume came back empty, or is the wrong one.
+            StorageForeign: it is another store's, which changes nothing here; or it lists another storage under this id.
+                After that this bucket serves nothing: its volume came back empty, or was given up.
         """
         own = self.decided_topology
-        if own is not None and own.store_id != topology.store_id:
-            self._refuse_to_serve(
-                f"the storage of bucket-{self.bucket_id} belongs to store {own.store_id}, not {topology.store_id}"
-            )
-        if self.bucket_id < len(topology.identities) and not topology.lists(self.bucket_id, self.identity):
-            self._refuse_to_serve(
+        if own is not None:
+            if own.store_id != new.store_id:
+                raise StorageForeign(
+                    f"the storage of bucket-{self.bucket_id} belongs to store {own.store_id}, not {new.store_id}"
+                )
+            if new.epoch <= own.epoch:
+                return False  # late, or repeated
+        if self.bucket_id < len(new.identities) and not new.lists(self.bucket_id, self.identity):
+            self.fault = (
                 f"the storage of bucket-{self.bucket_id} has identity {self.identity}, but the store knows it as "
-                f"{topology.identities[self.bucket_id]}: its volume came back empty or is another one"
+                f"{new.identities[self.bucket_id]}: its volume came back empty or is another one"
             )
-
-    def _refuse_to_serve(self, fault: str) -> None:
-        if fault != self.fault:
-            self.fault = fault
-            events.error("storage refused", bucket=self.bucket_id, fault=fault)
-        raise StorageForeign(fault)
+            events.error("storage refused", bucket=self.bucket_id, fault=self.fault)
+            raise StorageForeign(self.fault)
+        return True
 
     def take_topology(self, topology: Topology) -> None:
-        """Serve by a topology that is now durable."""
+        """Serve by a topology that is now durable. It lists this storage, so whatever an earlier one said is past."""
         self.topology = topology
+        self.fault = ""
         events.info("topology installed", bucket=self.bucket_id, epoch=topology.epoch, buckets=topology.bucket_count)
 
     def note_error(self, error: StorageFault) -> None:
@@ -156,8 +166,8 @@ class Bucket:
 
     @property
     def disk_full(self) -> bool:
-        """Whether the last group was refused space."""
-        return self._committer.disk_full
+        """Whether puts are refused for want of space."""
+        return self._committer.lacks_space()
 
     def status(self, call: int) -> messages.Status:
         """What this bucket knows of itself; keys and bytes are those of the last synced group."""
@@ -176,4 +186,5 @@ class Bucket:
             self.writer.queued,
             self.fault,
             self.last_error,
+            self.siblings,
         )

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, cast
 from serve_app import events
 from serve_app.bucket import operations
 from serve_app.errors import Unavailable
+from serve_app.settings import MAX_CONTENT_TYPE_BYTES, MAX_KEY_BYTES
 from serve_app.storage.group_commit import Operation
 from serve_app.wire import messages
-from serve_app.wire.frames import FrameError, FrameReader, encode_frame
+from serve_app.wire.frames import MAX_FRAME_BYTES, MAX_HELLO_BYTES, FrameError, FrameReader, encode_frame
 
 if TYPE_CHECKING:
     from serve_app.bucket.server import BucketServer
@@ -41,16 +42,26 @@ _OPERATIONS: dict[type, type[operations.PutOperation | operations.DeleteOperatio
 _NAMES = {messages.Get: "get", messages.Put: "put", messages.Delete: "delete"}
 
 
+def _wrong(request: messages.Put | messages.Delete | messages.Install | messages.Establish) -> str:
+    """What makes a write impossible to carry out, or empty. A directory checks all this; a bucket relies on nobody."""
+    if isinstance(request, (messages.Put, messages.Delete)) and not 1 <= len(request.key) <= MAX_KEY_BYTES:
+        return f"a key has 1 to {MAX_KEY_BYTES} bytes"
+    if isinstance(request, messages.Put) and len(request.content_type.encode()) > MAX_CONTENT_TYPE_BYTES:
+        return f"a content type has at most {MAX_CONTENT_TYPE_BYTES} bytes"
+    return ""
+
+
 class BucketConnection(asyncio.Protocol):
     """The protocol of one accepted connection. Runs on the server's loop."""
 
     def __init__(self, server: BucketServer) -> None:
         self._server = server
         self._bucket = server.bucket
-        self._reader: FrameReader[messages.Request] = FrameReader(messages.Request, server.max_frame_bytes)
+        self._reader: FrameReader[messages.Request] = FrameReader(messages.Request, MAX_HELLO_BYTES)
         self._transport: asyncio.Transport | None = None
         self._greeted = False
         self._paused = False
+        self._closing = False
         self._timer: asyncio.TimerHandle | None = None
         self._out = bytearray()
         self._writes: list[Operation] = []
@@ -69,6 +80,7 @@ class BucketConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._closing = True
         self._transport = None
         self._cold.clear()
         self._server.forget(self)
@@ -81,7 +93,7 @@ class BucketConnection(asyncio.Protocol):
         self._paused = True
         assert self._transport is not None
         self._transport.pause_reading()
-        self._timer = self._server.loop.call_later(STALLED_PEER_S, self._hang_up, "replies not read")
+        self._expect_progress(self._transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         self._paused = False
@@ -91,12 +103,24 @@ class BucketConnection(asyncio.Protocol):
             self._start_reads()
             self._take_requests()
 
+    def _expect_progress(self, unread: int) -> None:
+        self._timer = self._server.loop.call_later(STALLED_PEER_S, self._check_progress, unread)
+
+    def _check_progress(self, before: int) -> None:
+        """Hang up on a peer that has taken nothing since; one that reads slowly is let be."""
+        assert self._transport is not None, "the timer is stopped with the connection"
+        unread = self._transport.get_write_buffer_size()
+        if unread >= before:
+            self._hang_up("replies not read")
+        else:
+            self._expect_progress(unread)
+
     # -- requests ----------------------------------------------------------------------------------------------------
 
     def _take_requests(self) -> None:
         arrived_s = self._bucket.clock()
         try:
-            while self._transport is not None and not self._paused:
+            while not self._closing and not self._paused:
                 request = self._reader.next()
                 if request is None:
                     break
@@ -126,13 +150,14 @@ class BucketConnection(asyncio.Protocol):
             self._hang_up(f"bucket-{request.bucket_id} with identity {request.identity!r} expected")
         else:
             self._greeted = True
+            self._reader.max_frame_bytes = MAX_FRAME_BYTES
             self._stop_timer()
             self._send(messages.Welcome(bucket.bucket_id, bucket.identity, bucket.incarnation))
 
     def _take(self, request: messages.Request, arrived_s: float) -> None:
         bucket = self._bucket
         if isinstance(request, messages.Get):
-            reply = bucket.turns_away(request.call, request.key) or bucket.read_in_memory(request)
+            reply = bucket.read_in_memory(request)
             if reply is not None:
                 self.reply(reply, "get", arrived_s)
             elif len(self._cold) < self._server.max_queued_reads:
@@ -148,11 +173,10 @@ class BucketConnection(asyncio.Protocol):
         if isinstance(request, messages.Hello):
             raise FrameError("a second Hello")
         name = _NAMES.get(type(request), "")
-        if isinstance(request, (messages.Put, messages.Delete)):
-            turned_away = bucket.turns_away(request.call, request.key)
-            if turned_away is not None:
-                self.reply(turned_away, name, arrived_s)
-                return
+        wrong = _wrong(request)
+        if wrong:
+            self.reply(messages.Refused(request.call, "invalid", wrong), name, arrived_s)
+            return
         deadline_s = arrived_s + request.timeout_ms / 1000
         operation = _OPERATIONS[type(request)](bucket, request, self, deadline_s)  # type: ignore[arg-type]
         operation.arrived_s = arrived_s
@@ -169,12 +193,14 @@ class BucketConnection(asyncio.Protocol):
             self._batches += 1
             self._server.read_in_thread(batch, self._reads_done)
 
-    def _reads_done(self, replies: list[tuple[messages.Reply, float]]) -> None:
+    def _reads_done(self, replies: list[tuple[messages.Reply, float]], left: list[tuple[messages.Get, float]]) -> None:
         self._batches -= 1
+        if not self._closing:
+            self._cold.extendleft(reversed(left))
         for reply, arrived_s in replies:
             self.reply(reply, "get", arrived_s)
+        self.flush()  # first, for it may find that the peer does not read
         self._start_reads()
-        self.flush()
 
     # -- replies -----------------------------------------------------------------------------------------------------
 
@@ -210,7 +236,8 @@ class BucketConnection(asyncio.Protocol):
         self.close()
 
     def close(self) -> None:
-        """Break the connection; connection_lost follows."""
+        """Break the connection; nothing more is taken from it, and connection_lost follows."""
+        self._closing = True
         if self._transport is not None:
             self._transport.abort()
 

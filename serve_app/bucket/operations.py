@@ -68,6 +68,11 @@ class _Operation:
             self.bucket.note_error(error)
         self.reply = refused(self.call, error)
 
+    def leave_unknown(self, error: StorageFault) -> None:
+        """Its group could not be written whole: it may or may not come back with the log."""
+        self.bucket.note_error(error)
+        self.reply = messages.Refused(self.call, "unknown", str(error))
+
     def expire(self) -> None:
         self.reply = messages.Refused(self.call, "expired", "the deadline passed before the bucket took it up")
 
@@ -86,6 +91,9 @@ class PutOperation(_Operation):
 
     def decide(self, group: Group) -> None:
         request = self.request
+        self.reply = self.bucket.turns_away(self.call, request.key, self.bucket.decided_topology)
+        if self.reply is not None:
+            return
         old = group.get(request.key)
         now_ms = time.time_ns() // 1_000_000
         created_ms = now_ms if old is None else records.created_ms(old)
@@ -107,6 +115,9 @@ class DeleteOperation(_Operation):
         self.size_bytes = _OVERHEAD_BYTES + len(request.key)
 
     def decide(self, group: Group) -> None:
+        self.reply = self.bucket.turns_away(self.call, self.request.key, self.bucket.decided_topology)
+        if self.reply is not None:
+            return
         raw = group.get(self.request.key)
         if raw is None:
             self.reply = messages.Missing(self.call)
@@ -131,9 +142,7 @@ class InstallOperation(_Operation):
         self._take(group, self.request.topology)
 
     def _take(self, group: Group, new: topology.Topology) -> None:
-        self.bucket.check_topology(new)
-        current = self.bucket.decided_topology
-        if current is None or new.epoch > current.epoch:
+        if self.bucket.may_take(new):
             group.set_fact(*facts.topology_fact(new))
             self.bucket.decided_topology = new
             self.installed = new
@@ -156,4 +165,6 @@ class EstablishOperation(InstallOperation):
             new = topology.first_topology(self.request.identities)
         except ValueError as error:
             raise InvalidRequest(str(error)) from None
+        if not new.lists(0, self.bucket.identity):
+            raise InvalidRequest("bucket 0 is entered with another identity than it has")  # asked for before a restart
         self._take(group, new)

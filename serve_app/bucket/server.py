@@ -20,9 +20,10 @@ from serve_app.storage.engine import EngineFailed
 from serve_app.storage.group_commit import Operation
 from serve_app.wire import messages, tls
 from serve_app.wire.endpoint import Endpoint
-from serve_app.wire.frames import max_frame_bytes
 
 _READ_THREADS = 4
+_READ_BATCH_BYTES = 1024 * 1024
+ColdRead = tuple[messages.Get, float]
 
 
 class BucketServer:
@@ -39,7 +40,6 @@ class BucketServer:
         """`failed` is called, in the writer's thread, when the storage can't go on: it must end the process."""
         self.loop = loop
         self.token = secrets.token_hex(32)
-        self.max_frame_bytes = max_frame_bytes(limits.max_value_bytes)
         self.max_queued_reads = limits.max_queued_reads
         self.bucket = Bucket(storage, limits, incarnation=secrets.token_hex(8), done=self._group_done, failed=failed)
         self._max_connections = limits.max_connections
@@ -82,14 +82,25 @@ class BucketServer:
 
     def read_in_thread(
         self,
-        batch: list[tuple[messages.Get, float]],
-        done: Callable[[list[tuple[messages.Reply, float]]], None],
+        batch: list[ColdRead],
+        done: Callable[[list[tuple[messages.Reply, float]], list[ColdRead]], None],
     ) -> None:
-        """Answer reads that the disk has to be asked for, off the loop; `done` gets the replies on it."""
+        """Answer reads that the disk has to be asked for, off the loop.
+
+        `done` gets, on the loop, the replies and the reads that are left: a batch stops early when its values grow large, so
+        that what is held for a peer stays bounded.
+        """
 
         def work() -> None:
-            replies = [(self.bucket.read(request, arrived_s), arrived_s) for request, arrived_s in batch]
-            self.loop.call_soon_threadsafe(done, replies)
+            replies: list[tuple[messages.Reply, float]] = []
+            size = 0
+            for request, arrived_s in batch:
+                reply = self.bucket.read(request, arrived_s)
+                replies.append((reply, arrived_s))
+                size += len(reply.value) if isinstance(reply, messages.Value) else 0
+                if size > _READ_BATCH_BYTES:
+                    break
+            self.loop.call_soon_threadsafe(done, replies, batch[len(replies) :])
 
         self._readers.submit(work)
 

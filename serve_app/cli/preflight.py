@@ -57,6 +57,8 @@ def _load(config: Path) -> dict[str, Any]:
         document = yaml.safe_load(config.read_text())
     except OSError as error:
         raise Failure(f"{config} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Failure(f"{config} is not YAML: it is not UTF-8 text") from None
     except yaml.YAMLError as error:
         raise Failure(f"{config} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
@@ -65,11 +67,11 @@ def _load(config: Path) -> dict[str, Any]:
 
 
 def _settings(document: dict[str, Any], config: Path) -> Settings:
-    applications = {item.get("name"): item for item in document.get("applications") or []}
+    applications = _by_name(document.get("applications"))
     application = applications.get(APPLICATION)
     if application is None:
         raise Failure(f"{config} has no application named {APPLICATION}")
-    deployments = {item.get("name"): item for item in application.get("deployments") or []}
+    deployments = _by_name(application.get("deployments"))
     user_config = (deployments.get(DEPLOYMENT) or {}).get("user_config")
     try:
         UserConfig.model_validate(user_config)
@@ -81,8 +83,15 @@ def _settings(document: dict[str, Any], config: Path) -> Settings:
         raise Failure(f"{config}: {explain(error, 'args')}") from None
 
 
+def _by_name(items: object) -> dict[object, dict[str, Any]]:
+    """A list of mappings by their names; what is none of that is left out."""
+    found = items if isinstance(items, list) else []
+    return {item.get("name"): item for item in found if isinstance(item, dict)}
+
+
 def _address(document: dict[str, Any], config: Path) -> tuple[str, int]:
-    options = document.get("http_options") or {}
+    options = document.get("http_options")
+    options = options if isinstance(options, dict) else {}
     host, port = options.get("host", "127.0.0.1"), options.get("port", 8000)
     if not isinstance(host, str) or not isinstance(port, int) or not 0 < port < 65536:
         raise Failure(f"{config}: http_options.host and http_options.port are not an address: {host!r}, {port!r}")
@@ -106,7 +115,10 @@ def _check_data_dir(data_dir: Path) -> None:
     except OSError as error:
         raise Failure(f"the data folder {data_dir} can't be written: {error.strerror}") from None
     for folder in data_dir.glob("bucket-*"):
-        handle = os.open(folder, os.O_RDONLY)
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+        except OSError as error:
+            raise Failure(f"{folder} can't be opened: {error.strerror}") from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # an open bucket holds this lock
         except BlockingIOError:

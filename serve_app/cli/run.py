@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import BinaryIO
 
 import httpx
 import psutil
@@ -29,6 +30,8 @@ from serve_app.cli.logs import LogFollower
 Command = Callable[[], int]
 
 START_TIMEOUT_S = 180.0
+#: Once the store answers, how long its slowest buckets are waited for.
+WAIT_FOR_BUCKETS_S = 20.0
 #: How long `serve run` gets to shut down by itself before its processes are ended one by one.
 STOP_TIMEOUT_S = 10.0
 _PR_SET_PDEATHSIG = 1
@@ -58,7 +61,7 @@ def _run(config: Path, env_file: Path) -> int:
     plan = preflight.check(config, env_file)
     typer.echo(f"Starting Ray and the store; the data is in {plan.data_dir}")
     log_path = plan.data_dir / "serve.log"
-    with log_path.open("wb") as log:
+    with _create(log_path) as log:
         child = subprocess.Popen(  # noqa: S603 - our own interpreter's serve
             [sys.executable, "-m", "ray.serve.scripts", "run", str(config)],
             stdin=subprocess.DEVNULL,
@@ -85,10 +88,18 @@ def _run(config: Path, env_file: Path) -> int:
         typer.echo("Stopped.")
 
 
+def _create(path: Path) -> BinaryIO:
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise Failure(f"{path} can't be written: {error.strerror}") from None
+
+
 def _wait_until_up(child: subprocess.Popen[bytes], url: str, log_path: Path) -> int:
     """Wait for a real answer of the API: the number of buckets."""
     deadline_s = time.monotonic() + START_TIMEOUT_S
     trouble = "nothing answers yet"
+    up_s = 0.0
     with httpx.Client(timeout=2.0) as client:
         while time.monotonic() < deadline_s:
             if child.poll() is not None:
@@ -99,12 +110,14 @@ def _wait_until_up(child: subprocess.Popen[bytes], url: str, log_path: Path) -> 
                 answer = client.get(f"{url}/topology")
                 body = answer.json()
                 if answer.status_code == 200:
+                    up_s = up_s or time.monotonic()
                     away = [bucket for bucket in body["buckets"] if not bucket["reachable"]]
-                    if not away:
+                    if not away or time.monotonic() - up_s > WAIT_FOR_BUCKETS_S:
+                        for bucket in away:  # the others serve; what is wrong with these is worth seeing
+                            typer.echo(f"warning: bucket-{bucket['bucket_id']}: {bucket['last_error']}", err=True)
+                        if body["problem"]:
+                            typer.echo(f"warning: {body['problem']}", err=True)
                         return int(body["bucket_count"])
-                    trouble = f"bucket-{away[0]['bucket_id']}: {away[0]['last_error']}"
-                    if body["problem"]:
-                        typer.echo(f"warning: {body['problem']}", err=True)
                 else:
                     trouble = body["detail"]
             time.sleep(0.2)
@@ -142,7 +155,7 @@ def _end_everything(child: subprocess.Popen[bytes]) -> None:
         psutil.wait_procs(left, timeout=3)
     while psutil.Process().children(recursive=True):  # orphans come to us one generation at a time
         for process in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
+            with contextlib.suppress(psutil.Error):
                 process.kill()
                 process.wait(1)
 

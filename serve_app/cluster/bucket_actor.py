@@ -24,7 +24,7 @@ from serve_app.cluster.metrics import export_bucket
 from serve_app.errors import StorageFault
 from serve_app.settings import Limits
 from serve_app.storage.engine import EngineFailed
-from serve_app.storage.folder import OpenedStorage, open_folder
+from serve_app.storage.folder import OpenedStorage, open_folder, sibling_ids
 from serve_app.wire.endpoint import Endpoint
 
 #: Exit code of a bucket whose disk refused a write; Ray restarts it, and it replays its log.
@@ -40,6 +40,8 @@ class EndpointAnswer:
 
     endpoint: Endpoint | None
     fault: str
+    #: The storage is still being opened: worth waiting for, unlike a fault.
+    opening: bool
     fingerprint: str
     generation: int
 
@@ -57,8 +59,8 @@ class BucketActor:
 
     def endpoint(self, wait_s: float = 3.0) -> EndpointAnswer:
         """Where the bucket listens, or why it does not; waits a little while the storage is being opened."""
-        self._settled.wait(wait_s)
-        return EndpointAnswer(self._endpoint, self._fault, self._build.fingerprint, self._build.generation)
+        opening = not self._settled.wait(wait_s)
+        return EndpointAnswer(self._endpoint, self._fault, opening, self._build.fingerprint, self._build.generation)
 
     def _main(self) -> None:
         try:
@@ -117,6 +119,7 @@ class BucketActor:
 
     async def _serve(self, storage: OpenedStorage, limits: Limits) -> None:
         server = BucketServer(storage, limits, asyncio.get_running_loop(), failed=self._storage_failed)
+        server.bucket.siblings = sibling_ids(self._build.settings.data_dir, self._bucket_id)
         if storage.tail_set_aside is not None:
             server.bucket.last_error = f"a torn log tail was set aside: {storage.tail_set_aside}"
         self._endpoint = await server.start(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]

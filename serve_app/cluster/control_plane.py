@@ -31,6 +31,7 @@ class RayControlPlane:
     def __init__(self, build: Build) -> None:
         self._build = build
         self._pin = build.settings.pin_buckets
+        self._questions: dict[int, tuple[Any, Any]] = {}
         self._under_way: dict[int, asyncio.Future[Endpoint]] = {}
 
     async def resolve(self, bucket_id: int) -> Endpoint:
@@ -86,6 +87,8 @@ class RayControlPlane:
             )
             ray.kill(actor, no_restart=True)
             answer = self._ask(self._actor(bucket_id), bucket_id)
+        if answer.opening:
+            raise ConnectionError(answer.fault)
         if answer.endpoint is None:
             raise BucketFault(answer.fault)
         return answer.endpoint
@@ -109,9 +112,14 @@ class RayControlPlane:
         )
 
     def _ask(self, actor: Any, bucket_id: int) -> EndpointAnswer:
+        # An actor that is not placed yet keeps the question, so it is asked once and waited for again.
+        question = self._questions.pop(bucket_id, None)
+        if question is None or question[0] != actor._actor_id:
+            question = (actor._actor_id, actor.endpoint.remote())
         try:
-            answer: EndpointAnswer = ray.get(actor.endpoint.remote(), timeout=_ENDPOINT_TIMEOUT_S)
+            answer: EndpointAnswer = ray.get(question[1], timeout=_ENDPOINT_TIMEOUT_S)
         except GetTimeoutError:
+            self._questions[bucket_id] = question
             waiting = f"a node that offers the resource bucket-{bucket_id}" if self._pin else "its process"
             raise TimeoutError(f"bucket-{bucket_id} did not start in time: waiting for {waiting}") from None
         except RayError as error:

@@ -10,13 +10,13 @@ import asyncio
 from typing import NamedTuple, NoReturn
 
 from serve_app import placement
-from serve_app.directory.connection import CallExpired, ConnectionBroken, Connector, connect_tcp
 from serve_app.directory.link import BucketLink, ControlPlane
 from serve_app.directory.stats import DirectoryStats
 from serve_app.directory.watch import TopologyWatch
 from serve_app.errors import DiskFull, InvalidRequest, OutcomeUnknown, StoreError, Unavailable
 from serve_app.settings import Limits
 from serve_app.wire import messages
+from serve_app.wire.client import CallExpired, ConnectionBroken, Connector, NotSent, connect_tcp
 
 #: How often an operation is routed again because its bucket was not the key's home.
 MAX_REROUTES = 8
@@ -53,8 +53,10 @@ class Directory:
     def __init__(self, control_plane: ControlPlane, limits: Limits, connector: Connector = connect_tcp) -> None:
         self._limits = limits
         self.stats = DirectoryStats()
+        self._held_bytes = 0
         self.watch = TopologyWatch(
-            lambda bucket_id, identity: BucketLink(bucket_id, control_plane, connector, limits, identity)
+            lambda bucket_id, identity: BucketLink(bucket_id, control_plane, connector, limits, identity),
+            limits.max_waiting_for_topology,
         )
 
     async def start(self) -> None:
@@ -84,7 +86,13 @@ class Directory:
             Unavailable, DiskFull: refused, nothing changed.
             OutcomeUnknown: it was sent and may have happened.
         """
-        reply, home, digest = await self._call("put", messages.Put, key, (value, content_type), len(value))
+        if self._held_bytes and self._held_bytes + len(value) > self._limits.max_held_bytes:
+            raise Unavailable("the values being stored hold too many bytes; try again in a moment")
+        self._held_bytes += len(value)
+        try:
+            reply, home, digest = await self._call("put", messages.Put, key, (value, content_type), len(value))
+        finally:
+            self._held_bytes -= len(value)
         assert isinstance(reply, messages.Written), f"a put answered with {type(reply).__name__}"
         return Put(reply.created, home, digest)
 
@@ -117,9 +125,13 @@ class Directory:
                 link = self.watch.link(home)
                 connection = link.connection() or await link.wait_for_connection(deadline_s)
                 left_ms = int((deadline_s - loop.time()) * 1000)
+                if left_ms <= 0:
+                    raise Unavailable("the deadline passed before it could be sent")
                 request = request_type(connection.next_call(), left_ms, key, *rest)
                 try:
                     reply = await connection.send(request, deadline_s, size_bytes)
+                except NotSent:
+                    continue
                 except ConnectionBroken:
                     if request_type is messages.Get:
                         continue  # until the deadline, which the wait for a connection keeps
@@ -136,7 +148,7 @@ class Directory:
                     reroutes += 1
                     if reroutes > MAX_REROUTES:
                         raise Unavailable(f"bucket-{home} and the topology disagree about the key's home")
-                    await self.watch.reconcile(home, reply.topology)
+                    await self.watch.reconcile(home, reply.topology, deadline_s)
                     continue
                 if isinstance(reply, messages.Refused):
                     _raise(home, reply)
@@ -152,6 +164,8 @@ def _raise(home: int, refused: messages.Refused) -> NoReturn:
     detail = f"bucket-{home}: {refused.detail}"
     if refused.reason == "disk-full":
         raise DiskFull(detail)
+    if refused.reason == "unknown":
+        raise OutcomeUnknown(detail)
     if refused.reason == "invalid":
         raise InvalidRequest(detail)
     raise Unavailable(detail)

@@ -13,7 +13,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from serve_app import events
-from serve_app.directory.connection import (
+from serve_app.errors import Unavailable
+from serve_app.settings import Limits
+from serve_app.wire import messages
+from serve_app.wire.client import (
     BucketConnection,
     CallExpired,
     ConnectionBroken,
@@ -21,12 +24,11 @@ from serve_app.directory.connection import (
     HandshakeRefused,
     open_connection,
 )
-from serve_app.errors import Unavailable
-from serve_app.settings import Limits
-from serve_app.wire import messages
 from serve_app.wire.endpoint import Endpoint
 
 _SWEEP_S = 0.05
+#: A connection that broke sooner was never a good one: the next is tried less quickly.
+_STABLE_S = 0.5
 _BACKOFF_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 __all__ = ["BucketFault", "BucketLink", "CallExpired", "ConnectionBroken", "ControlPlane"]
@@ -173,6 +175,7 @@ class BucketLink:
         return reply
 
     async def _stay_connected(self) -> None:
+        loop = asyncio.get_running_loop()
         attempt = 0
         while True:
             try:
@@ -186,11 +189,13 @@ class BucketLink:
             except Exception as error:  # whatever the control plane met: it is tried again for as long as we live
                 self._note_trouble(f"not found: {str(error) or type(error).__name__}", faulted=False)
             else:
-                attempt = 0
+                up_s = loop.time()
                 await connection.closed
                 self._connection, self._stranger = None, False
                 self._note_trouble("the connection broke", faulted=False)
-                continue
+                if loop.time() - up_s > _STABLE_S:
+                    attempt = 0
+                    continue
             pause_s = _BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)]
             attempt += 1
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))

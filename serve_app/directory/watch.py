@@ -8,20 +8,21 @@ first topology, and whatever it answers is the topology.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 from serve_app import events
-from serve_app.directory.connection import CallExpired, ConnectionBroken
 from serve_app.directory.link import BucketLink
 from serve_app.errors import Unavailable
 from serve_app.topology import Topology, newest
 from serve_app.wire import messages
+from serve_app.wire.client import CallExpired, ConnectionBroken
 
 REFRESH_S = 1.0
 _UNSETTLED_REFRESH_S = 0.1
 _ASK_TIMEOUT_S = 2.0
-#: How long bucket 0 alone is looked for at the start, before the others are asked what they know.
-_AUTHORITY_FIRST_S = 3.0
+#: How long a start waits for the buckets it has not heard, before it goes by the others.
+_FIRST_ANSWERS_S = 3.0
 
 _Trouble = (Unavailable, ConnectionBroken, CallExpired)
 MakeLink = Callable[[int, Callable[[int], str]], BucketLink]
@@ -30,8 +31,10 @@ MakeLink = Callable[[int, Callable[[int], str]], BucketLink]
 class TopologyWatch:
     """The topology in memory, the links it implies, and what each bucket last said of itself."""
 
-    def __init__(self, make_link: MakeLink) -> None:
+    def __init__(self, make_link: MakeLink, max_waiting: int) -> None:
         self._make_link = make_link
+        self._max_waiting = max_waiting
+        self._waiting = 0
         self._links: dict[int, BucketLink] = {}
         self._known = asyncio.Event()
         self._reconciling: dict[int, asyncio.Task[None]] = {}
@@ -41,6 +44,8 @@ class TopologyWatch:
         self.configured_count: int | None = None
         self._refused_configuration = ""
         self._count_problem = ""
+        #: Why the buckets' answers make no topology.
+        self._unsettled = ""
         self.statuses: dict[int, messages.Status] = {}
 
     def configure(self, bucket_count: int) -> None:
@@ -84,19 +89,24 @@ class TopologyWatch:
         Raises:
             Unavailable: it is not known by then.
         """
+        if self._waiting >= self._max_waiting:
+            raise Unavailable(f"the store is not up yet, and many wait for it already: {self.what_is_missing()}")
+        self._waiting += 1
         try:
             async with asyncio.timeout_at(deadline_s):
                 await self._known.wait()
         except TimeoutError:
             raise Unavailable(f"the store is not up yet: {self.what_is_missing()}") from None
+        finally:
+            self._waiting -= 1
         assert self.topology is not None
         return self.topology
 
-    async def reconcile(self, bucket_id: int, theirs: Topology | None) -> None:
+    async def reconcile(self, bucket_id: int, theirs: Topology | None, deadline_s: float) -> None:
         """Agree with a bucket that answered Moved: take its topology if it is newer, else hand it ours.
 
         Raises:
-            Unavailable: the bucket refused ours or can't be asked.
+            Unavailable: the bucket refused ours or can't be asked before the deadline. Nothing was done for a Moved.
         """
         if theirs is not None:
             self._adopt(theirs)
@@ -106,15 +116,23 @@ class TopologyWatch:
         if task is None:  # many operations may find out at once; one tells the bucket
             task = asyncio.create_task(self._install(bucket_id))
             self._reconciling[bucket_id] = task
-            task.add_done_callback(lambda _: self._reconciling.pop(bucket_id, None))
-        await asyncio.shield(task)
+            task.add_done_callback(lambda done: self._reconciled(bucket_id, done))
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                await asyncio.shield(task)
+        except (ConnectionBroken, CallExpired, TimeoutError):
+            raise Unavailable(f"bucket-{bucket_id} could not be told the topology") from None
+
+    def _reconciled(self, bucket_id: int, done: asyncio.Task[None]) -> None:
+        del self._reconciling[bucket_id]
+        if not done.cancelled():
+            done.exception()  # whoever waited has it; if nobody did any more, it is no news
 
     async def inspect_all(self) -> None:
         """Ask every bucket for its status, all at once; `statuses` then holds those that answered."""
-        answers = await asyncio.gather(
-            *(link.inspect(_ASK_TIMEOUT_S) for link in self._links.values()), return_exceptions=True
-        )
-        for bucket_id, answer in zip(list(self._links), answers, strict=True):
+        links = list(self._links.items())  # more may be linked while we ask
+        answers = await asyncio.gather(*(link.inspect(_ASK_TIMEOUT_S) for _, link in links), return_exceptions=True)
+        for (bucket_id, _), answer in zip(links, answers, strict=True):
             if isinstance(answer, messages.Status):
                 self.statuses[bucket_id] = answer
             elif isinstance(answer, _Trouble):
@@ -126,22 +144,65 @@ class TopologyWatch:
 
     async def _run(self) -> None:
         self._ensure_links(1)
-        alone_until_s = asyncio.get_running_loop().time() + _AUTHORITY_FIRST_S
+        started_s = asyncio.get_running_loop().time()
         while True:
             try:
                 await self.inspect_all()
-                self._adopt_reported()
+                if self.topology is None:
+                    self._settle_first(asyncio.get_running_loop().time() - started_s > _FIRST_ANSWERS_S)
+                else:
+                    self._adopt(*self._reported(self.topology.store_id))
                 if self.topology is not None:
+                    self._unsettled = ""
                     self._check_count(self.topology)
-                    await self._catch_up()
-                elif 0 in self.statuses or asyncio.get_running_loop().time() > alone_until_s:
-                    self._ensure_links(self.configured_count or 1)
+                    await self._catch_up(self.topology)
+                else:
                     await self._establish()
             except _Trouble as error:
+                self._unsettled = str(error)
                 events.warning("topology not settled", reason=str(error))
             except Exception as error:  # the watch must outlive any surprise: without it nothing heals
                 events.error("topology refresh failed", exc_info=error)
             await asyncio.sleep(_UNSETTLED_REFRESH_S if self.topology is None else REFRESH_S)
+
+    def _reported(self, store_id: str | None = None) -> list[Topology]:
+        """The topologies that buckets report, of one store or of any."""
+        return [
+            status.topology
+            for status in self.statuses.values()
+            if status.topology is not None and not status.fault and store_id in (None, status.topology.store_id)
+        ]
+
+    def _settle_first(self, waited: bool) -> None:
+        """Take the first topology, once the buckets that it lists have been heard, or waited for.
+
+        Bucket 0 is asked first. Then those that it lists, or, where it has none or is away, those that are configured:
+        a volume of another store may have come in its place, and only the others can tell. The store that most of the
+        buckets heard belong to wins.
+
+        Raises:
+            Unavailable: as many belong to one store as to another; nobody can say which is the right one.
+        """
+        reported = self._reported()
+        best = newest(*reported)
+        if best is None:
+            if 0 in self.statuses or waited:
+                self._ensure_links(self.configured_count or 1)
+            return
+        expected = max(len(topology.identities) for topology in reported)
+        self._ensure_links(expected)
+        if not waited and any(bucket_id not in self.statuses for bucket_id in range(expected)):
+            return
+        votes = Counter(topology.store_id for topology in reported)
+        (store_id, most), *others = votes.most_common()
+        if others and others[0][1] == most:
+            belonging = ", ".join(
+                f"bucket-{status.bucket_id} to {status.topology.store_id}"
+                for status in self.statuses.values()
+                if status.topology is not None
+            )
+            raise Unavailable(f"the buckets' volumes are of different stores ({belonging})")
+        self._adopt(*self._reported(store_id))
 
     def _ensure_links(self, count: int) -> None:
         for bucket_id in range(len(self._links), count):
@@ -152,27 +213,6 @@ class TopologyWatch:
     def _expected_identity(self, bucket_id: int) -> str:
         topology = self.topology
         return "" if topology is None or bucket_id >= len(topology.identities) else topology.identities[bucket_id]
-
-    def _adopt_reported(self) -> None:
-        """Take the newest topology that the buckets report, of one store only.
-
-        Raises:
-            Unavailable: their topologies are of different stores and bucket 0, which would know, has none.
-        """
-        reported = {
-            bucket_id: status.topology
-            for bucket_id, status in self.statuses.items()
-            if status.topology is not None and not status.fault
-        }
-        if self.topology is None and reported:
-            stores = {topology.store_id for topology in reported.values()}
-            if 0 in reported:
-                stores = {reported[0].store_id}
-            if len(stores) > 1:
-                raise Unavailable(f"the buckets belong to different stores: {', '.join(sorted(stores))}")
-            self._adopt(*(topology for topology in reported.values() if topology.store_id in stores))
-        else:
-            self._adopt(*reported.values())
 
     def _adopt(self, *candidates: Topology | None) -> None:
         """Take the newest topology of this store."""
@@ -201,21 +241,19 @@ class TopologyWatch:
             events.error("bucket count refused", configured=wanted, stored=topology.bucket_count)
         self._count_problem = problem
 
-    async def _catch_up(self) -> None:
-        """Hand the topology to buckets that are behind."""
-        assert self.topology is not None
-        for bucket_id, status in self.statuses.items():
-            behind = status.topology is None or status.topology.epoch < self.topology.epoch
-            # A stranger is told as well: it then refuses by itself whoever asks it.
-            if (
-                (behind or self._links[bucket_id].stranger)
-                and not status.fault
-                and bucket_id < len(self.topology.identities)
-            ):
-                try:
-                    await self._install(bucket_id)
-                except _Trouble as error:
-                    events.warning("topology not installed", bucket=bucket_id, reason=str(error))
+    async def _catch_up(self, topology: Topology) -> None:
+        """Hand the topology to buckets that are behind, all at once: one that is slow must not hold up the others."""
+        behind = [
+            bucket_id
+            for bucket_id, status in self.statuses.items()
+            if bucket_id < len(topology.identities)
+            and not status.fault
+            and (status.topology is None or status.topology.epoch < topology.epoch)
+        ]
+        outcomes = await asyncio.gather(*(self._install(bucket_id) for bucket_id in behind), return_exceptions=True)
+        for bucket_id, outcome in zip(behind, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                events.warning("topology not installed", bucket=bucket_id, reason=str(outcome))
 
     async def _install(self, bucket_id: int) -> None:
         topology = self.topology
@@ -230,15 +268,28 @@ class TopologyWatch:
         if count is None or any(bucket_id not in self.statuses for bucket_id in range(count)):
             return
         statuses = [self.statuses[bucket_id] for bucket_id in range(count)]
-        if any(status.keys or status.fault for status in statuses):
+        if any(status.keys or status.fault for status in statuses) or self._left_over(count):
             return
         identities = tuple(status.identity for status in statuses)
         answer = await self._links[0].ask(lambda call, ms: messages.Establish(call, ms, identities), _ASK_TIMEOUT_S)
         self._adopt(answer.topology)
 
+    def _left_over(self, count: int) -> list[int]:
+        """Buckets with data beside bucket 0 that a new store of so many would leave out: then this is no new store."""
+        zero = self.statuses.get(0)
+        return [] if zero is None else [bucket_id for bucket_id in zero.siblings if bucket_id >= count]
+
     def what_is_missing(self) -> str:
+        if self._unsettled:
+            return self._unsettled
         if self.configured_count is None:
-            return "no bucket_count is configured"
+            return self._refused_configuration or "no bucket_count is configured"
+        left_over = self._left_over(self.configured_count)
+        if left_over:
+            return (
+                f"bucket-0 is empty, but there is data of bucket-{left_over[0]} beside it, and bucket_count is "
+                f"{self.configured_count}: bucket-0's data is missing, or the configuration is another store's"
+            )
         away = [f"bucket-{link.bucket_id} ({link.trouble})" for link in self._links.values() if not link.connected]
         holding = [
             f"bucket-{status.bucket_id} ({status.fault or 'holds records but knows of no store'})"

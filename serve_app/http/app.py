@@ -24,15 +24,6 @@ from serve_app.http.operations import Answer, Operations, key_of
 from serve_app.http.status import health, topology
 from serve_app.settings import Limits
 
-_DESCRIPTION = """A durable key-value store that lives inside a Ray cluster.
-
-An acknowledged write is on disk. **503** (with `Retry-After`) means refused and nothing changed; **504** means a write's
-outcome is not known; so does any answer to a write that is not this API's own JSON. Every error is an
-[RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem document.
-
-Keys are UTF-8 text of 1 to 1,024 bytes, values UTF-8 text of up to 25 MiB.
-"""
-
 
 def build_http(directory: Directory, limits: Limits) -> Front:
     """The ASGI application on a directory, which it starts and stops with its lifespan."""
@@ -50,7 +41,8 @@ def _build_app(directory: Directory, operations: Operations) -> FastAPI:
     app = FastAPI(
         title="Cloud Storage",
         version=version("cloud-storage"),
-        description=_DESCRIPTION,
+        description=docs.DESCRIPTION,
+        openapi_tags=docs.TAGS,
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
@@ -80,7 +72,7 @@ def _build_app(directory: Directory, operations: Operations) -> FastAPI:
         scope: Any = request.scope
         return _response(await operations.get(scope, key_of(scope, b"/get")))
 
-    @app.get("/get", summary="Read a value, any key", **docs.operation("get_query", GetAnswer))
+    @app.get("/get", summary="Read a value, the key as a parameter", **docs.operation("get_query", GetAnswer))
     async def get_by_query(request: Request) -> Response:
         """The value of a key, given as a parameter: for keys that clients would fold out of a path."""
         scope: Any = request.scope
@@ -92,7 +84,7 @@ def _build_app(directory: Directory, operations: Operations) -> FastAPI:
         scope: Any = request.scope
         return _response(await operations.delete(scope, key_of(scope, b"/delete")))
 
-    @app.delete("/delete", summary="Delete a key, any key", **docs.operation("delete_query", DeleteAnswer))
+    @app.delete("/delete", summary="Delete a key, given as a parameter", **docs.operation("delete_query", DeleteAnswer))
     async def delete_by_query(request: Request) -> Response:
         """Delete a key, given as a parameter: for keys that clients would fold out of a path."""
         scope: Any = request.scope

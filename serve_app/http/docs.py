@@ -30,7 +30,9 @@ _VALUE_IN_QUERY = {
 _BODY = {
     "required": False,
     "description": "The value, where the parameter `value` is left out: UTF-8 text of up to 25 MiB.",
-    "content": {"text/plain": {"schema": {"type": "string"}}},
+    # The empty default is for the page: it would otherwise fill in a sample body beside the sample parameter, which
+    # is refused.
+    "content": {"text/plain": {"schema": {"type": "string", "default": ""}}},
 }
 
 _REQUESTS: dict[str, dict[str, Any]] = {
@@ -68,6 +70,15 @@ _ERRORS = {
         "bucket-1: the disk has less than its reserve left",
     ),
 }
+_SUCCESS = {
+    "put": "Stored, and on disk.",
+    "get_path": "The value.",
+    "get_query": "The value.",
+    "delete_path": "Deleted, and the disk knows.",
+    "delete_query": "Deleted, and the disk knows.",
+    "health": "The store knows its shape.",
+    "topology": "The shape, and what each bucket says of itself.",
+}
 _STATUSES = {
     "put": (408, 413, 422, 503, 504, 507),
     "get_path": (404, 422, 503),
@@ -79,14 +90,46 @@ _STATUSES = {
 }
 
 
+RECORDS, STORE = "Records", "The store"
+TAGS = [
+    {"name": RECORDS, "description": "Put, get and delete."},
+    {"name": STORE, "description": "Is it up, and how are its buckets?"},
+]
+
+DESCRIPTION = """A durable key-value store that lives inside a Ray cluster.
+
+Keys are UTF-8 text of 1 to 1,024 bytes, values UTF-8 text of up to 25 MiB. **An acknowledged write is on disk.**
+Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem document: switch on its `type`, show its
+`detail`.
+
+| answer | did a write happen? | what to do |
+| --- | --- | --- |
+| 200 | yes, and it is on disk | |
+| 404 | no such key, so there was nothing to do | |
+| 408 | no: the body stopped arriving, or had to give way to others | send it again |
+| 413, 422 | no: the request is wrong as it is | mend it: `detail` says how |
+| 503 | no: refused for now | try again after `Retry-After` seconds |
+| 504, or anything that is not this API's JSON | **not known** | read to find out, or write again |
+| 507 | no: the disk is full | free or add space; reads and deletes go on |
+"""
+
+
+#: Where to go on from a put; also what a tester follows from one request to the next.
+_LINKS = {
+    "Read": {"operationId": "get_query", "parameters": {"key": "$response.body#/key"}},
+    "Delete": {"operationId": "delete_query", "parameters": {"key": "$response.body#/key"}},
+}
+
+
 def operation(name: str, answer: type[BaseModel]) -> dict[str, Any]:
     """Keyword arguments that declare a route: its parameters, its answer's model and every error with an example."""
-    responses: dict[int | str, dict[str, Any]] = {200: {"model": answer}}
+    responses: dict[int | str, dict[str, Any]] = {200: {"model": answer, "description": _SUCCESS[name]}}
+    if name == "put":
+        responses[200]["links"] = _LINKS
     for status in _STATUSES[name]:
         kind, title, detail = _ERRORS[status]
         example = {"type": f"urn:cloud-storage:{kind}", "title": title, "status": status, "detail": detail}
         responses[status] = {
-            "model": Problem,
             "description": title,
             "content": {
                 "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
@@ -96,11 +139,13 @@ def operation(name: str, answer: type[BaseModel]) -> dict[str, Any]:
             responses[status]["headers"] = {
                 "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}
             }
-    return {"operation_id": name, "responses": responses, "openapi_extra": _REQUESTS[name]}
+    tag = STORE if name in ("health", "topology") else RECORDS
+    return {"operation_id": name, "tags": [tag], "responses": responses, "openapi_extra": _REQUESTS[name]}
 
 
 def add_docs(app: FastAPI) -> None:
     """Serve Swagger UI at /docs, its script and style from the installed package."""
+    _add_problem_model(app)
     app.mount("/docs/assets", StaticFiles(directory=str(files("fastapi_offline") / "static")), name="docs-assets")
 
     @app.get("/docs", include_in_schema=False)
@@ -114,3 +159,19 @@ def add_docs(app: FastAPI) -> None:
             swagger_favicon_url=root + "/docs/assets/favicon.png",
             swagger_ui_parameters={"tryItOutEnabled": True, "validatorUrl": None, "displayRequestDuration": True},
         )
+
+
+def _add_problem_model(app: FastAPI) -> None:
+    """Put the model of errors into the OpenAPI document.
+
+    A route's `responses` could name it as their model, but FastAPI would then list application/json as well, which no error
+    is.
+    """
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign] # as FastAPI's documentation has it

@@ -45,24 +45,28 @@ class HealthAnswer(BaseModel):
 class BucketStatus(BaseModel):
     """One bucket, as it reported itself just now."""
 
-    bucket_id: int
-    reachable: bool = Field(description="It answered and serves.")
-    keys: int | None = Field(description="Exact number of records; null while it can't be asked.")
-    bytes: int | None = Field(description="Exact size of all keys and records; null while it can't be asked.")
-    moved: int = Field(description="Keys that have left for another bucket in the move under way.")
-    remaining: int = Field(description="Keys that have yet to leave.")
-    free_bytes: int | None = Field(description="Space left on its disk.")
-    disk_full: bool = Field(description="Puts are refused with 507; reads and deletes go on.")
-    last_error: str = Field(description="Why it can't be reached or serve, or the last damage it met; else empty.")
+    bucket_id: int = Field(examples=[0])
+    reachable: bool = Field(description="It answered and serves.", examples=[True])
+    keys: int | None = Field(description="Exact number of records; null while it can't be asked.", examples=[1204])
+    bytes: int | None = Field(
+        description="Exact size of all keys and records; null while it can't be asked.", examples=[183415]
+    )
+    moved: int = Field(description="Keys that have left for another bucket in the move under way.", examples=[0])
+    remaining: int = Field(description="Keys that have yet to leave.", examples=[0])
+    free_bytes: int | None = Field(description="Space left on its disk.", examples=[52613349376])
+    disk_full: bool = Field(description="Puts are refused with 507; reads and deletes go on.", examples=[False])
+    last_error: str = Field(
+        description="Why it can't be reached or serve, or the last damage it met; else empty.", examples=[""]
+    )
 
 
 class TopologyAnswer(BaseModel):
     """The shape of the store and the state of its buckets."""
 
-    epoch: int = Field(description="Grows with every change of the shape.")
-    bucket_count: int
-    target_count: int = Field(description="Where a move is going; bucket_count when there is none.")
+    epoch: int = Field(description="Grows with every change of the shape.", examples=[1])
+    bucket_count: int = Field(examples=[2])
+    target_count: int = Field(description="Where a move is going; bucket_count when there is none.", examples=[2])
     phase: Literal["stable", "moving"]
-    configured_count: int | None = Field(description="bucket_count of this directory's configuration.")
-    problem: str = Field(description="Why the configuration is not followed; empty where it is.")
+    configured_count: int | None = Field(description="bucket_count of this directory's configuration.", examples=[2])
+    problem: str = Field(description="Why the configuration is not followed; empty where it is.", examples=[""])
     buckets: list[BucketStatus]

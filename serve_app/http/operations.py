@@ -45,6 +45,8 @@ class Operations:
         found = requests.parameters(scope, ("key", "value"))
         key = requests.required_key(found)
         value = found.get("value")
+        if value is not None:
+            self._uploads.check_size(len(value))
         content_type = DEFAULT_CONTENT_TYPE
         if requests.has_body(scope):
             body = await self._uploads.read(scope, receive)

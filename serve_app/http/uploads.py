@@ -17,6 +17,7 @@ from serve_app.http.requests import Scope, header
 from serve_app.settings import Limits
 
 _SWEEP_S = 0.25
+_MAX_LENGTH_DIGITS = 20
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
@@ -55,7 +56,7 @@ class Uploads:
         """
         length = header(scope, b"content-length")
         if length is not None:
-            self._check_size(_length(length))
+            self.check_size(_length(length))
         task = asyncio.current_task()
         assert task is not None, "requests are handled in tasks"
         loop = asyncio.get_running_loop()
@@ -72,7 +73,7 @@ class Uploads:
                     raise ClientGone
                 chunk = message.get("body", b"")
                 if chunk:
-                    self._check_size(upload.size + len(chunk))
+                    self.check_size(upload.size + len(chunk))
                     self._grow(upload, len(chunk), loop.time())
                     chunks.append(chunk)
                 if upload.stop_reason:  # it stopped itself: no other was left to give way
@@ -86,6 +87,17 @@ class Uploads:
             raise UploadTimeout(upload.stop_reason) from None
         finally:
             self._forget(upload)
+
+    def check_size(self, size: int) -> None:
+        """Refuse a value that is too long.
+
+        Raises:
+            ValueTooLarge: it is.
+        """
+        if size > self._limits.max_value_bytes:
+            raise ValueTooLarge(
+                f"a value has at most {self._limits.max_value_bytes:,} bytes; this one has {size:,} or more"
+            )
 
     def _grow(self, upload: _Upload, more: int, now_s: float) -> None:
         """Count bytes that came, and make room for them where there is none."""
@@ -128,14 +140,8 @@ class Uploads:
         if self._unfinished:
             self._sweep_later(loop)
 
-    def _check_size(self, size: int) -> None:
-        if size > self._limits.max_value_bytes:
-            raise ValueTooLarge(
-                f"a value has at most {self._limits.max_value_bytes:,} bytes; this one has {size:,} or more"
-            )
-
 
 def _length(raw: bytes) -> int:
-    if not raw.isdigit():
-        raise InvalidRequest("the Content-Length header is not a number")
+    if not raw.isdigit() or len(raw) > _MAX_LENGTH_DIGITS:
+        raise InvalidRequest("the Content-Length header is not a number of bytes")
     return int(raw)

@@ -50,6 +50,7 @@ class Engine(Protocol):
 
         Raises:
             EngineFailed: the disk refused; the process must end.
+            StorageDamaged: a file is damaged; the batch may or may not be there, and no further write is taken.
         """
 
     def scan(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:

@@ -83,6 +83,16 @@ def open_folder(folder: Path, bucket_id: int, *, cache_bytes: int, write_buffer_
     return OpenedStorage(engine, facts, created, tail, lock)
 
 
+def sibling_ids(data_dir: Path, bucket_id: int) -> tuple[int, ...]:
+    """Other buckets that have a database beside this one's, in order. On Kubernetes each sees its own volume alone."""
+    found = []
+    for path in data_dir.glob("bucket-*/db"):
+        number = path.parent.name.removeprefix("bucket-")
+        if number.isdigit() and int(number) != bucket_id:
+            found.append(int(number))
+    return tuple(sorted(found))
+
+
 def _is_new(folder: Path) -> bool:
     entries = set(os.listdir(folder)) - _NOT_OURS_BUT_HARMLESS
     if "db" in entries:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from serve_app import events
 from serve_app.errors import DiskFull, StorageFault, StoreError, Unavailable
 from serve_app.latency import BOUNDS_COUNT, Histogram
 from serve_app.storage.engine import Engine, EngineFailed
@@ -20,6 +21,7 @@ from serve_app.storage.facts import Totals, totals_fact
 _UNKNOWN = object()
 # A group's reading ahead is bounded: so many records at a time, and large ones are read again when their turn comes.
 _READ_AHEAD_KEYS = 64
+_READ_AHEAD_BYTES = 8 * 1024 * 1024
 _KEPT_RECORD_BYTES = 64 * 1024
 
 
@@ -40,6 +42,9 @@ class Operation(Protocol):
 
     def refuse(self, error: StoreError) -> None:
         """It changed nothing, for this reason."""
+
+    def leave_unknown(self, error: StorageFault) -> None:
+        """Its group met damage while it was written: it may or may not have happened."""
 
     def expire(self) -> None:
         """Its deadline passed before it was decided: it changed nothing, and nobody waits for the answer."""
@@ -67,8 +72,10 @@ class Group:
 
     def read_ahead(self, keys: Sequence[bytes]) -> None:
         """Load what the operations will look at with one call to the engine."""
-        for start in range(0, len(keys), _READ_AHEAD_KEYS):
-            some = keys[start : start + _READ_AHEAD_KEYS]
+        average = self.bytes // self.keys if self.keys else 0
+        at_once = max(1, min(_READ_AHEAD_KEYS, _READ_AHEAD_BYTES // (average + 1)))
+        for start in range(0, len(keys), at_once):
+            some = keys[start : start + at_once]
             for key, raw in zip(some, self._engine.get_many(some), strict=True):
                 if raw is None or len(raw) <= _KEPT_RECORD_BYTES:
                     self._records[key] = raw
@@ -140,7 +147,11 @@ class Committer:
         self._max_answer_bytes = max_answer_bytes
         self._clock = clock
         self.totals = totals
-        self.disk_full = False
+        self._stopped_by: StorageFault | None = None
+
+    def lacks_space(self) -> bool:
+        """Whether the disk has less than its reserve left."""
+        return self._engine.free_bytes() < self._reserve_bytes
 
     def commit(self, operations: Sequence[Operation]) -> int:
         """Decide the operations, write once; how many were taken, from the first on (at least one).
@@ -150,30 +161,42 @@ class Committer:
         Raises:
             EngineFailed: the write failed; what happened to the group is unknown and the process must end.
         """
+        if self._stopped_by is not None:
+            for operation in operations:
+                operation.refuse(self._stopped_by)
+            return len(operations)
         now_s = self._clock()
         group = Group(self._engine, self.totals)
         try:
             group.read_ahead([operation.key for operation in operations if operation.key is not None])
         except StorageFault:
             pass  # the operation that hits the damage meets it again alone, and only it is refused
-        self.disk_full = self._engine.free_bytes() < self._reserve_bytes
+        full = self.lacks_space()
         taken = 0
         for operation in operations:
-            self._decide(operation, group, now_s)
+            self._decide(operation, group, now_s, full)
             taken += 1
             if group.answer_bytes > self._max_answer_bytes:
                 break
         started_s = self._clock()
-        if group.write(self.totals):
+        try:
+            wrote = group.write(self.totals)
+        except StorageFault as fault:
+            # RocksDB has met damage and takes no more writes. Starting again would meet it again: reads go on instead.
+            self._stopped_by = fault
+            for operation in operations[:taken]:
+                operation.leave_unknown(fault)
+            return taken
+        if wrote:
             self._stats.sync_s.observe(self._clock() - started_s)
             self._stats.group_size.observe(taken)
         self.totals = group.totals
         return taken
 
-    def _decide(self, operation: Operation, group: Group, now_s: float) -> None:
+    def _decide(self, operation: Operation, group: Group, now_s: float, full: bool) -> None:
         if operation.deadline_s <= now_s:
             operation.expire()
-        elif self.disk_full and operation.needs_space:
+        elif full and operation.needs_space:
             operation.refuse(DiskFull(f"the disk has less than its reserve of {self._reserve_bytes:,} bytes left"))
         else:
             try:
@@ -256,6 +279,10 @@ class WriterThread:
                 taken = self._committer.commit(group)
             except EngineFailed as error:
                 self._failed(error)
+                return
+            except BaseException as error:  # without its writer a bucket would look alive and answer no write
+                events.error("writer failed", exc_info=error)
+                self._failed(EngineFailed(f"the writer made a mistake: {error!r}"))
                 return
             backlog[:0] = group[taken:]
             self._done(group[:taken])

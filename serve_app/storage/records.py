@@ -52,7 +52,10 @@ def decode(raw: bytes) -> Record:
     created_ms, type_bytes = _check(raw)
     _, revision, _, modified_ms, expires_ms, _ = _HEADER.unpack_from(raw)
     start = HEADER_BYTES + type_bytes
-    content_type = raw[HEADER_BYTES:start].decode("utf-8")
+    try:
+        content_type = raw[HEADER_BYTES:start].decode("utf-8")
+    except UnicodeDecodeError:
+        raise StorageDamaged("a record's content type is not UTF-8") from None
     return Record(raw[start:], content_type, revision, created_ms, modified_ms, expires_ms)
 
 

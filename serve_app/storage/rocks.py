@@ -24,6 +24,7 @@ from rocksdict import (
     WriteOptions,
 )
 
+from serve_app import events
 from serve_app.errors import StorageDamaged, StorageFault, StorageInUse, StorageUnusable
 from serve_app.storage.engine import NOT_IN_MEMORY, Changes, EngineFailed, NotInMemory
 
@@ -101,6 +102,8 @@ class RocksEngine:
         try:
             self._db.write(batch, self._synced)
         except Exception as error:
+            if "Corruption" in str(error):
+                raise _fault(error, self._folder) from error
             raise EngineFailed(f"{self._folder}: {error}") from error
 
     def scan(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
@@ -123,7 +126,10 @@ class RocksEngine:
             raise _fault(error, self._folder) from error
 
     def free_bytes(self) -> int:
-        disk = os.statvfs(self._folder)
+        try:
+            disk = os.statvfs(self._folder)
+        except OSError:
+            return 0  # a folder that can't even be asked takes no more
         return disk.f_bavail * disk.f_frsize
 
     def close(self) -> None:
@@ -131,9 +137,13 @@ class RocksEngine:
             return
         self._closed = True
         # Each of these holds the database open, and with it the lock.
-        self._facts.close()
-        self._db.close()
         del self._facts_handle
+        for part in (self._facts, self._db):
+            try:
+                part.close()
+            except Exception as error:  # it flushes on closing, which damage prevents; the log has it all
+                events.warning("database not closed cleanly", folder=str(self._folder), error=str(error))
+        del self._facts, self._db
 
 
 def _options(cache: Cache, write_buffer_bytes: int, *, create: bool) -> Options:

@@ -75,6 +75,7 @@ def set_tail_aside(damage: LogDamage, keep_in: Path) -> Path:
         kept.flush()
         os.fsync(kept.fileno())
         sync_folder(keep_in)
+        sync_folder(keep_in.parent)
         log.truncate(damage.offset)
         os.fsync(log.fileno())
     return copy

@@ -13,6 +13,11 @@ import msgspec
 from serve_app.wire.messages import Reply, Request
 
 LENGTH_BYTES = 4
+#: The longest frame. A part of the protocol and not of the configuration: a record stored before a limit was lowered must
+#: still travel. 25 MiB is the longest value there is; the rest of a message fits 64 KiB many times over.
+MAX_FRAME_BYTES = 25 * 1024 * 1024 + 64 * 1024
+#: The longest first frame: nobody who has not shown the token gets more of the peer's memory.
+MAX_HELLO_BYTES = 4096
 T = TypeVar("T")
 
 _encoder = msgspec.msgpack.Encoder()
@@ -39,7 +44,7 @@ class FrameReader(Generic[T]):
 
     def __init__(self, union: object, max_frame_bytes: int) -> None:
         self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(union)
-        self._max_frame_bytes = max_frame_bytes
+        self.max_frame_bytes = max_frame_bytes
         self._buffer = bytearray()
         self._position = 0
 
@@ -66,8 +71,8 @@ class FrameReader(Generic[T]):
         if len(self._buffer) < start:
             return None
         length = int.from_bytes(self._buffer[self._position : start], "big")
-        if length > self._max_frame_bytes:
-            raise FrameTooLong(f"a frame of {length:,} bytes; the limit is {self._max_frame_bytes:,}")
+        if length > self.max_frame_bytes:
+            raise FrameTooLong(f"a frame of {length:,} bytes; the limit is {self.max_frame_bytes:,}")
         end = start + length
         if len(self._buffer) < end:
             return None
@@ -84,8 +89,3 @@ class FrameReader(Generic[T]):
             self._buffer.clear()
             self._position = 0
         return message
-
-
-def max_frame_bytes(max_value_bytes: int) -> int:
-    """The longest frame with a value of that size in it: the rest of a message fits 64 KiB many times over."""
-    return max_value_bytes + 64 * 1024

@@ -127,7 +127,7 @@ class Moved(_Message, tag=5):
 
 
 class Refused(_Message, tag=6):
-    """Nothing was changed. reason is one of `REASONS`, detail a sentence for people."""
+    """Nothing was changed, unless the reason is `unknown`. reason is one of `REASONS`, detail a sentence for people."""
 
     call: int
     reason: str
@@ -150,10 +150,12 @@ class Status(_Message, tag=7):
     queued_writes: int
     fault: str
     last_error: str
+    #: Other buckets whose data this one's process can see beside its own.
+    siblings: tuple[int, ...] = ()
 
 
 Reply = Welcome | Value | Missing | Written | Deleted | Moved | Refused | Status
 
 #: busy: a queue is full. disk-full. expired: its deadline had passed. fault: the storage can't serve (this).
-#: invalid: the request can never succeed.
-REASONS = ("busy", "disk-full", "expired", "fault", "invalid")
+#: invalid: the request can never succeed. unknown: the exception, it may have happened.
+REASONS = ("busy", "disk-full", "expired", "fault", "invalid", "unknown")

@@ -17,7 +17,7 @@ from serve_app.errors import (
     StorageUnusable,
 )
 from serve_app.storage import wal
-from serve_app.storage.folder import OpenedStorage, open_folder
+from serve_app.storage.folder import OpenedStorage, open_folder, sibling_ids
 
 SIZES = {"cache_bytes": 1 << 20, "write_buffer_bytes": 1 << 20}
 
@@ -260,3 +260,36 @@ def test_damage_in_an_older_log_with_a_whole_newer_one_is_refused(crashed: Path)
     assert damage is not None
     assert damage.path == log
     assert damage.intact_offset is not None
+
+
+def test_damage_that_only_a_compaction_meets_stops_writes_by_name_and_not_reads(tmp_path: Path) -> None:
+    """RocksDB opens, compacts in the background, meets the damaged block and takes no more writes."""
+    folder = tmp_path / "b"
+    for turn in range(2):
+        storage = open_bucket(folder)
+        values = {b"k%06d" % number: os.urandom(900) for number in range(turn, 900, 2)}
+        storage.engine.write(list(values.items()), [])
+        storage.close()
+    flip_byte(table := max((folder / "db").glob("*.sst"), key=lambda p: p.stat().st_size), table.stat().st_size // 3)
+    storage = open_bucket(folder)
+    with pytest.raises(StorageDamaged) as refused:
+        for number in range(2000):
+            storage.engine.write([(b"n%d" % n, os.urandom(900)) for n in range(10)], [])
+    assert str(folder / "db") in str(refused.value)
+    found = 0
+    for number in range(900):
+        try:
+            found += storage.engine.get(b"k%06d" % number) is not None
+        except StorageDamaged as damage:
+            assert ".sst" in str(damage)
+    assert found > 700, "what is not in the damaged block is read"
+    storage.close()
+    open_bucket(folder).close()
+
+
+def test_siblings_are_the_other_buckets_with_a_database(tmp_path: Path) -> None:
+    for bucket_id in (0, 2, 11):
+        open_bucket(tmp_path / f"bucket-{bucket_id}", bucket_id).close()
+    (tmp_path / "bucket-5").mkdir()
+    (tmp_path / "bucket-x" / "db").mkdir(parents=True)
+    assert sibling_ids(tmp_path, 0) == (2, 11)

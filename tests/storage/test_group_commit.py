@@ -58,10 +58,10 @@ def test_a_full_disk_refuses_puts_and_takes_deletes() -> None:
     refused, deleted = commits.run(commits.put(b"new", b"1"), commits.delete(b"k"))
     assert refused.reason == "disk-full"
     assert deleted.value == b"1"
-    assert commits.committer.disk_full
+    assert commits.committer.lacks_space()
     engine.free = 1000
     assert isinstance(commits.run(commits.put(b"new", b"1"))[0], messages.Written)
-    assert not commits.committer.disk_full
+    assert not commits.committer.lacks_space()
 
 
 def test_a_damaged_record_refuses_its_own_operations_alone() -> None:

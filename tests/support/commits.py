@@ -16,6 +16,11 @@ from serve_app.wire import messages
 class FakeBucket(SimpleNamespace):
     """What an operation asks of its bucket."""
 
+    decided_topology = None
+
+    def turns_away(self, call: int, key: bytes, topology: object) -> None:
+        return None
+
     def note_error(self, error: Exception) -> None:
         self.errors.append(error)
 

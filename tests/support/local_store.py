@@ -201,8 +201,8 @@ async def local_store(bucket_count: int = 2, limits: Limits = TEST_LIMITS) -> As
 async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
     """Wait for a condition, looking again with every turn of the loop or so."""
     async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.005)  # noqa: ASYNC110 - conditions of all kinds, few of which set an event
+        while not condition():  # noqa: ASYNC110 - conditions of all kinds; few set an event
+            await asyncio.sleep(0.005)
 
 
 def run_async(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from serve_app.directory.connection import BucketConnection, connect_tcp, open_connection
 from serve_app.settings import Limits
 from serve_app.wire import messages
+from serve_app.wire.client import BucketConnection, connect_tcp, open_connection
 from serve_app.wire.endpoint import Endpoint
 from tests.support.running_store import ROOT
 

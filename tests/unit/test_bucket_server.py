@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
 from serve_app.bucket import connection as connection_module
+from serve_app.errors import StorageDamaged
 from serve_app.placement import bucket_of
 from serve_app.settings import Limits
+from serve_app.storage.engine import Changes
 from serve_app.storage.facts import topology_fact
 from serve_app.topology import Topology
 from serve_app.wire import messages
-from serve_app.wire.frames import FrameReader, encode_frame
+from serve_app.wire.frames import MAX_FRAME_BYTES, MAX_HELLO_BYTES, FrameReader, encode_frame
 from tests.support.local_store import TEST_LIMITS, LocalBucket, run_async, until
 
 
@@ -98,7 +101,7 @@ async def test_anything_but_a_good_hello_is_hung_up_on() -> None:
             messages.Put(1, 1000, b"k", b"v", ""),
         ):
             client = await connect(bucket)
-            client.send(bad, messages.Put(2, 1000, b"sneaked", b"in", ""))
+            client.send(bad, good, messages.Put(2, 1000, b"sneaked", b"in", ""))
             assert await client.receive() is None
         assert bucket.records == {}
 
@@ -118,10 +121,13 @@ async def test_garbage_is_hung_up_on_and_costs_nobody_else_anything() -> None:
 
 @run_async
 async def test_a_frame_over_the_limit_closes_the_connection_at_once() -> None:
-    async with serving(Limits(max_value_bytes=1000, disk_reserve_bytes=0)) as bucket:
+    async with serving() as bucket:
         client = await greeted(bucket)
-        client.writer.write((1000 + 65 * 1024).to_bytes(4, "big"))
+        client.writer.write((MAX_FRAME_BYTES + 1).to_bytes(4, "big"))
         assert await client.receive() is None
+        stranger = await connect(bucket)
+        stranger.writer.write((MAX_HELLO_BYTES + 1).to_bytes(4, "big"))
+        assert await stranger.receive() is None, "who has not shown the token gets less"
 
 
 @run_async
@@ -138,12 +144,7 @@ def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatc
     @run_async
     async def check() -> None:
         async with serving() as bucket:
-            client = await connect(bucket)
-            assert await client.receive() is None
-            stays = await greeted(bucket)
-            await asyncio.sleep(0.1)  # longer than the handshake may take: a greeted one is not closed by it
-            stays.send(messages.Inspect(1, 1000))
-            assert isinstance(await stays.receive(), messages.Status)
+            assert await (await connect(bucket)).receive() is None
 
     check()
 
@@ -162,7 +163,8 @@ async def test_only_so_many_connections_are_taken() -> None:
 @run_async
 async def test_a_key_that_lives_elsewhere_is_answered_moved() -> None:
     async with serving() as bucket:
-        bucket.server.bucket.topology = Topology(2, 2, 2, "store", ("a", "b"))  # type: ignore[union-attr]
+        inner = bucket.server.bucket  # type: ignore[union-attr]
+        inner.topology = inner.decided_topology = Topology(2, 2, 2, "store", ("a", "b"))
         client = await greeted(bucket)
         at_home = {0: b"", 1: b""}
         for number in range(20):
@@ -203,12 +205,98 @@ async def test_many_in_flight_are_all_answered_by_their_call() -> None:
 async def test_a_full_write_queue_refuses_at_once() -> None:
     async with serving(Limits(max_queued_writes=5, disk_reserve_bytes=0)) as bucket:
         client = await greeted(bucket)
-        client.send(*(messages.Put(call, 10_000, b"k%d" % call, b"v", "") for call in range(50)))
-        replies = [await client.receive() for _ in range(50)]
-        refused = [reply for reply in replies if isinstance(reply, messages.Refused)]
-        assert len(bucket.records) == 50 - len(refused)
-        assert refused
-        assert {reply.reason for reply in refused} == {"busy"}
+        let_go = threading.Event()
+        write = bucket.engine.write
+
+        def held(records: Changes, facts: Changes) -> None:
+            assert let_go.wait(10)
+            write(records, facts)
+
+        bucket.engine.write = held  # type: ignore[method-assign]
+        client.send(*(messages.Put(call, 10_000, b"k%d" % call, b"v", "") for call in range(8)))
+        refused = [await client.receive() for _ in range(3)]  # while the disk holds the first ones
+        assert all(isinstance(reply, messages.Refused) and reply.reason == "busy" for reply in refused)
+        let_go.set()
+        assert all([isinstance(await client.receive(), messages.Written) for _ in range(5)])
+        assert len(bucket.records) == 5
+
+
+@run_async
+async def test_what_no_directory_would_send_is_refused_and_breaks_nothing() -> None:
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        client.send(
+            messages.Put(1, 1000, b"", b"v", ""),
+            messages.Put(2, 1000, b"k" * 1025, b"v", ""),
+            messages.Put(3, 1000, b"k", b"v", "x" * 256),
+            messages.Delete(4, 1000, b""),
+        )
+        for _ in range(4):
+            reply = await client.receive()
+            assert isinstance(reply, messages.Refused)
+            assert reply.reason == "invalid"
+        client.send(messages.Put(5, 1000, b"k", b"v", "x" * 255))
+        assert isinstance(await client.receive(), messages.Written)
+
+
+@run_async
+async def test_a_mistake_in_the_writer_ends_the_bucket_instead_of_hanging_it() -> None:
+    async with serving() as bucket:
+        client = await greeted(bucket)
+
+        def broken(records: Changes, facts: Changes) -> None:
+            raise ZeroDivisionError
+
+        bucket.engine.write = broken  # type: ignore[method-assign]
+        client.send(messages.Put(1, 1000, b"k", b"v", ""))
+        await until(lambda: len(bucket.failures) == 1)
+        assert "ZeroDivisionError" in str(bucket.failures[0])
+
+
+@run_async
+async def test_a_mistake_in_a_reading_thread_is_an_answer() -> None:
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        client.send(messages.Put(0, 1000, b"k", b"v", ""))
+        await client.receive()
+        bucket.engine.cold.add(b"k")
+        get, bucket.engine.get = bucket.engine.get, lambda key: 1 // 0  # type: ignore[method-assign]
+        client.send(*(messages.Get(call, 1000, b"k") for call in range(1, 200)))
+        for _ in range(199):
+            reply = await client.receive()
+            assert isinstance(reply, messages.Refused)
+            assert reply.reason == "fault"
+        bucket.engine.get = get  # type: ignore[method-assign]
+        client.send(messages.Get(200, 1000, b"k"))
+        assert isinstance(await client.receive(), messages.Value)
+
+
+@run_async
+async def test_damage_met_by_a_write_is_named_and_reads_go_on() -> None:
+    """RocksDB takes no more writes once it met damage; the one that met it is of unknown outcome, later ones are refused."""
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        client.send(messages.Put(0, 1000, b"k", b"v", ""))
+        await client.receive()
+
+        def damaged(records: Changes, facts: Changes) -> None:
+            raise StorageDamaged("/data/bucket-0/db/000012.sst is damaged")
+
+        bucket.engine.write = damaged  # type: ignore[method-assign]
+        reasons = []
+        for call in (1, 2):
+            client.send(messages.Put(call, 1000, b"k", b"w", ""))
+            reply = await client.receive()
+            assert isinstance(reply, messages.Refused)
+            assert "000012.sst" in reply.detail
+            reasons.append(reply.reason)
+        assert reasons == ["unknown", "fault"]
+        client.send(messages.Get(3, 1000, b"k"), messages.Inspect(4, 1000))
+        value, status = await client.receive(), await client.receive()
+        assert isinstance(value, messages.Value)
+        assert isinstance(status, messages.Status)
+        assert "000012.sst" in status.last_error
+        assert bucket.failures == []
 
 
 @run_async

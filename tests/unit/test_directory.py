@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
@@ -236,14 +237,85 @@ async def test_a_damaged_record_is_unavailable_never_missing() -> None:
 
 
 @run_async
-async def test_reads_from_the_disk_do_not_wait_for_each_other_or_for_writes() -> None:
+async def test_a_read_that_waits_for_the_disk_holds_up_nobody() -> None:
     async with local_store(1) as store:
         directory = await store.directory()
         for number in range(100):
             await directory.put(b"cold%d" % number, b"%d" % number, "")
-        store.buckets[0].engine.cold = set(store.buckets[0].records)
-        got = await asyncio.gather(*(directory.get(b"cold%d" % number) for number in range(100)))
-        assert [item.value for item in got] == [b"%d" % number for number in range(100)]
+        engine = store.buckets[0].engine
+        engine.cold = set(store.buckets[0].records)
+        let_go = threading.Event()
+        get = engine.get
+
+        def held(key: bytes) -> bytes | None:
+            assert key != b"cold7" or let_go.wait(10)
+            return get(key)
+
+        engine.get = held  # type: ignore[method-assign]
+        stuck = asyncio.create_task(directory.get(b"cold7"))
+        await until(lambda: directory.watch.link(0).calls_open > 0)
+        others = await asyncio.gather(*(directory.get(b"cold%d" % number) for number in range(20, 100)))
+        assert [item.value for item in others] == [b"%d" % number for number in range(20, 100)]
+        await directory.put(b"new", b"v", "")
+        assert (await directory.get(b"new")).value == b"v"
+        assert not stuck.done()
+        let_go.set()
+        assert (await stuck).value == b"7"
+
+
+@run_async
+async def test_a_write_that_never_left_the_process_is_made_on_the_next_connection() -> None:
+    async with local_store() as store:
+        directory = await store.directory()
+        key = keys_of(0)[0]
+        connection = directory.watch.link(0).connection()
+        assert connection is not None
+        put = asyncio.create_task(directory.put(key, b"v", ""))
+        await asyncio.sleep(0)  # sent, but the turn of the loop in which it leaves has not ended
+        connection.close()
+        assert (await put).created
+        assert key in store.buckets[0].records
+
+
+@run_async
+async def test_an_idle_connection_is_not_taken_for_a_dead_one() -> None:
+    async with local_store() as store:
+        directory = await store.directory()
+        wire = store.buckets[0].wire
+        accepted = wire.accepted
+        connection = directory.watch.link(0).connection()
+        assert connection is not None
+        await until(lambda: connection.calls_open == 0)
+        connection._heard_s -= 1000  # nothing was said for long, rightly
+        assert (await directory.put(keys_of(0)[0], b"v", "")).created
+        assert wire.accepted == accepted
+
+
+@run_async
+async def test_a_record_larger_than_a_limit_lowered_later_is_still_read_and_deleted() -> None:
+    async with local_store(1) as store:
+        directory = await store.directory()
+        await directory.put(b"big", b"x" * 200_000, "")
+        careful = await store.directory(limits=Limits(max_value_bytes=1000))
+        assert len((await careful.get(b"big")).value or b"") == 200_000
+        assert len((await careful.delete(b"big")).value or b"") == 200_000
+        assert store.buckets[0].wire.accepted == 2, "no connection was broken"
+
+
+@run_async
+async def test_the_values_being_stored_are_bounded_in_bytes() -> None:
+    async with local_store(limits=Limits(max_held_bytes=10_000)) as store:
+        directory = await store.directory()
+        await store.buckets[1].crash()
+        await until(lambda: not directory.watch.link(1).connected)
+        waiting = asyncio.create_task(directory.put(keys_of(1)[0], b"x" * 9_000, ""))
+        await until(lambda: directory.watch.link(1).calls_waiting == 1)
+        with pytest.raises(Unavailable, match="too many bytes"):
+            await directory.put(keys_of(0)[0], b"x" * 2_000, "")
+        await directory.put(keys_of(0)[0], b"x" * 500, "")
+        await store.buckets[1].start()
+        await waiting
+        await directory.put(keys_of(0)[0], b"x" * 2_000, "")
 
 
 @run_async

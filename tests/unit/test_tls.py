@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from serve_app.directory.connection import HandshakeRefused, connect_tcp, open_connection
 from serve_app.settings import Limits
 from serve_app.wire import tls
+from serve_app.wire.client import HandshakeRefused, connect_tcp, open_connection
 from tests.support.local_store import local_store, run_async
 
 DAY = datetime.timedelta(days=1)

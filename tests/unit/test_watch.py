@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
 from serve_app.errors import Unavailable
 from serve_app.settings import Limits
+from serve_app.storage.engine import Changes
 from serve_app.storage.facts import topology_fact
 from serve_app.topology import Topology
 from serve_app.wire import messages
 from tests.support.local_store import LocalStore, local_store, run_async, until
-from tests.support.memory_engine import new_bucket_engine
+from tests.support.memory_engine import MemoryEngine, new_bucket_engine
 from tests.unit.test_directory import keys_of
 
 IMPATIENT = Limits(request_timeout_s=0.5, disk_reserve_bytes=0)
@@ -162,7 +164,9 @@ async def test_another_stores_volume_is_never_served() -> None:
         for asked in (directory, await store.directory(settled=False)):
             with pytest.raises(Unavailable):
                 await asked.get(keys_of(1)[0])
-        await until(lambda: bool(store.buckets[1].server.bucket.fault))  # type: ignore[union-attr]
+            with pytest.raises(Unavailable):
+                await asked.put(keys_of(1)[0], b"x", "")
+        assert len(store.buckets[1].records) == 1, "the foreign volume is left as it was"
 
 
 @run_async
@@ -216,3 +220,128 @@ async def test_an_older_topology_is_not_taken() -> None:
         assert (await link.ask(lambda call, ms: messages.Install(call, ms, newer), 2.0)).topology == newer
         assert (await link.ask(lambda call, ms: messages.Install(call, ms, topology), 2.0)).topology == newer
         await until(lambda: directory.watch.topology == newer)
+
+
+async def _foreign_volume(bucket_id: int, bucket_count: int) -> MemoryEngine:
+    """A bucket's volume of another store, with a record in it."""
+    async with local_store(bucket_count) as other:
+        directory = await other.directory()
+        await directory.put(keys_of(bucket_id, bucket_count)[0], b"of the other store", "")
+        await until(lambda: len(stored_topologies(other)) == 1)
+        return other.buckets[bucket_id].engine.crash()
+
+
+@run_async
+async def test_a_foreign_bucket_0_is_outvoted_and_its_keys_alone_are_refused() -> None:
+    foreign = await _foreign_volume(0, 3)
+    async with local_store(3, IMPATIENT) as store:
+        directory = await store.directory()
+        for bucket_id in range(3):
+            await directory.put(keys_of(bucket_id, 3)[0], b"ours", "")
+        await until(lambda: len(stored_topologies(store)) == 1)
+        await directory.stop()
+        ours = store.buckets[0].engine.crash()
+        await store.buckets[0].crash()
+        store.buckets[0].engine = foreign
+        await store.buckets[0].start()
+        fresh = await store.directory(settled=False)
+        await until(lambda: fresh.watch.topology is not None)
+        for bucket_id in (1, 2):
+            assert (await fresh.get(keys_of(bucket_id, 3)[0])).value == b"ours"
+        for operation in (fresh.get(keys_of(0, 3)[0]), fresh.put(keys_of(0, 3)[0], b"x", "")):
+            with pytest.raises(Unavailable, match="is another one"):
+                await operation
+        await store.buckets[0].crash()
+        store.buckets[0].engine = ours
+        await store.buckets[0].start()
+        await until(lambda: fresh.watch.link(0).connected and not fresh.watch.link(0).stranger)
+        assert (await fresh.get(keys_of(0, 3)[0])).value == b"ours", "the right volume is back, and so are its keys"
+
+
+@run_async
+async def test_of_two_buckets_of_two_stores_neither_is_served() -> None:
+    foreign = await _foreign_volume(0, 2)
+    async with local_store(2, IMPATIENT) as store:
+        directory = await store.directory()
+        await directory.put(keys_of(1)[0], b"ours", "")
+        await until(lambda: len(stored_topologies(store)) == 1)
+        await directory.stop()
+        ours = store.buckets[0].engine.crash()
+        await store.buckets[0].crash()
+        store.buckets[0].engine = foreign
+        await store.buckets[0].start()
+        fresh = await store.directory(settled=False)
+        for key in (keys_of(0)[0], keys_of(1)[0]):
+            for operation in (fresh.get(key), fresh.put(key, b"x", "")):
+                with pytest.raises(Unavailable, match="different stores"):
+                    await operation
+        await store.buckets[0].crash()
+        store.buckets[0].engine = ours
+        await store.buckets[0].start()
+        await until(lambda: fresh.watch.topology is not None)
+        assert (await fresh.get(keys_of(1)[0])).value == b"ours", "no bucket was hurt by the stranger"
+
+
+@run_async
+async def test_a_late_install_does_a_healthy_bucket_no_harm() -> None:
+    async with local_store(1) as store:
+        directory = await store.directory()
+        await directory.put(b"k", b"v", "")
+        topology = directory.watch.topology
+        assert topology is not None
+        link = directory.watch.link(0)
+        newer = Topology(5, 1, 1, topology.store_id, topology.identities)
+        await link.ask(lambda call, ms: messages.Install(call, ms, newer), 2.0)
+        late = Topology(3, 1, 1, topology.store_id, ("someone who was replaced since",))
+        status = await link.ask(lambda call, ms: messages.Install(call, ms, late), 2.0)
+        assert status.fault == ""
+        assert status.topology == newer
+        for wrong in (Topology(9, 1, 1, "another store", topology.identities),):
+            with pytest.raises(Unavailable, match="belongs to store"):
+                await link.ask(lambda call, ms, wrong=wrong: messages.Install(call, ms, wrong), 2.0)  # type: ignore[misc]
+        with pytest.raises(Unavailable, match=r"another identity|knows of no store|only bucket 0"):
+            bucket = store.buckets[0].server.bucket  # type: ignore[union-attr]
+            bucket.decided_topology = None
+            await link.ask(lambda call, ms: messages.Establish(call, ms, ("stale",)), 2.0)
+        bucket.decided_topology = bucket.topology
+        assert (await directory.get(b"k")).value == b"v"
+
+
+@run_async
+async def test_an_empty_bucket_0_beside_other_data_founds_nothing() -> None:
+    """A store of three whose bucket 0 came back empty, started with a count of one: nobody asks buckets 1 and 2."""
+    async with local_store(1, IMPATIENT) as store:
+        store.buckets[0].server.bucket.siblings = (1, 2)  # type: ignore[union-attr]
+        directory = await store.directory(settled=False)
+        await until(lambda: 0 in directory.watch.statuses)
+        with pytest.raises(Unavailable, match="data of bucket-1 beside it"):
+            await directory.get(b"k")
+        assert stored_topologies(store) == {None}
+
+
+@run_async
+async def test_a_bucket_that_cannot_be_told_the_topology_is_unavailable_not_a_mistake() -> None:
+    async with local_store(2, Limits(request_timeout_s=0.5, disk_reserve_bytes=0)) as store:
+        directory = await store.directory()
+        inner = store.buckets[1].server.bucket  # type: ignore[union-attr]
+        inner.topology = inner.decided_topology = None
+        release = threading.Event()
+        write = store.buckets[1].engine.write
+
+        def held(records: Changes, facts: Changes) -> None:
+            release.wait(10)
+            write(records, facts)
+
+        store.buckets[1].engine.write = held  # type: ignore[method-assign]
+        reads = [asyncio.create_task(directory.get(keys_of(1)[0])) for _ in range(5)]
+        errors = await asyncio.gather(*reads, return_exceptions=True)
+        release.set()
+        assert all(isinstance(error, Unavailable) for error in errors), errors
+
+
+@run_async
+async def test_links_that_appear_while_buckets_are_asked_do_no_harm() -> None:
+    async with local_store(3) as store:
+        directory = await store.directory(settled=False)
+        while directory.watch.topology is None:
+            await asyncio.gather(*(directory.watch.inspect_all() for _ in range(3)))

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import cast
 
 from serve_app.errors import Unavailable
 from serve_app.settings import Limits
 from serve_app.wire import messages, tls
 from serve_app.wire.endpoint import Endpoint
-from serve_app.wire.frames import FrameError, FrameReader, encode_frame, max_frame_bytes
+from serve_app.wire.frames import MAX_FRAME_BYTES, FrameError, FrameReader, encode_frame
 
 CONNECT_TIMEOUT_S = 3.0
 #: A connection with calls open that has brought nothing for this long counts as broken (a node that vanished).
@@ -26,6 +27,10 @@ class ConnectionBroken(Exception):
     """The connection ended before the reply: the request may or may not have been carried out."""
 
 
+class NotSent(ConnectionBroken):
+    """Not even that: it ended before a byte of the request left: it has not been carried out."""
+
+
 class HandshakeRefused(Exception):
     """The bucket hung up on our Hello: its token, version or identity is not what we expected."""
 
@@ -34,6 +39,15 @@ class CallExpired(Exception):
     """The deadline passed without a reply."""
 
 
+@dataclass(slots=True)
+class _Call:
+    future: asyncio.Future[messages.Reply]
+    deadline_s: float
+    size_bytes: int
+    sent_s: float
+
+
+_NONE_UNSENT = 1 << 62
 Connector = Callable[[Callable[[], asyncio.Protocol], tuple[str, int]], Awaitable[asyncio.BaseTransport]]
 
 
@@ -50,22 +64,35 @@ class BucketConnection(asyncio.Protocol):
     def __init__(self, hello: messages.Hello, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._hello = hello
-        self._reader: FrameReader[messages.Reply] = FrameReader(messages.Reply, max_frame_bytes(limits.max_value_bytes))
+        self._reader: FrameReader[messages.Reply] = FrameReader(messages.Reply, MAX_FRAME_BYTES)
         self._max_calls, self._max_bytes = limits.max_calls_per_bucket, limits.max_call_bytes_per_bucket
         self._transport: asyncio.Transport | None = None
-        self._calls: dict[int, tuple[asyncio.Future[messages.Reply], float, int]] = {}
+        self._calls: dict[int, _Call] = {}
         self._call_bytes = 0
         self._out = bytearray()
+        #: The first call whose frame is still in `_out`.
+        self._first_unsent = _NONE_UNSENT
+        self._paused = False
         self._next_call = 0
         self._heard_s = loop.time()
         self.welcome: asyncio.Future[messages.Welcome] = loop.create_future()
+        # Nobody may be left to look at a failed handshake; that is no news then.
+        self.welcome.add_done_callback(lambda done: done.cancelled() or done.exception())
         self.closed: asyncio.Future[None] = loop.create_future()
 
     # -- asyncio.Protocol --------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = stream = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
+        # Bytes that the kernel does not take yet are bounded too, also of calls that have expired meanwhile.
+        stream.set_write_buffer_limits(high=self._max_bytes)
         stream.write(encode_frame(self._hello))
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
 
     def data_received(self, data: bytes) -> None:
         self._heard_s = self._loop.time()
@@ -81,9 +108,10 @@ class BucketConnection(asyncio.Protocol):
         if not self.welcome.done():
             self.welcome.set_exception(HandshakeRefused("the bucket hung up on the handshake"))
         calls, self._calls = self._calls, {}
-        for future, _, _ in calls.values():
-            if not future.done():
-                future.set_exception(ConnectionBroken("the connection to the bucket broke"))
+        for call, entry in calls.items():
+            if not entry.future.done():
+                lost = NotSent if call >= self._first_unsent else ConnectionBroken
+                entry.future.set_exception(lost("the connection to the bucket broke"))
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -112,13 +140,15 @@ class BucketConnection(asyncio.Protocol):
         Raises:
             Unavailable: too many calls, or bytes of them, are open; nothing was sent.
         """
-        if len(self._calls) >= self._max_calls or (self._calls and self._call_bytes + size_bytes > self._max_bytes):
+        full = len(self._calls) >= self._max_calls or (self._calls and self._call_bytes + size_bytes > self._max_bytes)
+        if full or self._paused:
             raise Unavailable("too many operations are under way at the key's bucket")
         assert self._transport is not None, "calls are sent on an open connection only"
         future: asyncio.Future[messages.Reply] = self._loop.create_future()
         if not self._out:
+            self._first_unsent = request.call  # type: ignore[union-attr]
             self._loop.call_soon(self._flush)
-        self._calls[request.call] = (future, deadline_s, size_bytes)  # type: ignore[union-attr]
+        self._calls[request.call] = _Call(future, deadline_s, size_bytes, self._loop.time())  # type: ignore[union-attr]
         self._call_bytes += size_bytes
         self._out += encode_frame(request)
         return future
@@ -126,8 +156,10 @@ class BucketConnection(asyncio.Protocol):
     def _flush(self) -> None:
         """Write what this turn of the loop gathered: uvloop makes a system call of every write, and the bucket syncs
         together what arrives together."""
-        if self._transport is not None:
+        if self.open:
+            assert self._transport is not None
             self._transport.write(self._out)
+            self._first_unsent = _NONE_UNSENT
         self._out = bytearray()
 
     def _take(self, reply: messages.Reply) -> None:
@@ -138,10 +170,9 @@ class BucketConnection(asyncio.Protocol):
         entry = self._calls.pop(reply.call, None)
         if entry is None:
             return  # it expired before
-        future, _, size_bytes = entry
-        self._call_bytes -= size_bytes
-        if not future.done():
-            future.set_result(reply)
+        self._call_bytes -= entry.size_bytes
+        if not entry.future.done():
+            entry.future.set_result(reply)
 
     def expire(self) -> None:
         """Fail the calls whose deadline has passed, and the whole connection if it has gone silent.
@@ -149,14 +180,14 @@ class BucketConnection(asyncio.Protocol):
         Called several times a second: one sweep costs less than a timer for every call.
         """
         now_s = self._loop.time()
-        late = [call for call, (_, deadline_s, _) in self._calls.items() if deadline_s <= now_s]
-        for call in late:
-            future, _, size_bytes = self._calls.pop(call)
-            self._call_bytes -= size_bytes
-            if not future.done():
-                future.set_exception(CallExpired("the deadline passed"))
-        if (self._calls or late) and now_s - self._heard_s > SILENT_S:
-            self.close()
+        oldest = next(iter(self._calls.values()), None)
+        if oldest is not None and now_s - max(self._heard_s, oldest.sent_s) > SILENT_S:
+            self.close()  # which fails them all; an idle connection is silent rightly
+        for call in [call for call, entry in self._calls.items() if entry.deadline_s <= now_s]:
+            entry = self._calls.pop(call)
+            self._call_bytes -= entry.size_bytes
+            if not entry.future.done():
+                entry.future.set_exception(CallExpired("the deadline passed"))
 
     def close(self) -> None:
         """Break the connection at once."""
@@ -182,7 +213,5 @@ async def open_connection(
             welcome = await asyncio.shield(connection.welcome)
     except BaseException:
         connection.close()
-        if connection.welcome.done() and not connection.welcome.cancelled():
-            connection.welcome.exception()  # taken note of, so that it is not reported as never retrieved
         raise
     return connection, welcome

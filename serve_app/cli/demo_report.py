@@ -1,0 +1,96 @@
+"""What the demo shows: a progress bar with a rate, how it went, how the keys spread over the buckets, and what is lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from serve_app.cli.dataset import DataSet
+
+_SHOWN_LOSSES = 10
+_BAR_WIDTH = 40
+
+
+class _Rate(ProgressColumn):
+    """Records a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s", style="progress.data.speed")
+
+
+def progress(console: Console) -> Progress:
+    """A progress bar that goes when it is done. Each task has a field `note`."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        TextColumn("[yellow]{task.fields[note]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def headline(data_set: DataSet) -> str:
+    """What there is to load."""
+    text = f"{data_set.name}: {len(data_set.records):,} records, {_size(data_set.size_bytes)}"
+    if data_set.replaced:
+        text += f"; {data_set.replaced:,} more had a key that came again, of which the last is kept"
+    return escape(text)
+
+
+def summary(done: str, count: int, took_s: float, retries: Counter[str]) -> str:
+    """How a step went, with what had to be tried again and why."""
+    text = f"{done} {count:,} records in {took_s:.1f} s, {count / max(took_s, 0.001):,.0f} a second"
+    if retries:
+        reasons = ", ".join(f"{reason} ({times:,})" for reason, times in retries.most_common())
+        text += f"; {retries.total():,} requests were sent again: {reasons}"
+    return escape(text)
+
+
+def spread(by_bucket: Counter[int], topology: dict[str, Any]) -> Table:
+    """How many of the records each bucket answered for, beside all that it holds."""
+    table = Table(title="Where they are", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    table.add_column("bucket")
+    table.add_column("of these", justify="right")
+    table.add_column("")
+    table.add_column("holds in all", justify="right")
+    holds = {bucket["bucket_id"]: bucket["keys"] for bucket in topology["buckets"]}
+    most = max(by_bucket.values(), default=0)
+    for bucket_id in sorted(holds.keys() | by_bucket.keys()):
+        count = by_bucket[bucket_id]
+        bar = "█" * round(_BAR_WIDTH * count / most) if most else ""
+        held = holds.get(bucket_id)
+        table.add_row(f"bucket-{bucket_id}", f"{count:,}", f"[cyan]{bar}", "away" if held is None else f"{held:,}")
+    return table
+
+
+def difference(expected: str, got: str) -> str:
+    """How a value that came back differs from the one that was stored."""
+    ours, theirs = expected.encode(), got.encode()
+    at = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs)))
+    return f"{len(theirs):,} bytes instead of {len(ours):,}, different from byte {at:,} on"
+
+
+def verdict(lost: list[str], count: int) -> str:
+    """The last words: nothing lost, or what is."""
+    if not lost:
+        return f"[bold green]nothing lost[/]: all {count:,} records are there, byte for byte"
+    shown = [f"  {escape(line)}" for line in sorted(lost)[:_SHOWN_LOSSES]]
+    more = [f"  … and {len(lost) - _SHOWN_LOSSES:,} more"] if len(lost) > _SHOWN_LOSSES else []
+    return "\n".join(
+        [f"[bold red]{len(lost):,} of {count:,} records are lost[/] or are not what was loaded:", *shown, *more]
+    )
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes >= 1e5 else f"{size_bytes:,} bytes"

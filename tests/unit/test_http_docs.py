@@ -1,0 +1,96 @@
+"""The docs page and the OpenAPI document, without a browser: nothing from elsewhere, and nothing left unsaid."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+
+from serve_app.http.problems import Problem
+from tests.support.asgi_client import request, scope_of
+from tests.support.fake_directory import FakeDirectory, http_on
+
+
+def openapi() -> dict[str, Any]:
+    document: dict[str, Any] = request(http_on(FakeDirectory()), "GET", b"/openapi.json").json()
+    return document
+
+
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, methods in openapi()["paths"].items()
+    for method, operation in methods.items()
+}
+WRITES = {"PUT /put", "DELETE /delete/{key}", "DELETE /delete"}
+
+
+def test_all_that_the_page_loads_is_served_here() -> None:
+    app = http_on(FakeDirectory())
+    page = request(app, "GET", b"/docs")
+    assert page.status == 200
+    html = page.body.decode()
+    loaded = re.findall(r"""(?:src|href)=["']([^"']+)""", html)
+    assert len(loaded) >= 3
+    for path in loaded:
+        assert path.startswith("/docs/assets/"), path
+        assert request(app, "GET", path.encode()).status == 200, path
+    assert not re.findall(r"https?://", html)
+
+
+def test_below_a_prefix_the_page_loads_from_there() -> None:
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = scope_of("GET", b"/store/docs", root_path="/store")
+    asyncio.run(http_on(FakeDirectory())(scope, receive, send))
+    html = b"".join(message.get("body", b"") for message in sent).decode()
+    assert "/store/docs/assets/swagger-ui-bundle.js" in html
+    assert "/store/openapi.json" in html
+
+
+def test_the_document_has_all_routes() -> None:
+    assert set(OPERATIONS) == {
+        "PUT /put", "GET /get/{key}", "GET /get", "DELETE /delete/{key}", "DELETE /delete", "GET /health", "GET /topology",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_route_says_what_it_takes_and_answers(name: str) -> None:
+    operation = OPERATIONS[name]
+    assert operation["summary"]
+    assert operation["description"]
+    assert operation["tags"]
+    for parameter in operation.get("parameters", []):
+        assert parameter["description"]
+        assert parameter["example"]
+    answers = dict(operation["responses"])
+    success = answers.pop("200")
+    assert success["description"] != "Successful Response"
+    assert success["content"]["application/json"]["schema"]["$ref"]
+    for status, answer in answers.items():
+        (media_type,) = answer["content"]
+        assert media_type == "application/problem+json", status
+        assert answer["content"][media_type]["schema"]["$ref"].endswith("/Problem")
+        example = Problem.model_validate(answer["content"][media_type]["example"])
+        assert example.status == int(status)
+        assert example.title == answer["description"]
+    assert "Retry-After" in answers["503"]["headers"]
+    assert "headers" not in answers.get("504", {})
+    assert ("504" in answers) == (name in WRITES), "only of a write is the outcome unknown"
+    assert ("404" in answers) == ("{key}" in name or name in ("GET /get", "DELETE /delete"))
+
+
+def test_every_answer_has_an_example_for_each_field() -> None:
+    schemas = openapi()["components"]["schemas"]
+    assert {"PutAnswer", "GetAnswer", "DeleteAnswer", "HealthAnswer", "TopologyAnswer", "Problem"} <= set(schemas)
+    for name, schema in schemas.items():
+        for field, content in schema["properties"].items():
+            shown = content.get("examples") or content.get("enum") or "$ref" in str(content)
+            assert shown, f"{name}.{field}"
