@@ -260,7 +260,12 @@ async def test_a_mistake_in_a_reading_thread_is_an_answer() -> None:
         client.send(messages.Put(0, 1000, b"k", b"v", ""))
         await client.receive()
         bucket.engine.cold.add(b"k")
-        get, bucket.engine.get = bucket.engine.get, lambda key: 1 // 0  # type: ignore[method-assign]
+        get = bucket.engine.get
+
+        def mistaken(key: bytes) -> bytes | None:
+            raise ZeroDivisionError
+
+        bucket.engine.get = mistaken  # type: ignore[method-assign]
         client.send(*(messages.Get(call, 1000, b"k") for call in range(1, 200)))
         for _ in range(199):
             reply = await client.receive()
