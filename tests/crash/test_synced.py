@@ -17,9 +17,10 @@ import pytest
 from serve_app.storage import records
 from serve_app.storage.folder import open_folder
 from serve_app.wire import messages
+from serve_app.wire.endpoint import Endpoint
 from serve_app.wire.frames import FrameReader
 from tests.support.bucket_process import STORAGE_FAILED
-from tests.support.traced_bucket import bucket_process, put_many
+from tests.support.traced_bucket import bucket_process, connected, put_many
 
 pytestmark = [
     pytest.mark.strace,
@@ -27,6 +28,7 @@ pytestmark = [
 ]
 
 KEYS = [b"synced-%04d-end" % number for number in range(300)]
+SYNC_DELAY_S = 1.0
 TRACED = "trace=write,writev,pwrite64,sendto,sendmsg,fdatasync,fsync,sync_file_range"
 
 
@@ -132,3 +134,52 @@ def test_a_failed_sync_acknowledges_nothing_and_ends_the_process(tmp_path: Path)
     storage.close()
     assert set(acknowledged) <= set(stored)
     assert storage.facts.totals.keys == len(stored)
+
+
+def test_a_read_never_shows_a_write_that_is_not_yet_synced(tmp_path: Path) -> None:
+    """Every fdatasync begins a second late: the write is in the log, the client waits, and readers see the old value.
+
+    A reader may see the new one a moment before the writer's answer arrives, but not before that second is over.
+    """
+    with bucket_process(tmp_path / "b") as (_, endpoint):
+        asyncio.run(put_many(endpoint, [b"key"]))  # 100 times b"v"
+    strace = [
+        "strace",
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=fdatasync",
+        "-e",
+        f"inject=fdatasync:delay_enter={SYNC_DELAY_S * 1e6:.0f}",
+    ]
+    with bucket_process(tmp_path / "b", strace=strace) as (_, endpoint):
+        before, during, after = asyncio.run(read_while_writing(endpoint))
+    assert before == b"v" * 100
+    assert after == b"new"
+    waiting = [value for value, seconds in during if seconds < SYNC_DELAY_S]
+    assert waiting, "readers are answered while the write waits for the disk"
+    assert set(waiting) == {b"v" * 100}
+
+
+async def read_while_writing(endpoint: Endpoint) -> tuple[bytes, list[tuple[bytes, float]], bytes]:
+    """(the value before, values read while a put was not acknowledged with the seconds since it was sent, the one after)."""
+    connection = await connected(endpoint)
+    loop = asyncio.get_running_loop()
+
+    async def get() -> bytes:
+        reply = await connection.send(messages.Get(connection.next_call(), 60_000, b"key"), loop.time() + 60, 0)
+        assert isinstance(reply, messages.Value)
+        return reply.value
+
+    before = await get()
+    sent_s = loop.time()
+    put = connection.send(messages.Put(connection.next_call(), 60_000, b"key", b"new", ""), loop.time() + 60, 3)
+    during = []
+    while not put.done():
+        value = await get()
+        during.append((value, loop.time() - sent_s))
+    assert isinstance(put.result(), messages.Written)
+    after = await get()
+    connection.close()
+    return before, during, after

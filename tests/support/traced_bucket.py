@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 from serve_app.settings import Limits
 from serve_app.wire import messages
 from serve_app.wire.client import BucketConnection, connect_tcp, open_connection
@@ -35,8 +37,13 @@ def bucket_process(
         said = json.loads(line)
         yield process, Endpoint((said["address"][0], said["address"][1]), said["token"], "")
     finally:
+        # The bucket first: strace then ends by itself and writes out what it holds of the trace.
+        for bucket in psutil.Process(process.pid).children() if process.poll() is None and strace else []:
+            bucket.kill()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(10 if strace else 0)
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # strace alone would leave the bucket running
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 
@@ -66,5 +73,7 @@ async def put_many(endpoint: Endpoint, keys: Sequence[bytes], *, at_once: int = 
             acknowledged[key] = call
 
     await asyncio.gather(*(put(key) for key in keys))
+    if connection.open:  # once this is answered, the replies before it are whole in a trace
+        await connection.send(messages.Inspect(connection.next_call(), 60_000), loop.time() + 60, 0)
     connection.close()
     return acknowledged
