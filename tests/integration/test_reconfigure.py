@@ -1,0 +1,140 @@
+"""`serve deploy` on a running store: what a changed configuration does to replicas and buckets; and `serve run` by hand."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import yaml
+
+from tests.support.running_store import ROOT, RunningStore
+
+pytestmark = pytest.mark.ray
+
+
+def deploy(store: RunningStore, tmp_path: Path, document: dict[str, Any]) -> None:
+    """`serve deploy` a changed configuration, as an operator does."""
+    path = tmp_path / "changed.yaml"
+    path.write_text(yaml.safe_dump(document))
+    said = re.search(r"dashboard at\D*?(http://[\d.:]+)", re.sub(r"\x1b\[\d+m", "", store.log))
+    assert said is not None, store.log[:2000]
+    done = subprocess.run(
+        [sys.executable, "-m", "ray.serve.scripts", "deploy", str(path), "--address", said.group(1)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "RAY_AUTH_MODE": "token"},  # Ray's own default for a cluster, but not for its clients
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def wait_for_topology(store: RunningStore, expected: Any, timeout_s: float = 90.0) -> None:
+    """Wait until every one of several answers of /topology (there may be several directories) is as expected."""
+    deadline_s = time.monotonic() + timeout_s
+    in_a_row = 0
+    body: Any = None
+    while in_a_row < 10:
+        with store.client() as client:  # a new connection each time, so that it reaches any directory
+            answer = client.get("/topology")
+        body = answer.json()
+        in_a_row = in_a_row + 1 if answer.status_code == 200 and expected(body) else 0
+        assert time.monotonic() < deadline_s, body
+        time.sleep(0.05)
+
+
+def test_a_changed_count_reaches_running_directories_and_is_refused_and_shown(
+    store: RunningStore, tmp_path: Path
+) -> None:
+    directories = sorted(store.directory_pids())
+    buckets = [store.bucket_pid(bucket_id) for bucket_id in range(3)]
+    document = copy.deepcopy(store.document)
+    deployment = document["applications"][0]["deployments"][0]
+    with store.client() as client:
+        client.put("/put", params={"key": "reconfigured", "value": "v"})
+
+        deployment["user_config"] = {"bucket_count": 5}
+        deploy(store, tmp_path, document)
+        wait_for_topology(store, lambda body: body["configured_count"] == 5 and "configured as 5" in body["problem"])
+        assert client.get("/health").json() == {"bucket_count": 3}
+
+        deployment["user_config"] = {"bucket_count": 0}
+        deploy(store, tmp_path, document)
+        wait_for_topology(store, lambda body: body["configured_count"] == 5 and "bucket_count" in body["problem"])
+
+        deployment["user_config"] = {"bucket_count": 3}
+        deploy(store, tmp_path, document)
+        wait_for_topology(store, lambda body: body["problem"] == "")
+        assert client.delete("/delete/reconfigured").json()["value"] == "v"
+    assert sorted(store.directory_pids()) == directories, "nothing was restarted"
+    assert [store.bucket_pid(bucket_id) for bucket_id in range(3)] == buckets
+    assert not (store.data_dir / "bucket-3").exists(), "no bucket beyond the store's was made"
+
+
+def test_changed_args_reach_the_buckets_with_their_data(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    with RunningStore(tmp_path / "store", bucket_count=1) as store:
+        with store.client() as client:
+            assert client.put("/put", params={"key": "k"}, content="x" * 2000).status_code == 200
+        before = store.bucket_pid(0)
+        document = copy.deepcopy(store.document)
+        document["applications"][0]["args"]["limits"] = {"max_value_bytes": 1000}
+        deploy(store, tmp_path, document)
+        deadline_s = time.monotonic() + 90
+        while True:
+            with store.client() as client:
+                if client.put("/put", params={"key": "late"}, content="x" * 2000).status_code == 413:
+                    break
+            assert time.monotonic() < deadline_s
+            time.sleep(0.2)
+        store.wait_reachable()
+        assert store.bucket_pid(0) != before
+        with store.client() as client:
+            assert client.get("/get/k").json()["value"] == "x" * 2000
+
+
+def test_serve_run_typed_by_hand(tmp_path: Path) -> None:
+    """Without the launcher and without serve.env: Ray's own command on a configuration, as its documentation shows."""
+    store = RunningStore(tmp_path)
+    store.config.write_text(yaml.safe_dump(store.document))
+    with (tmp_path / "out").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ray.serve.scripts", "run", str(store.config)],
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "RAY_ADDRESS": "local"},
+        )
+    try:
+        deadline_s = time.monotonic() + 120
+        while True:
+            try:
+                answer = httpx.put(f"{store.url}/put", params={"key": "by-hand", "value": "v"}, timeout=5)
+                if answer.status_code == 200:
+                    break
+            except httpx.HTTPError:
+                pass
+            assert process.poll() is None, (tmp_path / "out").read_text()
+            assert time.monotonic() < deadline_s, (tmp_path / "out").read_text()[-3000:]
+            time.sleep(0.2)
+        assert httpx.get(f"{store.url}/get/by-hand").json()["value"] == "v"
+        assert httpx.get(f"{store.url}/docs").status_code == 200
+    finally:
+        everything = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(60)
+        finally:
+            for left in everything:
+                if left.is_running():
+                    left.kill()
