@@ -90,7 +90,6 @@ def test_make_run_in_a_terminal_and_ctrl_c_and_again(tmp_path: Path) -> None:
     store = RunningStore(tmp_path)
     store.config.write_text(yaml.safe_dump(store.document))
     for value in ("first", "second"):
-        before = set(psutil.pids())
         pid, terminal = pty.fork()
         if pid == 0:
             arguments = f"ARGS=--config {store.config}"
@@ -102,14 +101,15 @@ def test_make_run_in_a_terminal_and_ctrl_c_and_again(tmp_path: Path) -> None:
             found = client.get("/get/launched")
             assert found.status_code == (404 if value == "first" else 200), found.text
             assert client.put("/put", params={"key": "launched", "value": value}).status_code == 200
+        started = psutil.Process(pid).children(recursive=True)
+        assert len(started) > 8, "Ray and the store"
         os.write(terminal, b"\x03")
         output = read_until(terminal, b"Stopped.")
         assert b"Traceback" not in output
         _, status = os.waitpid(pid, 0)
         assert os.waitstatus_to_exitcode(status) == 0
         os.close(terminal)
-        left = [process for process in map(describe, set(psutil.pids()) - before) if store_is_in(process)]
-        assert left == []
+        assert [process for process in started if runs(process)] == []
 
 
 def test_ctrl_c_during_start(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_ctrl_c_during_start(tmp_path: Path) -> None:
     assert store.process.wait(60) == 0
     assert "Traceback" not in store.output
     assert "Stopped." in store.output
-    assert [process for process in started if process.is_running() and process.status() != "zombie"] == []
+    assert [process for process in started if runs(process)] == []
 
 
 def read_until(terminal: int, text: bytes, timeout_s: float = 120.0) -> bytes:
@@ -140,14 +140,8 @@ def read_until(terminal: int, text: bytes, timeout_s: float = 120.0) -> bytes:
     return output
 
 
-def describe(pid: int) -> str:
+def runs(process: psutil.Process) -> bool:
     try:
-        process = psutil.Process(pid)
-        return "" if process.status() == "zombie" else f"{pid} {' '.join(process.cmdline())}"
-    except psutil.Error:
-        return ""
-
-
-def store_is_in(process: str) -> bool:
-    """Whether a process belongs to a Ray or a store (other tests' processes may come and go)."""
-    return any(name in process for name in ("ray::", "raylet", "gcs_server", "haproxy", "serve_app run"))
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
