@@ -1,8 +1,8 @@
 """The ASGI front: answers put, get and delete itself and hands everything else to the FastAPI app behind it.
 
 FastAPI's routing, parameter models and response classes cost more than all that the store itself does for a request
-(measured: docs/performance.md), and these three routes need none of them. The FastAPI app declares the same routes, calling the same
-functions, so the docs page and the OpenAPI document are about what really runs.
+(measured: docs/performance.md), and these three routes need none of them. The FastAPI app declares the same routes, calling
+the same functions, so the docs page and the OpenAPI document are about what really runs.
 """
 
 from __future__ import annotations

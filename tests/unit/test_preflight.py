@@ -42,5 +42,5 @@ def test_without_haproxys_package_serves_own_proxy_is_used(config: Path, monkeyp
 
 
 def test_a_missing_settings_file_is_said(config: Path, tmp_path: Path) -> None:
-    with pytest.raises(Failure, match="none.env is missing"):
+    with pytest.raises(Failure, match=r"none\.env is missing"):
         preflight.check(config, tmp_path / "none.env")
