@@ -159,8 +159,9 @@ class TopologyWatch:
                 else:
                     await self._establish()
             except _Trouble as error:
+                if str(error) != self._unsettled:  # it is tried ten times a second
+                    events.warning("topology not settled", reason=str(error))
                 self._unsettled = str(error)
-                events.warning("topology not settled", reason=str(error))
             except Exception as error:  # the watch must outlive any surprise: without it nothing heals
                 events.error("topology refresh failed", exc_info=error)
             await asyncio.sleep(_UNSETTLED_REFRESH_S if self.topology is None else REFRESH_S)
