@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from serve_app import events, placement
-from serve_app.bucket import operations
+from serve_app.bucket.refusals import refused
 from serve_app.bucket.stats import BucketStats
 from serve_app.errors import StorageDamaged, StorageFault, StorageForeign, StorageNewer
 from serve_app.settings import Limits
@@ -110,7 +110,7 @@ class Bucket:
             reply = self._value(request.call, self._engine.get(request.key))
         except StorageFault as error:
             self.note_error(error)
-            return operations.refused(request.call, error)
+            return refused(request.call, error)
         except Exception as error:
             events.error("read failed", exc_info=error, bucket=self.bucket_id)
             return messages.Refused(request.call, "fault", "the bucket made a mistake; its log says more")
@@ -124,7 +124,7 @@ class Bucket:
             record = records.decode(raw)
         except (StorageDamaged, StorageNewer) as error:
             self.note_error(error)
-            return operations.refused(call, error)
+            return refused(call, error)
         return messages.Value(call, record.value, record.content_type, record.revision)
 
     def may_take(self, new: Topology) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from serve_app import events
 from serve_app.bucket import operations
+from serve_app.bucket.refusals import refused
 from serve_app.errors import Unavailable
 from serve_app.settings import MAX_CONTENT_TYPE_BYTES, MAX_KEY_BYTES
 from serve_app.storage.group_commit import Operation
@@ -183,7 +184,7 @@ class BucketConnection(asyncio.Protocol):
         try:
             bucket.writer.check_room(operation)
         except Unavailable as error:
-            self.reply(operations.refused(request.call, error), name, arrived_s)
+            self.reply(refused(request.call, error), name, arrived_s)
             return
         self._writes.append(operation)
 

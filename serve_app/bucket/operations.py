@@ -10,7 +10,8 @@ import time
 from typing import TYPE_CHECKING
 
 from serve_app import topology
-from serve_app.errors import DiskFull, InvalidRequest, StorageFault, StoreError
+from serve_app.bucket.refusals import refused
+from serve_app.errors import InvalidRequest, StorageFault, StoreError
 from serve_app.storage import facts, records
 from serve_app.storage.group_commit import Group
 from serve_app.wire import messages
@@ -20,19 +21,6 @@ if TYPE_CHECKING:
 
 # What an operation costs in a queue beside its key and value.
 _OVERHEAD_BYTES = 200
-
-
-def refused(call: int, error: StoreError) -> messages.Refused:
-    """An error as the reply that carries it."""
-    if isinstance(error, DiskFull):
-        reason = "disk-full"
-    elif isinstance(error, StorageFault):
-        reason = "fault"
-    elif isinstance(error, InvalidRequest):
-        reason = "invalid"
-    else:
-        reason = "busy"
-    return messages.Refused(call, reason, str(error))
 
 
 class _Operation:
