@@ -18,6 +18,8 @@ NAMESPACE = "cloud-storage"
 MAX_KEY_BYTES = 1024
 MAX_CONTENT_TYPE_BYTES = 255
 MIB = 1024 * 1024
+#: The longest value there is, whatever lower limit is configured.
+MAX_VALUE_BYTES = 25 * MIB
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
@@ -28,7 +30,7 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    max_value_bytes: Annotated[int, Field(gt=0, le=25 * MIB)] = 25 * MIB
+    max_value_bytes: Annotated[int, Field(gt=0, le=MAX_VALUE_BYTES)] = MAX_VALUE_BYTES
     #: How long a request may take in the directory before it is answered 503 (refused) or 504 (unknown).
     request_timeout_s: Seconds = 10.0
     #: A request body that brings nothing for this long is answered 408.

@@ -166,8 +166,8 @@ class Bucket:
 
     @property
     def disk_full(self) -> bool:
-        """Whether puts are refused for want of space."""
-        return self._committer.lacks_space()
+        """Whether the last group was refused space. Costs nothing, unlike a look at the disk."""
+        return self._committer.disk_full
 
     def status(self, call: int) -> messages.Status:
         """What this bucket knows of itself; keys and bytes are those of the last synced group."""
@@ -182,7 +182,7 @@ class Bucket:
             totals.bytes,
             totals.revision,
             self._engine.free_bytes(),
-            self.disk_full,
+            self._committer.lacks_space(),
             self.writer.queued,
             self.fault,
             self.last_error,

@@ -40,6 +40,8 @@ _OPERATIONS: dict[type, type[operations.PutOperation | operations.DeleteOperatio
     messages.Install: operations.InstallOperation,
     messages.Establish: operations.EstablishOperation,
 }
+#: A read that has to wait for the disk, and when it arrived (seconds on the bucket's clock).
+ColdRead = tuple[messages.Get, float]
 _NAMES = {messages.Get: "get", messages.Put: "put", messages.Delete: "delete"}
 
 
@@ -66,7 +68,7 @@ class BucketConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._out = bytearray()
         self._writes: list[Operation] = []
-        self._cold: deque[tuple[messages.Get, float]] = deque()
+        self._cold: deque[ColdRead] = deque()
         self._batches = 0
 
     # -- asyncio.Protocol --------------------------------------------------------------------------------------------
@@ -194,7 +196,7 @@ class BucketConnection(asyncio.Protocol):
             self._batches += 1
             self._server.read_in_thread(batch, self._reads_done)
 
-    def _reads_done(self, replies: list[tuple[messages.Reply, float]], left: list[tuple[messages.Get, float]]) -> None:
+    def _reads_done(self, replies: list[tuple[messages.Reply, float]], left: list[ColdRead]) -> None:
         self._batches -= 1
         if not self._closing:
             self._cold.extendleft(reversed(left))

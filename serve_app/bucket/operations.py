@@ -65,7 +65,22 @@ class _Operation:
         self.reply = messages.Refused(self.call, "expired", "the deadline passed before the bucket took it up")
 
 
-class PutOperation(_Operation):
+class _RecordOperation(_Operation):
+    """A write to one key's record, carried out only where the key is at home."""
+
+    __slots__ = ()
+    request: messages.Put | messages.Delete
+
+    def decide(self, group: Group) -> None:
+        self.reply = self.bucket.turns_away(self.call, self.request.key, self.bucket.decided_topology)
+        if self.reply is None:
+            self.carry_out(group)
+
+    def carry_out(self, group: Group) -> None:
+        raise NotImplementedError
+
+
+class PutOperation(_RecordOperation):
     """Store a value under a key, new or not."""
 
     __slots__ = ()
@@ -77,11 +92,8 @@ class PutOperation(_Operation):
         self.size_bytes = _OVERHEAD_BYTES + len(request.key) + len(request.value)
         self.needs_space = True
 
-    def decide(self, group: Group) -> None:
+    def carry_out(self, group: Group) -> None:
         request = self.request
-        self.reply = self.bucket.turns_away(self.call, request.key, self.bucket.decided_topology)
-        if self.reply is not None:
-            return
         old = group.get(request.key)
         now_ms = time.time_ns() // 1_000_000
         created_ms = now_ms if old is None else records.created_ms(old)
@@ -91,7 +103,7 @@ class PutOperation(_Operation):
         self.reply = messages.Written(self.call, old is None, revision)
 
 
-class DeleteOperation(_Operation):
+class DeleteOperation(_RecordOperation):
     """Remove a key's record and answer with what it held."""
 
     __slots__ = ()
@@ -102,10 +114,7 @@ class DeleteOperation(_Operation):
         self.key = request.key
         self.size_bytes = _OVERHEAD_BYTES + len(request.key)
 
-    def decide(self, group: Group) -> None:
-        self.reply = self.bucket.turns_away(self.call, self.request.key, self.bucket.decided_topology)
-        if self.reply is not None:
-            return
+    def carry_out(self, group: Group) -> None:
         raw = group.get(self.request.key)
         if raw is None:
             self.reply = messages.Missing(self.call)

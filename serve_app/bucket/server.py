@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from serve_app import events
 from serve_app.bucket.bucket import Bucket, Storage
-from serve_app.bucket.connection import BucketConnection
+from serve_app.bucket.connection import BucketConnection, ColdRead
 from serve_app.bucket.operations import InstallOperation
 from serve_app.settings import Limits
 from serve_app.storage.engine import EngineFailed
@@ -23,7 +23,6 @@ from serve_app.wire.endpoint import Endpoint
 
 _READ_THREADS = 4
 _READ_BATCH_BYTES = 1024 * 1024
-ColdRead = tuple[messages.Get, float]
 
 
 class BucketServer:

@@ -11,9 +11,7 @@ from typing import Any
 
 from serve_app.cli.failure import Failure
 from serve_app.errors import InvalidRequest
-from serve_app.settings import MIB, check_key
-
-_MAX_VALUE_BYTES = 25 * MIB
+from serve_app.settings import MAX_VALUE_BYTES, check_key
 
 
 @dataclass(frozen=True)
@@ -112,8 +110,8 @@ def _record(line: bytes) -> tuple[str, str]:
         size_bytes = len(value.encode())
     except UnicodeEncodeError:
         raise ValueError("the value is not valid Unicode text: it holds half of a surrogate pair") from None
-    if size_bytes > _MAX_VALUE_BYTES:
-        raise ValueError(f"the value is {size_bytes:,} bytes long; a value has at most {_MAX_VALUE_BYTES:,}")
+    if size_bytes > MAX_VALUE_BYTES:
+        raise ValueError(f"the value is {size_bytes:,} bytes long; a value has at most {MAX_VALUE_BYTES:,}")
     return key, value
 
 

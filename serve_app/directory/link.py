@@ -18,8 +18,6 @@ from serve_app.settings import Limits
 from serve_app.wire import messages
 from serve_app.wire.client import (
     BucketConnection,
-    CallExpired,
-    ConnectionBroken,
     Connector,
     HandshakeRefused,
     open_connection,
@@ -30,8 +28,6 @@ _SWEEP_S = 0.05
 #: A connection that broke sooner was never a good one: the next is tried less quickly.
 _STABLE_S = 0.5
 _BACKOFF_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-
-__all__ = ["BucketFault", "BucketLink", "CallExpired", "ConnectionBroken", "ControlPlane"]
 
 
 class BucketFault(Exception):

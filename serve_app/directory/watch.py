@@ -185,8 +185,7 @@ class TopologyWatch:
             Unavailable: as many belong to one store as to another; nobody can say which is the right one.
         """
         reported = self._reported()
-        best = newest(*reported)
-        if best is None:
+        if not reported:
             if 0 in self.statuses or waited:
                 self._ensure_links(self.configured_count or 1)
             return

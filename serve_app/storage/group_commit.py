@@ -147,6 +147,8 @@ class Committer:
         self._max_answer_bytes = max_answer_bytes
         self._clock = clock
         self.totals = totals
+        #: What the last group found; `lacks_space` looks again.
+        self.disk_full = False
         self._stopped_by: StorageFault | None = None
 
     def lacks_space(self) -> bool:
@@ -171,10 +173,10 @@ class Committer:
             group.read_ahead([operation.key for operation in operations if operation.key is not None])
         except StorageFault:
             pass  # the operation that hits the damage meets it again alone, and only it is refused
-        full = self.lacks_space()
+        self.disk_full = self.lacks_space()
         taken = 0
         for operation in operations:
-            self._decide(operation, group, now_s, full)
+            self._decide(operation, group, now_s)
             taken += 1
             if group.answer_bytes > self._max_answer_bytes:
                 break
@@ -193,10 +195,10 @@ class Committer:
         self.totals = group.totals
         return taken
 
-    def _decide(self, operation: Operation, group: Group, now_s: float, full: bool) -> None:
+    def _decide(self, operation: Operation, group: Group, now_s: float) -> None:
         if operation.deadline_s <= now_s:
             operation.expire()
-        elif full and operation.needs_space:
+        elif self.disk_full and operation.needs_space:
             operation.refuse(DiskFull(f"the disk has less than its reserve of {self._reserve_bytes:,} bytes left"))
         else:
             try:

@@ -10,12 +10,13 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from serve_app.settings import MAX_VALUE_BYTES
 from serve_app.wire.messages import Reply, Request
 
 LENGTH_BYTES = 4
 #: The longest frame. A part of the protocol and not of the configuration: a record stored before a limit was lowered must
-#: still travel. 25 MiB is the longest value there is; the rest of a message fits 64 KiB many times over.
-MAX_FRAME_BYTES = 25 * 1024 * 1024 + 64 * 1024
+#: still travel. What a message has beside its value fits 64 KiB many times over.
+MAX_FRAME_BYTES = MAX_VALUE_BYTES + 64 * 1024
 #: The longest first frame: nobody who has not shown the token gets more of the peer's memory.
 MAX_HELLO_BYTES = 4096
 T = TypeVar("T")

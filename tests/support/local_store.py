@@ -133,6 +133,12 @@ class LocalBucket:
         self.engine = self.engine.crash()
         await self.stop_server()
 
+    async def come_back_with(self, engine: MemoryEngine) -> None:
+        """Crash, and start again on another volume."""
+        await self.crash()
+        self.engine = engine
+        await self.start()
+
     async def stop_server(self) -> None:
         server, self.server = self.server, None
         if server is not None:

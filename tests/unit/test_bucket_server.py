@@ -304,15 +304,21 @@ async def test_damage_met_by_a_write_is_named_and_reads_go_on() -> None:
         assert bucket.failures == []
 
 
+async def asking_for_much_and_reading_nothing(bucket: LocalBucket) -> RawClient:
+    """A client that has asked for 100 values of 4 MB and takes none of them."""
+    client = await greeted(bucket)
+    client.send(messages.Put(0, 10_000, b"big", b"x" * 4_000_000, ""))
+    await client.receive()
+    client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+    client.send(*(messages.Get(call, 60_000, b"big") for call in range(1, 101)))
+    return client
+
+
 @run_async
 async def test_a_peer_that_reads_nothing_does_not_grow_the_bucket() -> None:
     """Replies of 400 MB are asked for and not read: what waits for the peer stays bounded, and all come when it reads."""
     async with serving() as bucket:
-        client = await greeted(bucket)
-        client.send(messages.Put(0, 10_000, b"big", b"x" * 4_000_000, ""))
-        await client.receive()
-        client.reader._transport.pause_reading()  # type: ignore[attr-defined]
-        client.send(*(messages.Get(call, 60_000, b"big") for call in range(1, 101)))
+        client = await asking_for_much_and_reading_nothing(bucket)
         server = bucket.server
         assert server is not None
         (served,) = server._connections
@@ -333,12 +339,9 @@ def test_a_peer_that_reads_nothing_for_long_is_hung_up_on(monkeypatch: pytest.Mo
     @run_async
     async def check() -> None:
         async with serving() as bucket:
-            client = await greeted(bucket)
-            client.send(messages.Put(0, 10_000, b"big", b"x" * 4_000_000, ""))
-            await client.receive()
-            client.reader._transport.pause_reading()  # type: ignore[attr-defined]
-            client.send(*(messages.Get(call, 60_000, b"big") for call in range(1, 101)))
+            client = await asking_for_much_and_reading_nothing(bucket)
             await until(lambda: not bucket.server._connections)  # type: ignore[union-attr]
+            del client  # kept until here: one that is collected hangs up itself
 
     check()
 

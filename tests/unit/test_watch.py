@@ -114,9 +114,7 @@ async def test_a_bucket_that_came_back_empty_is_never_served() -> None:
         lost, kept = keys_of(1)[0], keys_of(0)[0]
         await directory.put(lost, b"v", "")
         await directory.put(kept, b"v", "")
-        await store.buckets[1].crash()
-        store.buckets[1].engine = new_bucket_engine(1)  # the volume came back empty
-        await store.buckets[1].start()
+        await store.buckets[1].come_back_with(new_bucket_engine(1))  # the volume came back empty
         await until(lambda: directory.watch.link(1).stranger)
         fresh = await store.directory(settled=False)
         await until(lambda: fresh.watch.topology is not None and fresh.watch.link(1).stranger)
@@ -136,9 +134,7 @@ async def test_bucket_0_that_came_back_empty_founds_no_new_store() -> None:
         await directory.put(keys_of(1)[0], b"v", "")
         await until(lambda: len(stored_topologies(store)) == 1)
         topology = directory.watch.topology
-        await store.buckets[0].crash()
-        store.buckets[0].engine = new_bucket_engine(0)
-        await store.buckets[0].start()
+        await store.buckets[0].come_back_with(new_bucket_engine(0))
         fresh = await store.directory(settled=False)
         await until(lambda: fresh.watch.topology is not None)
         assert fresh.watch.topology == topology
@@ -157,9 +153,7 @@ async def test_another_stores_volume_is_never_served() -> None:
     async with local_store(2, IMPATIENT) as store:
         directory = await store.directory()
         await directory.put(keys_of(1)[0], b"ours", "")
-        await store.buckets[1].crash()
-        store.buckets[1].engine = foreign
-        await store.buckets[1].start()
+        await store.buckets[1].come_back_with(foreign)
         await until(lambda: directory.watch.link(1).stranger)
         for asked in (directory, await store.directory(settled=False)):
             with pytest.raises(Unavailable):
@@ -241,9 +235,7 @@ async def test_a_foreign_bucket_0_is_outvoted_and_its_keys_alone_are_refused() -
         await until(lambda: len(stored_topologies(store)) == 1)
         await directory.stop()
         ours = store.buckets[0].engine.crash()
-        await store.buckets[0].crash()
-        store.buckets[0].engine = foreign
-        await store.buckets[0].start()
+        await store.buckets[0].come_back_with(foreign)
         fresh = await store.directory(settled=False)
         await until(lambda: fresh.watch.topology is not None)
         for bucket_id in (1, 2):
@@ -251,9 +243,7 @@ async def test_a_foreign_bucket_0_is_outvoted_and_its_keys_alone_are_refused() -
         for operation in (fresh.get(keys_of(0, 3)[0]), fresh.put(keys_of(0, 3)[0], b"x", "")):
             with pytest.raises(Unavailable, match="is another one"):
                 await operation
-        await store.buckets[0].crash()
-        store.buckets[0].engine = ours
-        await store.buckets[0].start()
+        await store.buckets[0].come_back_with(ours)
         await until(lambda: fresh.watch.link(0).connected and not fresh.watch.link(0).stranger)
         assert (await fresh.get(keys_of(0, 3)[0])).value == b"ours", "the right volume is back, and so are its keys"
 
@@ -267,17 +257,13 @@ async def test_of_two_buckets_of_two_stores_neither_is_served() -> None:
         await until(lambda: len(stored_topologies(store)) == 1)
         await directory.stop()
         ours = store.buckets[0].engine.crash()
-        await store.buckets[0].crash()
-        store.buckets[0].engine = foreign
-        await store.buckets[0].start()
+        await store.buckets[0].come_back_with(foreign)
         fresh = await store.directory(settled=False)
         for key in (keys_of(0)[0], keys_of(1)[0]):
             for operation in (fresh.get(key), fresh.put(key, b"x", "")):
                 with pytest.raises(Unavailable, match="different stores"):
                     await operation
-        await store.buckets[0].crash()
-        store.buckets[0].engine = ours
-        await store.buckets[0].start()
+        await store.buckets[0].come_back_with(ours)
         await until(lambda: fresh.watch.topology is not None)
         assert (await fresh.get(keys_of(1)[0])).value == b"ours", "no bucket was hurt by the stranger"
 
