@@ -4,13 +4,26 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run demo test test-quick bench bench-quick lint clean
+.PHONY: run demo image deploy open test test-quick test-kubernetes bench bench-quick lint clean
 
 run: $(VENV)
 	@$(BIN)/python -m serve_app run $(ARGS)
 
 demo: $(VENV)
 	@$(BIN)/python -m serve_app demo $(ARGS)
+
+# On Kubernetes. IMAGE is what your cluster pulls, or has been given; DOCKER may be podman or buildah.
+IMAGE ?= cloud-storage:0.1.0
+DOCKER ?= docker
+
+image:
+	$(DOCKER) build --file kuberay/Dockerfile --tag $(IMAGE) .
+
+deploy: $(VENV)
+	@$(BIN)/python -m kuberay deploy --image $(IMAGE) $(ARGS)
+
+open: $(VENV)
+	@$(BIN)/python -m kuberay open $(ARGS)
 
 # A stamp rather than the folder: an interrupted set-up is done again.
 $(VENV): $(VENV)/.complete
@@ -29,10 +42,14 @@ lint: $(VENV)
 	$(BIN)/lint-imports
 
 test-quick: $(VENV)
-	$(BIN)/pytest -m 'not ray and not browser and not strace'
+	$(BIN)/pytest -m 'not ray and not browser and not strace and not kubernetes'
 
 test: lint
 	$(BIN)/pytest
+
+# On the cluster that KUBECONFIG names, with KubeRay in it, in a namespace of its own; some 15 minutes.
+test-kubernetes: $(VENV)
+	@IMAGE=$(IMAGE) $(BIN)/pytest -m kubernetes tests/kubernetes -v
 
 bench: $(VENV)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
@@ -15,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 
+from serve_app import __version__
 from serve_app.directory.directory import Directory
 from serve_app.errors import StoreError
 from serve_app.http import docs, problems
@@ -40,7 +40,7 @@ def _build_app(directory: Directory, operations: Operations) -> FastAPI:
 
     app = FastAPI(
         title="Cloud Storage",
-        version=version("cloud-storage"),
+        version=__version__,
         description=docs.DESCRIPTION,
         openapi_tags=docs.TAGS,
         docs_url=None,

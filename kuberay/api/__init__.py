@@ -1,0 +1,1 @@
+"""Talking to Kubernetes: all that knows the official client is in here."""

@@ -1,0 +1,1 @@
+"""What `python -m kuberay` can do; a module a command."""

@@ -1,0 +1,141 @@
+"""A steady load of reads and writes over kept-alive connections, and an account of every request.
+
+Runs inside the cluster, in a pod of the store's image: `python load.py URL BUCKETS REQUESTS_PER_S`. Each worker owns its
+keys, all of one bucket, so it knows what each must hold. It ends when the file /tmp/stop appears; then every key is read
+back. The last line of its output is the account, as JSON.
+
+Nothing is sent again here: whatever is not the right answer counts as failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+STOP = Path("/tmp/stop")
+WORKERS_PER_BUCKET = 16
+KEYS_PER_WORKER = 20
+TIMEOUT_S = 20.0
+READ_BACK_S = 60.0
+
+
+def bucket_of(key: str, bucket_count: int) -> int:
+    return int(hashlib.sha256(key.encode()).hexdigest(), 16) % bucket_count
+
+
+def stop_asked() -> bool:
+    return STOP.exists()
+
+
+class Worker:
+    def __init__(self, number: int, bucket: int, bucket_count: int, run: str) -> None:
+        candidates = (f"{run}-{number}-{n}" for n in range(100_000))
+        own = (key for key in candidates if bucket_of(key, bucket_count) == bucket)
+        self.keys = [next(own) for _ in range(KEYS_PER_WORKER)]
+        self.bucket = bucket
+        self.acknowledged: dict[str, str] = {}
+        #: Values that may be there instead: of writes whose fate is not known, since the last acknowledged one.
+        self.possible: dict[str, set[str | None]] = {key: {None} for key in self.keys}
+        self.requests: list[tuple[float, float, str, str]] = []
+        self.failures: list[dict[str, Any]] = []
+        self.wrong: list[dict[str, Any]] = []
+
+    async def run(self, client: httpx.AsyncClient, period_s: float, number: int) -> None:
+        sequence = 0
+        due_s = time.monotonic() + period_s * (number % 17) / 17
+        while not stop_asked():
+            await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+            due_s = max(due_s + period_s, time.monotonic())  # what was missed is not made up for in a burst
+            key = self.keys[(sequence // 2) % KEYS_PER_WORKER]
+            if sequence % 2 == 0:
+                await self.put(client, key, f"{key}={sequence}")
+            else:
+                await self.get(client, key)
+            sequence += 1
+
+    async def put(self, client: httpx.AsyncClient, key: str, value: str) -> None:
+        outcome = await self.request(client, "PUT", "/put", {"key": key, "value": value})
+        if isinstance(outcome, httpx.Response) and outcome.status_code == 200:
+            self.acknowledged[key] = value
+            self.possible[key] = {value}
+        elif not (isinstance(outcome, httpx.Response) and outcome.status_code in (503, 507)):
+            self.possible[key].add(value)  # 504, a plain 500, a broken connection: it may have happened
+
+    async def get(self, client: httpx.AsyncClient, key: str) -> bool:
+        outcome = await self.request(client, "GET", "/get", {"key": key})
+        if isinstance(outcome, httpx.Response) and outcome.status_code in (200, 404):
+            value = outcome.json()["value"] if outcome.status_code == 200 else None
+            if value not in self.possible[key]:
+                self.wrong.append({"key": key, "value": value, "possible": sorted(map(str, self.possible[key]))})
+            return True
+        return False
+
+    async def request(self, client: httpx.AsyncClient, method: str, path: str, query: dict[str, str]) -> Any:
+        sent_s = time.time()
+        try:
+            outcome: Any = await client.request(method, path, params=query)
+            status = str(outcome.status_code)
+            good = outcome.status_code == 200 or (method == "GET" and outcome.status_code == 404)
+            detail = "" if good else outcome.text[:200]
+        except httpx.HTTPError as error:
+            outcome, status, good, detail = error, type(error).__name__, False, repr(error)[:200]
+        ended_s = time.time()
+        self.requests.append((sent_s, ended_s, method, status))
+        if not good:
+            failure = {"sent": sent_s, "ended": ended_s, "method": method, "bucket": self.bucket}
+            self.failures.append({**failure, "status": status, "detail": detail})
+        return outcome
+
+    async def read_back(self, client: httpx.AsyncClient) -> int:
+        """How many acknowledged writes could not be read at all; wrong values are noted in `wrong`."""
+        deadline_s = time.monotonic() + READ_BACK_S
+        unread = 0
+        for key in self.acknowledged:
+            while not await self.get(client, key):
+                if time.monotonic() > deadline_s:
+                    unread += 1
+                    break
+                await asyncio.sleep(0.2)
+        return unread
+
+
+async def main(url: str, bucket_count: int, rate: float) -> None:
+    run = f"load-{time.time_ns():x}"
+    workers = [Worker(n, n % bucket_count, bucket_count, run) for n in range(WORKERS_PER_BUCKET * bucket_count)]
+    limits = httpx.Limits(max_connections=len(workers), max_keepalive_connections=len(workers), keepalive_expiry=60)
+    async with httpx.AsyncClient(base_url=url, limits=limits, timeout=TIMEOUT_S) as client:
+        print("started", flush=True)
+        started_s = time.time()
+        period_s = len(workers) / rate
+        await asyncio.gather(*(worker.run(client, period_s, n) for n, worker in enumerate(workers)))
+        ended_s = time.time()
+        requests = [request for worker in workers for request in worker.requests]
+        failures = sorted((f for worker in workers for f in worker.failures), key=lambda f: float(f["ended"]))
+        unread = sum(await asyncio.gather(*(worker.read_back(client) for worker in workers)))
+    latencies = sorted(end - start for start, end, _, _ in requests)
+    account = {
+        "started": started_s,
+        "seconds": ended_s - started_s,
+        "requests": len(requests),
+        "per_second": len(requests) / (ended_s - started_s),
+        "by_second": sorted(Counter(int(end - started_s) for _, end, _, _ in requests).items()),
+        "statuses": Counter(status for _, _, _, status in requests),
+        "longest_s": latencies[-1] if latencies else 0.0,
+        "failures": failures,
+        "acknowledged": sum(len(worker.acknowledged) for worker in workers),
+        "unread": unread,
+        "wrong": [wrong for worker in workers for wrong in worker.wrong],
+    }
+    print(json.dumps(account))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
