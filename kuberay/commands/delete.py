@@ -92,7 +92,8 @@ def _delete_service(session: Session, timeout_s: float) -> None:
         late = service is not None and session.clock.monotonic_s() - started_s >= _GONE_WITHIN_S
         stuck = Trouble(
             "RayService",
-            "the RayService is not gone yet: is the KubeRay operator running? It has to let it go",
+            "the RayService is not gone yet: KubeRay empties Redis first, which takes a minute at most; or its operator "
+            "does not run: it has to let it go",
             heals=True,
         )
         return Look(f"waiting for {len(pods)} pods to end", troubles=(stuck,) if late and not pods else ())
