@@ -122,7 +122,7 @@ def test_an_operator_that_does_not_let_go_is_named(cluster: Stage) -> None:
     for pod in cluster.fake.all("pods"):
         cluster.fake.remove("pods", pod["metadata"]["name"])
     with pytest.raises(
-        Failure, match="deleting took longer than 60 s: the RayService is not gone yet: is the KubeRay operator"
+        Failure, match="deleting took longer than 60 s: the RayService is not gone yet: KubeRay empties Redis first"
     ):
         run(cluster, timeout_s=60.0)
 
