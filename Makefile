@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run demo image deploy open test test-quick test-kubernetes bench bench-quick lint clean
+.PHONY: run demo image deploy open test test-quick test-kubernetes simulate bench bench-quick lint clean
 
 run: $(VENV)
 	@$(BIN)/python -m serve_app run $(ARGS)
@@ -46,6 +46,11 @@ test-quick: $(VENV)
 
 test: lint
 	$(BIN)/pytest
+
+SEEDS ?= 1000
+
+simulate: $(VENV)
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
 # On the cluster that KUBECONFIG names, with KubeRay in it, in a namespace of its own; some 15 minutes.
 test-kubernetes: $(VENV)

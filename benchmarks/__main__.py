@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import bars, machine, one_bucket, options, report, rounds, wrk
+from benchmarks import bars, machine, moving, one_bucket, options, report, rounds, wrk
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.figures import Samples
 from benchmarks.filling import fill, settle
@@ -80,6 +80,9 @@ def _measure(wanted: Options, folder: Path) -> Results:
         buckets = one_bucket.measure(
             folder / "one-bucket", keys=wanted.large_keys, kills=wanted.rounds, seconds=seconds, say=_say
         )
+    move = None
+    if wanted.large_keys:
+        move = moving.measure(folder / "moving", keys=moving.KEYS, seconds=wanted.seconds, say=_say)
     return Results(
         machine=described,
         rounds=wanted.rounds,
@@ -91,7 +94,8 @@ def _measure(wanted: Options, folder: Path) -> Results:
         samples=samples,
         memory=memory,
         buckets=buckets,
-        bars=bars.judge(samples, SMALL_KEYS, wanted.large_keys, buckets),
+        move=move,
+        bars=bars.judge(samples, SMALL_KEYS, wanted.large_keys, buckets, move),
         notes=notes,
     )
 

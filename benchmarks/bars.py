@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.figures import Case, Samples
+from benchmarks.moving import Move
 from benchmarks.one_bucket import LargeBucket
 from benchmarks.systems import OBVIOUS, STORE
 from benchmarks.wrk import WORKLOADS, title
@@ -20,6 +21,10 @@ _REOPEN_S = 1.0
 _SAME_SHARE = 0.85
 _LARGE_BUCKET_BYTES = 500e6
 _LARGE_VALUE_BYTES = 1000
+_MOVED_PER_S = 30_000
+_MOVED_UNDER_LOAD_PER_S = 3_000
+_MOVING_P99 = 3.0
+_HELD_MS = 250.0
 
 
 @dataclass(frozen=True)
@@ -32,9 +37,14 @@ class Bar:
     met: bool
 
 
-def judge(samples: Samples, small: int, large: int, buckets: Sequence[LargeBucket]) -> list[Bar]:
+def judge(samples: Samples, small: int, large: int, buckets: Sequence[LargeBucket], move: Move | None) -> list[Bar]:
     """Every bar that this run measured. small and large are the numbers of keys that the systems held."""
-    return [*_throughput(samples, small), *_growth(samples, small, large), *_large_buckets(buckets)]
+    return [
+        *_throughput(samples, small),
+        *_growth(samples, small, large),
+        *_large_buckets(buckets),
+        *(of_move(move) if move else ()),
+    ]
 
 
 def _throughput(samples: Samples, keys: int) -> Iterator[Bar]:
@@ -92,3 +102,25 @@ def _large_buckets(buckets: Sequence[LargeBucket]) -> Iterator[Bar]:
                 f"{bucket.filled.peak_bytes / 1e6:.0f} MB",
                 bucket.filled.peak_bytes < _LARGE_BUCKET_BYTES,
             )
+
+
+def of_move(move: Move) -> Iterator[Bar]:
+    """The promises about moving keys."""
+    kilobytes = f"{move.value_bytes / 1000:g} KB"
+    alone, loaded = move.alone_keys_per_s, move.loaded_keys_per_s
+    yield Bar(
+        f"moving keys of {kilobytes} between a pair of buckets, nobody at work",
+        f"at least {_MOVED_PER_S:,} a second",
+        f"{alone:,.0f}",
+        alone >= _MOVED_PER_S,
+    )
+    yield Bar(
+        "the same under the 90/10 load, 32 connections",
+        f"at least {_MOVED_UNDER_LOAD_PER_S:,} a second",
+        f"{loaded:,.0f}",
+        loaded >= _MOVED_UNDER_LOAD_PER_S,
+    )
+    times = move.during.p99_ms / move.before.p99_ms
+    yield Bar("p99 of that load while keys move", f"at most {_MOVING_P99:g} x", f"{times:.1f} x", times <= _MOVING_P99)
+    longest = move.during.longest_ms
+    yield Bar("the longest request meanwhile", f"under {_HELD_MS:g} ms", f"{longest:.0f} ms", longest < _HELD_MS)

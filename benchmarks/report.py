@@ -13,9 +13,10 @@ from benchmarks.failure import BenchmarkFailed
 from benchmarks.figures import Case, Samples, Spread
 from benchmarks.machine import Machine
 from benchmarks.memory import Resident
+from benchmarks.moving import Move
 from benchmarks.one_bucket import LargeBucket
 from benchmarks.systems import EMPTY, System
-from benchmarks.wrk import title
+from benchmarks.wrk import Result, title
 
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
 
@@ -34,6 +35,7 @@ class Results:
     samples: Samples
     memory: dict[int, list[Resident]]
     buckets: list[LargeBucket]
+    move: Move | None
     bars: list[Bar]
     notes: list[str]
 
@@ -49,6 +51,7 @@ def write_json(results: Results, path: Path) -> None:
         "notes": results.notes,
         "memory": {keys: [dataclasses.asdict(each) for each in found] for keys, found in results.memory.items()},
         "large_buckets": [dataclasses.asdict(bucket) for bucket in results.buckets],
+        "move": dataclasses.asdict(results.move) if results.move else None,
         "samples": [
             {
                 "keys": sample.keys,
@@ -108,6 +111,8 @@ def _lines(results: Results) -> Iterator[str]:
         yield from _throughput(results, keys)
     if results.buckets:
         yield from _buckets(results.buckets)
+    if results.move:
+        yield from _move(results.move)
     if results.memory:
         yield from _memory(results.memory)
 
@@ -162,6 +167,20 @@ def _buckets(buckets: Sequence[LargeBucket]) -> Iterator[str]:
         ),
         rows,
     )
+
+
+def _move(move: Move) -> Iterator[str]:
+    yield from _heading(f"Moving keys ({move.keys:,} of {move.value_bytes:,} B in all)")
+    rows = [
+        ("1 → 2 buckets, nobody at work", f"{move.alone_keys_per_s:,.0f}", "", "", ""),
+        ("90/10, 32 conn., before", "", *_client_side(move.before)),
+        ("2 → 1 buckets under that load", f"{move.loaded_keys_per_s:,.0f}", *_client_side(move.during)),
+    ]
+    yield from _table(("", "keys moved/s", "requests/s", "p99 ms", "longest ms"), rows)
+
+
+def _client_side(result: Result) -> tuple[str, str, str]:
+    return f"{result.requests_per_s:,.0f}", f"{result.p99_ms:.1f}", f"{result.longest_ms:.0f}"
 
 
 def _memory(memory: dict[int, list[Resident]]) -> Iterator[str]:

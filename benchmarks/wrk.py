@@ -59,6 +59,7 @@ class Result:
     requests_per_s: float
     p50_ms: float
     p99_ms: float
+    longest_ms: float
 
 
 def require_wrk() -> str:
@@ -114,6 +115,7 @@ def run(target: Target, load: Load, *, seconds: int, seed: int, folder: Path) ->
         requests_per_s=found["requests"] / (found["duration_us"] / 1e6),
         p50_ms=found["p50_us"] / 1000,
         p99_ms=found["p99_us"] / 1000,
+        longest_ms=found["longest_us"] / 1000,
     )
 
 
@@ -160,9 +162,9 @@ end
 function done(summary, latency, requests)
   local e = summary.errors
   io.write(string.format(
-    '{_MARK}{{"requests": %d, "duration_us": %d, "p50_us": %d, "p99_us": %d, ' ..
+    '{_MARK}{{"requests": %d, "duration_us": %d, "p50_us": %d, "p99_us": %d, "longest_us": %d, ' ..
     '"errors": {{"connect": %d, "read": %d, "write": %d, "status": %d, "timeout": %d}}}}\\n',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), latency.max,
     e.connect, e.read, e.write, e.status, e.timeout))
 end
 """

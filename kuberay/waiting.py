@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from kuberay.api.errors import Unreachable
 from kuberay.clock import Clock
+from kuberay.pace import Share
 from kuberay.terminal import Terminal
 from serve_app.cli.failure import Failure
 
@@ -31,11 +32,12 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Look:
-    """How far it is: `line` is what is waited for."""
+    """How far it is: `line` is what is waited for; `share` how much of it is done, where that can be counted."""
 
     line: str
     done: bool = False
     troubles: tuple[Trouble, ...] = ()
+    share: Share | None = None
 
 
 def wait(look: Callable[[], Look], *, what: str, timeout_s: float, terminal: Terminal, clock: Clock) -> None:
@@ -54,7 +56,7 @@ def wait(look: Callable[[], Look], *, what: str, timeout_s: float, terminal: Ter
                 seen = Look(str(unreachable))
             if seen.done:
                 return
-            terminal.progress(seen.line)
+            terminal.progress(seen.line, seen.share)
             now_s = clock.monotonic_s()
             watch.judge(seen.troubles, now_s)
             if now_s >= deadline_s:

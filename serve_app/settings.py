@@ -62,6 +62,8 @@ class Limits(BaseModel):
     #: RocksDB's block cache and write buffer (of which up to three live at once), per bucket.
     cache_bytes: Annotated[int, Field(ge=MIB)] = 96 * MIB
     write_buffer_bytes: Annotated[int, Field(ge=MIB)] = 32 * MIB
+    #: How fast a bucket's keys are moved when the number of buckets changes, at most: bytes of records a second.
+    move_bytes_per_s: Positive = 64 * MIB
     #: Below this much free space on a bucket's disk, puts are answered 507.
     disk_reserve_bytes: Annotated[int, Field(ge=0)] = 128 * MIB
 

@@ -21,6 +21,7 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
     target_count: N, where a move is going; equal to bucket_count when the store is stable.
     store_id: made once with the store; tells its volumes from another store's.
     identities: one per bucket, the random id made with that bucket's database.
+    replaced: buckets that in the move under way go on without the data they had (`accept-loss`).
     """
 
     epoch: int
@@ -28,6 +29,7 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
     target_count: int
     store_id: str
     identities: tuple[str, ...]
+    replaced: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.epoch < 1:
@@ -41,19 +43,51 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
             )
 
     @property
+    def moving(self) -> bool:
+        """Whether keys move from bucket_count to target_count buckets."""
+        return self.bucket_count != self.target_count
+
+    @property
     def phase(self) -> str:
-        """`stable`, or `moving` while keys move from bucket_count to target_count buckets."""
-        return "stable" if self.bucket_count == self.target_count else "moving"
+        """`stable` or `moving`, as the API shows it."""
+        return "moving" if self.moving else "stable"
+
+    def begin_move(self, target_count: int, joining: tuple[str, ...]) -> Topology:
+        """`MOVING(e+1, M → N)`; joining are the identities of buckets M to N - 1."""
+        assert not self.moving, "one move after the other"
+        return Topology(self.epoch + 1, self.bucket_count, target_count, self.store_id, self.identities + joining)
+
+    def end_move(self) -> Topology:
+        """`STABLE(e+1, N)`, once every key is at its new home."""
+        assert self.moving, "only a move can end"
+        count = self.target_count
+        return Topology(self.epoch + 1, count, count, self.store_id, self.identities[:count])
+
+    def accept_loss(self, bucket_id: int, identity: str, *, skip: int = 0) -> Topology:
+        """The same shape with another storage for one bucket, which goes on without the data it had.
+
+        skip: epochs left out, where the authority that was lost may have given them away already.
+        """
+        identities = (*self.identities[:bucket_id], identity, *self.identities[bucket_id + 1 :])
+        replaced = tuple(sorted({*self.replaced, bucket_id})) if self.moving else ()
+        return Topology(
+            self.epoch + 1 + skip, self.bucket_count, self.target_count, self.store_id, identities, replaced
+        )
+
+    def same_move(self, later: Topology) -> bool:
+        """Whether a later topology is of the very move of this one, so that what has moved has moved."""
+        return self.moving and (self.bucket_count, self.target_count) == (later.bucket_count, later.target_count)
 
     def lists(self, bucket_id: int, identity: str) -> bool:
         """Whether this topology names exactly this storage as the bucket's."""
         return bucket_id < len(self.identities) and self.identities[bucket_id] == identity
 
 
-def first_topology(identities: tuple[str, ...]) -> Topology:
-    """`STABLE(1, M)` of a new store made of the buckets with these identities, in order of their ids."""
+def first_topology(identities: tuple[str, ...], store_id: str = "") -> Topology:
+    """`STABLE(1, M)` of a new store made of the buckets with these identities, in order of their ids. store_id is made up
+    at random where none is given."""
     count = len(identities)
-    return Topology(1, count, count, uuid.uuid4().hex, identities)
+    return Topology(1, count, count, store_id or uuid.uuid4().hex, identities)
 
 
 def newest(*candidates: Topology | None) -> Topology | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from http import HTTPStatus
 from typing import Any
 
@@ -45,9 +46,10 @@ def deploy(session: Session, asked: dict[str, Any], *, until_ready: bool, timeou
     chosen = options(session.namespace, live, asked)
     if service is not None:
         _check_bucket_count(service, chosen.buckets)
-    elif "buckets" in live:
-        _say_kept_claims(session, live["buckets"], chosen.buckets)
-    objects = _objects(chosen)
+    kept = live.get("buckets", 0) if service is None else 0
+    if kept:
+        _say_kept_claims(session, kept, chosen.buckets)
+    objects = _objects(chosen, kept)
     if service is not None:
         objects = [groups.with_groups_kept(each, service) if _is_service(each) else each for each in objects]
         for each in filter(_is_service, objects):
@@ -61,7 +63,7 @@ def deploy(session: Session, asked: dict[str, Any], *, until_ready: bool, timeou
         session.terminal.say("It comes up by itself; `python -m kuberay status` shows how far it is.")
         return 0
     wait_until_up(session, what="deploying", timeout_s=timeout_s)
-    session.terminal.good(f"The store is up with {chosen.buckets} buckets.")
+    _say_up(session, chosen.buckets)
     for line in addresses(session):
         session.terminal.say(f"  {line}")
     session.terminal.say(f"To try it from here: {open_command(session)}")
@@ -134,11 +136,31 @@ def _check_bucket_count(service: Document, buckets: int) -> None:
 
 
 def _say_kept_claims(session: Session, kept: int, buckets: int) -> None:
-    text = f"There are claims of {kept} buckets from an earlier store"
+    """Say what becomes of an earlier store's data. How many buckets that store had is written on its volumes alone: some
+    claims may be of buckets that it had given up."""
+    text = f"There are claims of {kept} buckets from an earlier store; they are taken over with all that is on them."
     if kept == buckets:
-        session.terminal.say(f"{text}; they are taken over with all that is on them.")
+        session.terminal.say(f"{text} Should that store have had fewer buckets in the end, its keys move to {kept}.")
+        return
+    text += f" That store's keys move to {buckets} buckets once it is up"
+    if kept > buckets:
+        text += f", so all {kept} get a pod; `python -m kuberay scale {buckets}` then ends those that are left over"
+    session.terminal.warn(text)
+
+
+def _say_up(session: Session, buckets: int) -> None:
+    """Say with how many buckets the store came up: its own number, which may be another than the configured one."""
+    try:
+        known = session.store.topology().topology
+    except Refused:  # whoever may deploy may not always ask
+        known = None
+    if known is None or (known.bucket_count, known.phase) == (buckets, "stable"):
+        session.terminal.good(f"The store is up with {buckets} buckets.")
     else:
-        session.terminal.warn(f"{text}, and {buckets} buckets are asked for")
+        session.terminal.good(
+            f"The store is up with {known.bucket_count} buckets, and its keys move to {buckets}: "
+            f"`python -m kuberay scale {buckets}` shows how far they are."
+        )
 
 
 def _check_drift(session: Session, service: Document, wanted: Document) -> None:
@@ -199,11 +221,14 @@ def _opens_the_same(running: Document, wanted: Document) -> bool:
     return running["type"] == wanted["type"] and node_port in (None, running["ports"][0].get("nodePort"))
 
 
-def _objects(chosen: Options) -> list[Document]:
-    """What is applied. The RayService remembers its variant, which can't be read off a cluster for sure."""
-    objects = render(chosen)
-    for document in filter(_is_service, objects):
-        document["metadata"].setdefault("annotations", {})[VARIANT_ANNOTATION] = chosen.variant
+def _objects(chosen: Options, kept: int = 0) -> list[Document]:
+    """What is applied. The RayService remembers its variant, which can't be read off a cluster for sure. kept: for so many
+    buckets there is data, so they have to run, whatever number is asked for."""
+    objects = render(dataclasses.replace(chosen, buckets=max(chosen.buckets, kept)))
+    for index, document in enumerate(objects):
+        if _is_service(document):
+            document["metadata"].setdefault("annotations", {})[VARIANT_ANNOTATION] = chosen.variant
+            objects[index] = groups.with_bucket_count(document, chosen.buckets)
     return objects
 
 

@@ -1,30 +1,28 @@
 """`scale`: another number of buckets.
 
 Growing makes claims and pods first, and then tells the store; shrinking tells the store first, and lowers the groups when
-their keys have moved. Groups and claims are never removed: KubeRay leaves the pods of a removed group running, and what is
-on a claim is for its owner to delete.
+their keys have moved. Every step looks at what is there, so it may be interrupted anywhere and typed again. Groups and
+claims are never removed: KubeRay leaves the pods of a removed group running, and what is on a claim is for its owner to
+delete.
 """
 
 from __future__ import annotations
 
 from kuberay import groups
 from kuberay.api.rayservice import Document, cluster_name
-from kuberay.commands.deploy import wait_until_up
 from kuberay.diagnosis import troubles
 from kuberay.drift import described, differences
 from kuberay.manifests import NAME, to_yaml
-from kuberay.observation import observe, part_of
+from kuberay.move import SETTLED_S, Move
+from kuberay.observation import is_ready, observe, part_of
 from kuberay.session import Session
-from kuberay.store import Reply
 from kuberay.upgrade_state import upgrade_of
-from kuberay.waiting import Look, Trouble, wait
+from kuberay.waiting import Look, wait
 from serve_app.cli.failure import Failure
 from serve_app.http.models import TopologyAnswer
 from serve_app.topology import MAX_BUCKET_COUNT
 
 _BUDGET = f"{NAME}-buckets"
-#: A directory takes a new configuration within seconds of KubeRay's passing it on; a refusal that lasts longer stays.
-_STARTED_WITHIN_S = 60.0
 
 
 def scale(session: Session, count: int, *, dry_run: bool, timeout_s: float) -> int:
@@ -41,39 +39,29 @@ def scale(session: Session, count: int, *, dry_run: bool, timeout_s: float) -> i
     if reply.topology is None:
         raise Failure(f"the store does not answer ({reply.trouble}): how many buckets it has is not known")
     known = reply.topology
-    refuse_resharding(known, count)
     if dry_run:
         session.terminal.raw(to_yaml(_plan(session, service, known, count)))
         return 0
-    _make_room(session, service, count, timeout_s)
-    if (known.bucket_count, known.phase, groups.bucket_count(service)) == (count, "stable", count):
+    move = Move(session, count, known)
+    if count >= max(known.bucket_count, known.target_count) and not _is_on_its_way(known, count):
+        _make_room(session, service, count)
+        if count > known.bucket_count:
+            _wait_for_pods(session, count, timeout_s)
+            session.cluster.patch("PodDisruptionBudget", _BUDGET, groups.budget(count))
+    if groups.bucket_count(service) != count:
+        _configure(session, count)
+    left_over = _has_left_over(session, count)
+    move.follow(timeout_s, settled_s=SETTLED_S if left_over else 0.0)
+    if left_over:
         _lower(session, count, timeout_s)
-        session.terminal.say(f"The store has {count} buckets.")
-        return 0
-    if count > known.bucket_count:
-        session.cluster.patch("PodDisruptionBudget", _BUDGET, groups.budget(count))
-    _configure(session, count)
-    _follow(session, count, timeout_s)
-    _lower(session, count, timeout_s)
     session.terminal.good(f"The store has {count} buckets.")
     _say_kept(session, count)
     return 0
 
 
-def refuse_resharding(known: TopologyAnswer, count: int) -> None:
-    """Refuse another number of buckets for a store that has one: nothing moves the keys yet.
-
-    Raises:
-        Failure: with what the store holds.
-    """
-    if count == known.bucket_count:
-        return
-    keys = sum(bucket.keys or 0 for bucket in known.buckets)
-    raise Failure(
-        f"the store was founded with {known.bucket_count} buckets and holds {keys:,} keys; changing the number of buckets "
-        "of a store that has data is not built yet. To start over with another number: "
-        "`python -m kuberay delete --delete-data`, then `deploy --buckets N`"
-    )
+def _is_on_its_way(known: TopologyAnswer, count: int) -> bool:
+    """Whether keys move to just that number of buckets: then their pods are there, or are being made again."""
+    return known.phase == "moving" and known.target_count == count
 
 
 def _check_at_rest(session: Session, service: Document) -> None:
@@ -128,15 +116,28 @@ def _missing_claims(session: Session, service: Document, count: int) -> list[Doc
     return missing
 
 
-def _make_room(session: Session, service: Document, count: int, timeout_s: float) -> None:
-    """Have a claim and a running pod for each of `count` buckets: in the RayService, and on the RayCluster that runs."""
+def _make_room(session: Session, service: Document, count: int) -> None:
+    """Have a claim and a worker group for each of `count` buckets."""
     for claim in _missing_claims(session, service, count):
         session.cluster.apply(claim)
         session.terminal.say(f"Made the claim {claim['metadata']['name']}.")
     if groups.with_bucket_groups(service, count) != service:
         session.change_service(lambda found: _groups_patch(groups.with_bucket_groups(found, count)))
+
+
+def _wait_for_pods(session: Session, count: int, timeout_s: float) -> None:
+    """Wait until the pod of each of `count` buckets is ready. Others may be missing: those of a larger number that was asked
+    for before."""
     _wait_for_groups(session, timeout_s)
-    wait_until_up(session, what=f"starting the pods of {count} buckets", timeout_s=timeout_s)
+    names = {f"bucket-{bucket_id}" for bucket_id in range(count)}
+
+    def look() -> Look:
+        seen = observe(session)
+        there = {part_of(pod) for pod in seen.pods if is_ready(pod)}
+        return Look(seen.waiting_for(), done=names <= there, troubles=troubles(seen))
+
+    what = f"starting the pods of {count} buckets"
+    wait(look, what=what, timeout_s=timeout_s, terminal=session.terminal, clock=session.clock)
 
 
 def _wait_for_groups(session: Session, timeout_s: float) -> None:
@@ -175,50 +176,22 @@ def _configure(session: Session, count: int) -> None:
     session.terminal.say(f"Asked the store for {count} buckets.")
 
 
-def _follow(session: Session, count: int, timeout_s: float) -> None:
-    """Show the move until it has ended."""
-    started_s = session.clock.monotonic_s()
-
-    def look() -> Look:
-        reply = session.store.topology()
-        known = reply.topology
-        if known is None:
-            return Look(f"the store does not answer just now: {reply.trouble}")
-        if known.phase == "stable" and known.bucket_count == count:
-            return Look("", done=True)
-        late = session.clock.monotonic_s() - started_s >= _STARTED_WITHIN_S
-        refused = known.problem if late and known.phase == "stable" else ""
-        found = (Trouble("store", f"the store does not take {count} buckets: {refused}"),) if refused else ()
-        return Look(_progress(known, reply, count), troubles=found)
-
-    wait(look, what=f"moving to {count} buckets", timeout_s=timeout_s, terminal=session.terminal, clock=session.clock)
-
-
-def _progress(known: TopologyAnswer, reply: Reply, count: int) -> str:
-    if known.phase == "stable":
-        return f"waiting for the store to start moving to {count} buckets" + (
-            f": {known.problem}" if known.problem else ""
-        )
-    moved = sum(bucket.moved for bucket in known.buckets)
-    remaining = sum(bucket.remaining for bucket in known.buckets)
-    away = ", ".join(f"bucket-{bucket.bucket_id} is away" for bucket in reply.unreachable)
-    line = (
-        f"moving from {known.bucket_count} to {known.target_count} buckets: {moved:,} keys moved, {remaining:,} to go"
-    )
-    return f"{line} ({away})" if away else line
-
-
 # -- lowering --------------------------------------------------------------------------------------------------------
+
+
+def _has_left_over(session: Session, count: int) -> bool:
+    """Whether there are pods, or are to be, of buckets beyond that number."""
+    service = session.deployed()
+    ray_cluster = session.ray_cluster(service)
+    return any(
+        document is not None and groups.with_lowered_groups(document, count) != document
+        for document in (service, ray_cluster)
+    )
 
 
 def _lower(session: Session, count: int, timeout_s: float) -> None:
     """End the pods of buckets that own no keys any more: in the RayService, and on the RayCluster that runs."""
     service = session.deployed()
-    lowered = groups.with_lowered_groups(service, count)
-    ray_cluster = session.ray_cluster(service)
-    running = ray_cluster is not None and groups.with_lowered_groups(ray_cluster, count) != ray_cluster
-    if lowered == service and not running:
-        return
     session.cluster.patch("PodDisruptionBudget", _BUDGET, groups.budget(count))
     session.change_service(lambda found: _groups_patch(groups.with_lowered_groups(found, count)))
     session.change_ray_cluster(
@@ -239,7 +212,7 @@ def _say_kept(session: Session, count: int) -> None:
     kept = [
         groups.claim_name(group)
         for bucket_id, group in sorted(groups.bucket_groups(session.deployed()).items())
-        if bucket_id >= count
+        if bucket_id >= count and session.cluster.get("PersistentVolumeClaim", groups.claim_name(group)) is not None
     ]
     if kept:
         session.terminal.say(

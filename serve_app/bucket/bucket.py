@@ -6,19 +6,22 @@ thread and the reads that have to wait for the disk.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Protocol
 
-from serve_app import events, placement
+from serve_app import events
+from serve_app.bucket import judgement
+from serve_app.bucket.judgement import Hold
+from serve_app.bucket.platform import Platform
 from serve_app.bucket.refusals import refused
 from serve_app.bucket.stats import BucketStats
+from serve_app.cursor import Cursor, expected_to_move
 from serve_app.errors import StorageDamaged, StorageFault, StorageForeign, StorageNewer
 from serve_app.settings import Limits
 from serve_app.storage import records
 from serve_app.storage.engine import Engine, EngineFailed, NotInMemory
-from serve_app.storage.facts import Facts
-from serve_app.storage.group_commit import Committer, Operation, WriterThread
+from serve_app.storage.facts import Facts, Totals
+from serve_app.storage.group_commit import Committer, Operation
 from serve_app.topology import Topology
 from serve_app.wire import messages
 
@@ -44,17 +47,27 @@ class Bucket:
         incarnation: str,
         done: Callable[[list[Operation]], None],
         failed: Callable[[EngineFailed], None],
-        clock: Callable[[], float] = time.monotonic,
+        platform: Platform = Platform(),  # noqa: B008 - it is immutable
     ) -> None:
         """`done` is called in the writer's thread with each synced group, `failed` with the error that ends it."""
+        self.platform = platform
         self.bucket_id = storage.facts.bucket_id
         self.identity = storage.facts.identity
         self.incarnation = incarnation
-        self.clock = clock
-        #: What it serves by: durable.
-        self.topology = storage.facts.topology
+        self.clock = platform.monotonic_s
+        #: What it serves by: durable. One attribute, so that reading threads never see one without the other.
+        self._durable = (storage.facts.topology, storage.facts.cursor)
         #: What the writer has decided, perhaps not yet durable: only the writer looks at it.
         self.decided_topology = storage.facts.topology
+        self.decided_cursor = storage.facts.cursor
+        self.decided_markers = dict(storage.facts.markers)
+        #: Whether reads of the window that is being moved are held as well.
+        self.holds_reads = False
+        #: The mover has read records from this key on; `touched` is set by a write to one of them.
+        self.watched_from: bytes | None = None
+        self.touched = False
+        #: What a move, or its beginning, waits for, by who waits; for people.
+        self.waiting: dict[str, str] = {}
         self.fault = ""
         self.last_error = ""
         #: Ids of other buckets with data beside this one, as far as this process can see.
@@ -66,10 +79,10 @@ class Bucket:
             storage.facts.totals,
             reserve_bytes=limits.disk_reserve_bytes,
             max_answer_bytes=limits.max_group_bytes,
-            clock=clock,
+            clock=platform.monotonic_s,
             stats=self.stats.writer,
         )
-        self.writer = WriterThread(
+        self.writer = platform.writer(
             self._committer,
             max_queued=limits.max_queued_writes,
             max_queued_bytes=limits.max_queued_write_bytes,
@@ -78,32 +91,45 @@ class Bucket:
             done=done,
             failed=failed,
         )
-        if self.topology is not None and not self.topology.lists(self.bucket_id, self.identity):
+        topology = self.topology
+        # One that leaves this bucket out altogether is no fault: the store has gone on without it, and may want it again.
+        left_out = topology is not None and self.bucket_id >= len(topology.identities)
+        if topology is not None and not left_out and not topology.lists(self.bucket_id, self.identity):
             self.fault = f"the stored topology does not list this storage as bucket-{self.bucket_id}"
 
-    def turns_away(self, call: int, key: bytes, topology: Topology | None) -> messages.Reply | None:
-        """Why this bucket doesn't serve an operation on the key under a topology of its own, or None if it does.
+    def judge(
+        self, call: int, key: bytes, epoch: int, topology: Topology | None, cursor: Cursor | None
+    ) -> messages.Reply | Hold | None:
+        """Why this bucket doesn't serve an operation on the key, `HOLD`, or None if it serves it.
 
-        Reads are judged by the durable topology; the writer by what it has decided, in order with the writes.
+        The writer judges by what it has decided, in order with the writes; reads by what is durable (`_judge_read`).
         """
         if self.fault:
             return messages.Refused(call, "fault", self.fault)
-        if topology is None or placement.bucket_of(key, topology.bucket_count) != self.bucket_id:
-            return messages.Moved(call, topology)
-        return None
+        return judgement.judge(self.bucket_id, call, key, epoch, topology, cursor)
 
-    def read_in_memory(self, request: messages.Get) -> messages.Reply | None:
-        """The answer to a Get, or None when the disk has to be asked (`read`)."""
-        turned_away = self.turns_away(request.call, request.key, self.topology)
-        if turned_away is not None:
-            return turned_away
+    def _judge_read(self, request: messages.Get) -> messages.Reply | Hold | None:
+        verdict = self.judge(request.call, request.key, request.epoch, *self._durable)
+        # Reads of the window go on until its records are about to be deleted.
+        return None if isinstance(verdict, Hold) and not self.holds_reads else verdict
+
+    def note_write(self, key: bytes) -> None:
+        """Called by the writer for each record it changes: what the mover has read ahead may be stale then."""
+        if self.watched_from is not None and key >= self.watched_from:
+            self.touched = True
+
+    def read_in_memory(self, request: messages.Get) -> messages.Reply | Hold | None:
+        """The answer to a Get, `HOLD`, or None when the disk has to be asked (`read`)."""
+        verdict = self._judge_read(request)
+        if verdict is not None:
+            return verdict
         raw = self._engine.get_in_memory(request.key)
         if isinstance(raw, NotInMemory):
             return None
         return self._value(request.call, raw)
 
-    def read(self, request: messages.Get, arrived_s: float) -> messages.Reply:
-        """The answer to a Get, from the disk if need be. Called in a reading thread; whatever happens, there is an answer."""
+    def read(self, request: messages.Get, arrived_s: float) -> messages.Reply | Hold:
+        """The answer to a Get, from the disk if need be, or `HOLD`. Called in a reading thread; never raises."""
         if self.clock() >= arrived_s + request.timeout_ms / 1000:
             return messages.Refused(request.call, "expired", "the deadline passed before the bucket took it up")
         try:
@@ -115,7 +141,7 @@ class Bucket:
             events.error("read failed", exc_info=error, bucket=self.bucket_id)
             return messages.Refused(request.call, "fault", "the bucket made a mistake; its log says more")
         # Judged after the reading, so that a key that moved away meanwhile is not answered as missing.
-        return self.turns_away(request.call, request.key, self.topology) or reply
+        return self._judge_read(request) or reply
 
     def _value(self, call: int, raw: bytes | None) -> messages.Reply:
         if raw is None:
@@ -126,6 +152,25 @@ class Bucket:
             self.note_error(error)
             return refused(call, error)
         return messages.Value(call, record.value, record.content_type, record.revision)
+
+    @property
+    def durable(self) -> tuple[Topology | None, Cursor | None]:
+        """The topology and cursor that this bucket serves by; both are on disk."""
+        return self._durable
+
+    @property
+    def topology(self) -> Topology | None:
+        """The durable topology."""
+        return self._durable[0]
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """The durable cursor."""
+        return self._durable[1]
+
+    def advance(self, cursor: Cursor) -> None:
+        """Serve by a cursor that is now durable."""
+        self._durable = (self.topology, cursor)
 
     def may_take(self, new: Topology) -> bool:
         """Whether the writer is to take on a topology: it is newer, of this store, and lists this storage.
@@ -151,9 +196,9 @@ class Bucket:
             raise StorageForeign(self.fault)
         return True
 
-    def take_topology(self, topology: Topology) -> None:
+    def take_topology(self, topology: Topology, cursor: Cursor) -> None:
         """Serve by a topology that is now durable. It lists this storage, so whatever an earlier one said is past."""
-        self.topology = topology
+        self._durable = (topology, cursor)
         self.fault = ""
         events.info("topology installed", bucket=self.bucket_id, epoch=topology.epoch, buckets=topology.bucket_count)
 
@@ -187,4 +232,30 @@ class Bucket:
             self.fault,
             self.last_error,
             self.siblings,
+            *self._progress(),
         )
+
+    def _progress(self) -> tuple[bool, int, int, int, str]:
+        """Of the move under way: done, keys and bytes that have left, keys that have not, what it waits for."""
+        topology, cursor = self._durable
+        waiting_for = "; ".join(filter(None, self.waiting.values()))
+        if topology is None or cursor is None or not topology.moving:
+            return True, 0, 0, 0, waiting_for
+        leaving = 0 if cursor.done else expected_to_move(topology, self.bucket_id, cursor.keys_at_start)
+        remaining = max(0, leaving - cursor.moved_keys)
+        return cursor.done, cursor.moved_keys, cursor.moved_bytes, remaining, waiting_for
+
+    def wait_for(self, who: str, what: str) -> None:
+        """Remember what somebody waits for; empty for nothing."""
+        if what and what != self.waiting.get(who):
+            events.warning("move waits", bucket=self.bucket_id, reason=what)
+        self.waiting[who] = what
+
+    @property
+    def totals(self) -> Totals:
+        """Exact counts as of the last synced group."""
+        return self._committer.totals
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine

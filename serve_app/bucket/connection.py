@@ -12,7 +12,9 @@ from collections import deque
 from typing import TYPE_CHECKING, cast
 
 from serve_app import events
-from serve_app.bucket import operations
+from serve_app.bucket import move_operations, operations
+from serve_app.bucket.held import Held
+from serve_app.bucket.judgement import Hold
 from serve_app.bucket.refusals import refused
 from serve_app.errors import Unavailable
 from serve_app.settings import MAX_CONTENT_TYPE_BYTES, MAX_KEY_BYTES
@@ -34,18 +36,22 @@ _HIGH_WATER_BYTES = 8 * 1024 * 1024
 _READ_BATCHES = 4
 _READS_PER_BATCH = 16
 
-_OPERATIONS: dict[type, type[operations.PutOperation | operations.DeleteOperation | operations.InstallOperation]] = {
+_OPERATIONS: dict[type, type[operations.BucketOperation]] = {
     messages.Put: operations.PutOperation,
     messages.Delete: operations.DeleteOperation,
     messages.Install: operations.InstallOperation,
     messages.Establish: operations.EstablishOperation,
+    messages.Window: move_operations.WindowOperation,
+    messages.AcceptLoss: move_operations.AcceptLossOperation,
 }
 #: A read that has to wait for the disk, and when it arrived (seconds on the bucket's clock).
 ColdRead = tuple[messages.Get, float]
+#: What came of it: the request, the reply or that it has to wait, when it arrived.
+ReadReply = tuple[messages.Get, messages.Reply | Hold, float]
 _NAMES = {messages.Get: "get", messages.Put: "put", messages.Delete: "delete"}
 
 
-def _wrong(request: messages.Put | messages.Delete | messages.Install | messages.Establish) -> str:
+def _wrong(request: messages.Request) -> str:
     """What makes a write impossible to carry out, or empty. A directory checks all this; a bucket relies on nobody."""
     if isinstance(request, (messages.Put, messages.Delete)) and not 1 <= len(request.key) <= MAX_KEY_BYTES:
         return f"a key has 1 to {MAX_KEY_BYTES} bytes"
@@ -161,7 +167,9 @@ class BucketConnection(asyncio.Protocol):
         bucket = self._bucket
         if isinstance(request, messages.Get):
             reply = bucket.read_in_memory(request)
-            if reply is not None:
+            if isinstance(reply, Hold):
+                self._hold_read(request, arrived_s)
+            elif reply is not None:
                 self.reply(reply, "get", arrived_s)
             elif len(self._cold) < self._server.max_queued_reads:
                 self._cold.append((request, arrived_s))
@@ -171,7 +179,11 @@ class BucketConnection(asyncio.Protocol):
                 )
             return
         if isinstance(request, messages.Inspect):
+            self._server.heard(request)
             self._send(bucket.status(request.call))
+            return
+        if isinstance(request, messages.Survey):
+            self._server.survey_in_thread(request, self._surveyed)
             return
         if isinstance(request, messages.Hello):
             raise FrameError("a second Hello")
@@ -181,7 +193,7 @@ class BucketConnection(asyncio.Protocol):
             self.reply(messages.Refused(request.call, "invalid", wrong), name, arrived_s)
             return
         deadline_s = arrived_s + request.timeout_ms / 1000
-        operation = _OPERATIONS[type(request)](bucket, request, self, deadline_s)  # type: ignore[arg-type]
+        operation = _OPERATIONS[type(request)](bucket, request, self, deadline_s)
         operation.arrived_s = arrived_s
         try:
             bucket.writer.check_room(operation)
@@ -196,14 +208,53 @@ class BucketConnection(asyncio.Protocol):
             self._batches += 1
             self._server.read_in_thread(batch, self._reads_done)
 
-    def _reads_done(self, replies: list[tuple[messages.Reply, float]], left: list[ColdRead]) -> None:
+    def _reads_done(self, replies: list[ReadReply], left: list[ColdRead]) -> None:
         self._batches -= 1
         if not self._closing:
             self._cold.extendleft(reversed(left))
-        for reply, arrived_s in replies:
-            self.reply(reply, "get", arrived_s)
+        for request, reply, arrived_s in replies:
+            if isinstance(reply, Hold):
+                self._hold_read(request, arrived_s)
+            else:
+                self.reply(reply, "get", arrived_s)
         self.flush()  # first, for it may find that the peer does not read
         self._start_reads()
+
+    def _surveyed(self, reply: messages.Reply) -> None:
+        self._send(reply)
+        self.flush()
+
+    # -- operations on keys that are just being moved ----------------------------------------------------------------
+
+    def _hold_read(self, request: messages.Get, arrived_s: float) -> None:
+        def again() -> None:
+            if not self._closing:
+                self._take(request, arrived_s)
+                self._start_reads()
+                self.flush()
+
+        def refuse(reason: str, detail: str) -> None:
+            self.reply(messages.Refused(request.call, reason, detail), "get", arrived_s)
+            self.flush()
+
+        deadline_s = arrived_s + request.timeout_ms / 1000
+        self._server.held.add(Held(deadline_s, len(request.key), again, refuse))
+
+    def hold(self, operation: operations.BucketOperation) -> None:
+        """Keep a write that the writer would not decide now, until it may be decided again."""
+
+        def again() -> None:
+            operation.held = False
+            self._bucket.writer.take_in(operation)
+            waiting: list[Operation] = [operation]
+            self._bucket.writer.submit(waiting)
+
+        def refuse(reason: str, detail: str) -> None:
+            operation.reply = messages.Refused(operation.call, reason, detail)
+            self.finish(operation)
+            self.flush()
+
+        self._server.held.add(Held(operation.deadline_s, operation.size_bytes, again, refuse))
 
     # -- replies -----------------------------------------------------------------------------------------------------
 
@@ -229,7 +280,7 @@ class BucketConnection(asyncio.Protocol):
             self._transport.write(self._out)
             self._out = bytearray()
 
-    def finish(self, operation: operations.PutOperation) -> None:
+    def finish(self, operation: operations.BucketOperation) -> None:
         """Reply to an operation whose group is synced."""
         assert operation.reply is not None, "a decided operation has its reply"
         self.reply(operation.reply, _NAMES.get(type(operation.request), ""), operation.arrived_s)

@@ -6,11 +6,12 @@ which the server sends after the group's sync.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from serve_app import topology
+from serve_app.bucket.judgement import Hold
 from serve_app.bucket.refusals import refused
+from serve_app.cursor import Cursor, cursor_for, markers_for
 from serve_app.errors import InvalidRequest, StorageFault, StoreError
 from serve_app.storage import facts, records
 from serve_app.storage.group_commit import Group
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _OVERHEAD_BYTES = 200
 
 
-class _Operation:
+class BucketOperation:
     """What all share; see `storage.group_commit.Operation`."""
 
     __slots__ = (
@@ -31,6 +32,7 @@ class _Operation:
         "bucket",
         "call",
         "deadline_s",
+        "held",
         "key",
         "needs_space",
         "reply",
@@ -49,7 +51,13 @@ class _Operation:
         self.size_bytes = _OVERHEAD_BYTES
         self.needs_space = False
         self.reply: messages.Reply | None = None
+        #: Its key is just being moved: it is decided again when that is over.
+        self.held = False
         self.arrived_s = 0.0
+
+    def decide(self, group: Group) -> None:
+        """Change the group's state and leave a reply."""
+        raise NotImplementedError
 
     def refuse(self, error: StoreError) -> None:
         if isinstance(error, StorageFault):
@@ -65,15 +73,21 @@ class _Operation:
         self.reply = messages.Refused(self.call, "expired", "the deadline passed before the bucket took it up")
 
 
-class _RecordOperation(_Operation):
+class _RecordOperation(BucketOperation):
     """A write to one key's record, carried out only where the key is at home."""
 
     __slots__ = ()
     request: messages.Put | messages.Delete
 
     def decide(self, group: Group) -> None:
-        self.reply = self.bucket.turns_away(self.call, self.request.key, self.bucket.decided_topology)
-        if self.reply is None:
+        bucket, request = self.bucket, self.request
+        verdict = bucket.judge(self.call, request.key, request.epoch, bucket.decided_topology, bucket.decided_cursor)
+        self.held = isinstance(verdict, Hold)
+        if isinstance(verdict, Hold):
+            return
+        self.reply = verdict
+        if verdict is None:
+            bucket.note_write(request.key)
             self.carry_out(group)
 
     def carry_out(self, group: Group) -> None:
@@ -95,7 +109,7 @@ class PutOperation(_RecordOperation):
     def carry_out(self, group: Group) -> None:
         request = self.request
         old = group.get(request.key)
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self.bucket.platform.now_ms()
         created_ms = now_ms if old is None else records.created_ms(old)
         revision = group.next_revision()
         record = records.Record(request.value, request.content_type, revision, created_ms, now_ms)
@@ -125,24 +139,33 @@ class DeleteOperation(_RecordOperation):
         self.reply = messages.Deleted(self.call, old.value, old.content_type, group.next_revision())
 
 
-class InstallOperation(_Operation):
+class InstallOperation(BucketOperation):
     """Take on a newer topology, if it lists this very storage."""
 
-    __slots__ = ("installed",)
+    __slots__ = ("installed", "installed_cursor")
     request: messages.Install
 
     def __init__(self, bucket: Bucket, request: messages.Install, reply_to: object, deadline_s: float) -> None:
         super().__init__(bucket, request, reply_to, deadline_s)
         self.installed: topology.Topology | None = None
+        self.installed_cursor: Cursor | None = None
 
     def decide(self, group: Group) -> None:
         self._take(group, self.request.topology)
 
     def _take(self, group: Group, new: topology.Topology) -> None:
-        if self.bucket.may_take(new):
-            group.set_fact(*facts.topology_fact(new))
-            self.bucket.decided_topology = new
-            self.installed = new
+        bucket = self.bucket
+        if not bucket.may_take(new):
+            return
+        old = bucket.decided_topology
+        # In one batch with the topology: a move's epoch never meets another move's cursor or markers.
+        bucket.decided_cursor = cursor_for(new, bucket.bucket_id, old, bucket.decided_cursor, group.keys)
+        bucket.decided_markers = markers_for(new, old, bucket.decided_markers)
+        bucket.decided_topology = new
+        group.set_fact(*facts.topology_fact(new))
+        group.set_fact(*facts.cursor_fact(bucket.decided_cursor))
+        group.set_fact(*facts.markers_fact(bucket.decided_markers))
+        self.installed, self.installed_cursor = new, bucket.decided_cursor
 
 
 class EstablishOperation(InstallOperation):
@@ -159,7 +182,7 @@ class EstablishOperation(InstallOperation):
         if group.keys:
             raise InvalidRequest("bucket 0 holds records but knows of no store")
         try:
-            new = topology.first_topology(self.request.identities)
+            new = topology.first_topology(self.request.identities, self.bucket.platform.new_id(16))
         except ValueError as error:
             raise InvalidRequest(str(error)) from None
         if not new.lists(0, self.bucket.identity):

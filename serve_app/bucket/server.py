@@ -7,22 +7,32 @@ that have to wait for the disk, so that those never hold up the loop.
 from __future__ import annotations
 
 import asyncio
-import secrets
+import random
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from serve_app import events
 from serve_app.bucket.bucket import Bucket, Storage
-from serve_app.bucket.connection import BucketConnection, ColdRead
-from serve_app.bucket.operations import InstallOperation
+from serve_app.bucket.connection import BucketConnection, ColdRead, ReadReply
+from serve_app.bucket.held import HeldOperations
+from serve_app.bucket.move_operations import Awaited
+from serve_app.bucket.operations import BucketOperation, InstallOperation
+from serve_app.bucket.platform import Platform
+from serve_app.bucket.source import BucketSource
+from serve_app.bucket.survey import survey
+from serve_app.resharding.coordinator import Coordinator
+from serve_app.resharding.mover import Mover
+from serve_app.resharding.peers import Peers
 from serve_app.settings import Limits
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.group_commit import Operation
 from serve_app.wire import messages, tls
+from serve_app.wire.client import Connector, connect_tcp
 from serve_app.wire.endpoint import Endpoint
+from serve_app.wire.link import BucketLink, ControlPlane
 
-_READ_THREADS = 4
 _READ_BATCH_BYTES = 1024 * 1024
+#: A bucket that is left out ends when no bucket has asked for it for so long: the coordinator asks when it is to join again.
+_LEFT_ALONE_S = 5.0
 
 
 class BucketServer:
@@ -35,16 +45,26 @@ class BucketServer:
         loop: asyncio.AbstractEventLoop,
         *,
         failed: Callable[[EngineFailed], None],
+        platform: Platform = Platform(),  # noqa: B008 - it is immutable
     ) -> None:
         """`failed` is called, in the writer's thread, when the storage can't go on: it must end the process."""
         self.loop = loop
-        self.token = secrets.token_hex(32)
+        self.token = platform.new_id(32)
         self.max_queued_reads = limits.max_queued_reads
-        self.bucket = Bucket(storage, limits, incarnation=secrets.token_hex(8), done=self._group_done, failed=failed)
+        self.bucket = Bucket(
+            storage, limits, incarnation=platform.new_id(8), done=self._group_done, failed=failed, platform=platform
+        )
         self._max_connections = limits.max_connections
-        self._connections: set[BucketConnection] = set()
-        self._readers = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="reader")
+        self._connections: dict[BucketConnection, None] = {}  # in order, so that a simulation repeats itself
+        self._readers = platform.readers()
+        self.held = HeldOperations(loop, platform.monotonic_s)
+        self.source = BucketSource(self.bucket, loop, self._readers, self.held.release)
+        #: Set by who runs the coordinator: gets each Inspect.
+        self.heard: Callable[[messages.Inspect], None] = lambda request: None
         self._server: asyncio.Server | None = None
+        self._moving: list[asyncio.Task[None]] = []
+        self._peers: list[Peers] = []
+        self._limits = limits
         self._was_full = False
 
     async def start(self, host: str) -> Endpoint:
@@ -56,12 +76,56 @@ class BucketServer:
         port = self._server.sockets[0].getsockname()[1]
         return Endpoint((host, port), self.token, self.bucket.incarnation)
 
+    def take_part_in_moves(
+        self,
+        control_plane: ControlPlane,
+        connector: Connector = connect_tcp,
+        jitter: Callable[[], float] = random.random,
+        retired: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Run the mover, and in bucket 0 the coordinator. `retired` is called when the store goes on without this bucket."""
+        bucket = self.bucket
+
+        def make_link(bucket_id: int, expected_identity: Callable[[int], str]) -> BucketLink:
+            return BucketLink(bucket_id, control_plane, connector, self._limits, expected_identity, jitter)
+
+        asked_s = bucket.clock()
+
+        def asked(request: messages.Inspect) -> None:
+            nonlocal asked_s
+            if not request.directory:
+                asked_s = bucket.clock()
+
+        def retire() -> None:
+            if bucket.totals.keys:
+                bucket.waiting["retiring"] = f"bucket-{bucket.bucket_id} is left out but holds records"
+            elif bucket.clock() - asked_s > _LEFT_ALONE_S:
+                retired()
+
+        self.heard = asked
+
+        self._peers = [Peers(self.source, make_link), Peers(self.source, make_link)]
+        mover = Mover(self.source, self._peers[0], self._limits.move_bytes_per_s, retire)
+        self._moving = [self.loop.create_task(mover.run())]
+        if bucket.bucket_id == 0:
+            coordinator = Coordinator(
+                self.source, self._peers[1], bucket.clock, lambda what: bucket.wait_for("coordinator", what)
+            )
+            self.heard = coordinator.heard
+            self._moving.append(self.loop.create_task(coordinator.run()))
+
     async def stop(self) -> None:
         """Take no more requests, commit what is queued, answer it, and close all connections."""
+        for task in self._moving:
+            task.cancel()
+        await asyncio.gather(*self._moving, return_exceptions=True)
+        for peers in self._peers:
+            await peers.close()
         if self._server is not None:
             self._server.close()
         await self.loop.run_in_executor(None, self.bucket.writer.stop)
         await asyncio.sleep(0)  # the last group's `_finish_group` is queued before this
+        self.held.stop()
         for connection in list(self._connections):
             connection.close()
         self._readers.shutdown(wait=True)
@@ -73,16 +137,16 @@ class BucketServer:
         if len(self._connections) >= self._max_connections:
             events.warning("connection refused", bucket=self.bucket.bucket_id, reason="too many connections")
             return False
-        self._connections.add(connection)
+        self._connections[connection] = None
         return True
 
     def forget(self, connection: BucketConnection) -> None:
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
 
     def read_in_thread(
         self,
         batch: list[ColdRead],
-        done: Callable[[list[tuple[messages.Reply, float]], list[ColdRead]], None],
+        done: Callable[[list[ReadReply], list[ColdRead]], None],
     ) -> None:
         """Answer reads that the disk has to be asked for, off the loop.
 
@@ -91,17 +155,21 @@ class BucketServer:
         """
 
         def work() -> None:
-            replies: list[tuple[messages.Reply, float]] = []
+            replies: list[ReadReply] = []
             size = 0
             for request, arrived_s in batch:
                 reply = self.bucket.read(request, arrived_s)
-                replies.append((reply, arrived_s))
+                replies.append((request, reply, arrived_s))
                 size += len(reply.value) if isinstance(reply, messages.Value) else 0
                 if size > _READ_BATCH_BYTES:
                     break
             self.loop.call_soon_threadsafe(done, replies, batch[len(replies) :])
 
         self._readers.submit(work)
+
+    def survey_in_thread(self, request: messages.Survey, done: Callable[[messages.Reply], None]) -> None:
+        """Look at some of the bucket's records, off the loop: `done` gets the answer, on the loop."""
+        self._readers.submit(lambda: self.loop.call_soon_threadsafe(done, survey(self.bucket, request)))
 
     # -- groups ------------------------------------------------------------------------------------------------------
 
@@ -111,16 +179,25 @@ class BucketServer:
     def _finish_group(self, group: list[Operation]) -> None:
         bucket = self.bucket
         bucket.writer.release(group)
-        touched: set[BucketConnection] = set()
+        touched: dict[BucketConnection, None] = {}
         for operation in group:
+            assert isinstance(operation, BucketOperation)
             if isinstance(operation, InstallOperation):
                 if operation.installed is not None:
-                    bucket.take_topology(operation.installed)
+                    assert operation.installed_cursor is not None
+                    bucket.take_topology(operation.installed, operation.installed_cursor)
+                    self.source.changed.set()
                 if operation.reply is None:
                     operation.reply = bucket.status(operation.call)
-            connection: BucketConnection = operation.reply_to  # type: ignore[attr-defined]
-            connection.finish(operation)  # type: ignore[arg-type]
-            touched.add(connection)
+            if isinstance(operation, Awaited):
+                operation.finish()
+                continue
+            connection: BucketConnection = operation.reply_to  # type: ignore[assignment]
+            if operation.held:
+                connection.hold(operation)
+            else:
+                connection.finish(operation)
+            touched[connection] = None
         for connection in touched:
             connection.flush()
         if bucket.disk_full != self._was_full:

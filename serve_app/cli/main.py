@@ -8,8 +8,13 @@ from typing import Annotated
 import typer
 
 from serve_app.cli import demo as demo_command
+from serve_app.cli import operator as operator_command
 from serve_app.cli import run as run_command
 from serve_app.cli.failure import Failure
+
+Address = Annotated[
+    str, typer.Option(envvar="RAY_ADDRESS", help="Ray's address, where several run on the machine: host:port.")
+]
 
 app = typer.Typer(
     add_completion=False,
@@ -21,7 +26,7 @@ app = typer.Typer(
 
 @app.callback()
 def main() -> None:
-    """Start the store on this machine, and try it out."""
+    """Start the store on this machine, try it out, and look after one that runs."""
 
 
 @app.command()
@@ -44,6 +49,45 @@ def demo(
 ) -> None:
     """Load a real data set through HTTP, then read every byte back and compare."""
     raise typer.Exit(_without_traceback(lambda: demo_command.demo(url, data, connections, check_only)))
+
+
+@app.command()
+def verify(address: Address = "auto") -> None:
+    """Read every bucket of a running store: is each key at home, and do the counts match?
+
+    Clients are not stopped. The exit status is 0 where the store is whole, and 1 where something is wrong, or could not be
+    read.
+
+    On the machine of the store; on Kubernetes in the pod of a directory (the variant `small`: in that of the head):
+
+    kubectl exec -it -n cloud-storage $(kubectl get pod -n cloud-storage -l ray.io/group=directory -o name | head -n 1) --
+    python -m serve_app verify
+    """
+    raise typer.Exit(_without_traceback(lambda: operator_command.verify(address)))
+
+
+@app.command("accept-loss")
+def accept_loss(
+    bucket: Annotated[str, typer.Argument(metavar="BUCKET", help="The bucket whose volume is lost: 1, or bucket-1.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    address: Address = "auto",
+) -> None:
+    """Go on without the data of a bucket whose volume is lost for good.
+
+    A bucket that came back with an empty volume is not served, until this is typed: from then on its keys answer 404, and
+    it takes writes. Nothing is changed where the bucket is not lost, can't be reached, or holds records. Bring the volume
+    back instead wherever that is possible.
+
+    On the machine of the store; on Kubernetes in the pod of a directory (the variant `small`: in that of the head):
+
+    kubectl exec -it -n cloud-storage $(kubectl get pod -n cloud-storage -l ray.io/group=directory -o name | head -n 1) --
+    python -m serve_app accept-loss BUCKET
+    """
+
+    def ask(question: str) -> str:
+        return str(typer.prompt(question, default="", show_default=False))
+
+    raise typer.Exit(_without_traceback(lambda: operator_command.accept_loss(address, bucket, None if yes else ask)))
 
 
 def _without_traceback(command: run_command.Command) -> int:

@@ -11,18 +11,19 @@ import asyncio
 import os
 import threading
 import time
-from dataclasses import dataclass
 
 import ray
 import uvloop
 
 from serve_app import events
 from serve_app.bucket.server import BucketServer
+from serve_app.cluster.answers import EndpointAnswer
 from serve_app.cluster.collector import collect_less_often
+from serve_app.cluster.control_plane import RayControlPlane
 from serve_app.cluster.fingerprint import Build
 from serve_app.cluster.metrics import export_bucket
 from serve_app.errors import StorageFault
-from serve_app.settings import Limits
+from serve_app.settings import NAMESPACE, Limits
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.folder import OpenedStorage, open_folder, sibling_ids
 from serve_app.wire.endpoint import Endpoint
@@ -32,18 +33,6 @@ STORAGE_FAILED_EXIT_CODE = 70
 _REOPEN_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _UNEXPECTED_PAUSE_S = 5.0
 _OPENING = "the storage is being opened"
-
-
-@dataclass(frozen=True)
-class EndpointAnswer:
-    """What `endpoint` answers: an endpoint, or the fault that keeps the bucket from serving."""
-
-    endpoint: Endpoint | None
-    fault: str
-    #: The storage is still being opened: worth waiting for, unlike a fault.
-    opening: bool
-    fingerprint: str
-    generation: int
 
 
 class BucketActor:
@@ -123,11 +112,27 @@ class BucketActor:
         if storage.tail_set_aside is not None:
             server.bucket.last_error = f"a torn log tail was set aside: {storage.tail_set_aside}"
         self._endpoint = await server.start(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+        server.take_part_in_moves(RayControlPlane(self._build), retired=self._retire)
         self._fault = ""
         self._settled.set()
         export_bucket(server.bucket)
         collect_less_often()
         await asyncio.Event().wait()
+
+    def _retire(self) -> None:
+        """The store goes on without this bucket, which holds nothing any more: end for good, and leave the volume.
+
+        An actor that exits is restarted; one that is killed with `no_restart` is not. In a thread, for Ray's calls block.
+        """
+        events.info("bucket retired", bucket=self._bucket_id)
+
+        def end() -> None:
+            try:
+                ray.kill(ray.get_actor(f"bucket-{self._bucket_id}", namespace=NAMESPACE), no_restart=True)
+            except Exception as error:  # it holds nothing and serves nothing: it does no harm by staying
+                events.warning("bucket not ended", bucket=self._bucket_id, error=repr(error))
+
+        threading.Thread(target=end, name="retire", daemon=True).start()
 
     def _storage_failed(self, error: EngineFailed) -> None:
         """A sync failed: what the disk holds is only known after a replay, so the process ends at once."""

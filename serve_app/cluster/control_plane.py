@@ -14,11 +14,11 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from serve_app import events
-from serve_app.cluster.bucket_actor import BucketActor, EndpointAnswer
+from serve_app.cluster.answers import EndpointAnswer
 from serve_app.cluster.fingerprint import Build
-from serve_app.directory.link import BucketFault
 from serve_app.settings import NAMESPACE
 from serve_app.wire.endpoint import Endpoint
+from serve_app.wire.link import BucketFault
 
 #: How long a lookup is waited for; making a process takes a few seconds.
 RESOLVE_TIMEOUT_S = 20.0
@@ -26,7 +26,7 @@ _ENDPOINT_TIMEOUT_S = 15.0
 
 
 class RayControlPlane:
-    """Implements `directory.link.ControlPlane`."""
+    """Implements `wire.link.ControlPlane`."""
 
     def __init__(self, build: Build) -> None:
         self._build = build
@@ -94,6 +94,9 @@ class RayControlPlane:
         return answer.endpoint
 
     def _actor(self, bucket_id: int) -> Any:
+        # Here, for buckets find each other by this module too.
+        from serve_app.cluster.bucket_actor import BucketActor
+
         name = f"bucket-{bucket_id}"
         return (
             ray.remote(BucketActor)

@@ -7,16 +7,19 @@ home; a read is tried again for as long as its deadline allows, a write only whi
 from __future__ import annotations
 
 import asyncio
+import random
+import secrets
+from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
 from serve_app import placement
-from serve_app.directory.link import BucketLink, ControlPlane
 from serve_app.directory.stats import DirectoryStats
 from serve_app.directory.watch import TopologyWatch
 from serve_app.errors import DiskFull, InvalidRequest, OutcomeUnknown, StoreError, Unavailable
 from serve_app.settings import Limits
 from serve_app.wire import messages
 from serve_app.wire.client import CallExpired, ConnectionBroken, Connector, NotSent, connect_tcp
+from serve_app.wire.link import BucketLink, ControlPlane, Retired
 
 #: How often an operation is routed again because its bucket was not the key's home.
 MAX_REROUTES = 8
@@ -50,13 +53,22 @@ class Deleted(NamedTuple):
 class Directory:
     """Routes operations. All methods run on one event loop; `start` before the first, `stop` at the end."""
 
-    def __init__(self, control_plane: ControlPlane, limits: Limits, connector: Connector = connect_tcp) -> None:
+    def __init__(
+        self,
+        control_plane: ControlPlane,
+        limits: Limits,
+        connector: Connector = connect_tcp,
+        jitter: Callable[[], float] = random.random,
+        identity: str = "",
+    ) -> None:
+        """identity: tells this directory's reports from others'; made up at random where none is given."""
         self._limits = limits
         self.stats = DirectoryStats()
         self._held_bytes = 0
         self.watch = TopologyWatch(
-            lambda bucket_id, identity: BucketLink(bucket_id, control_plane, connector, limits, identity),
+            lambda bucket_id, identity: BucketLink(bucket_id, control_plane, connector, limits, identity, jitter),
             limits.max_waiting_for_topology,
+            identity or secrets.token_hex(8),
         )
 
     async def start(self) -> None:
@@ -122,12 +134,21 @@ class Directory:
             while True:
                 topology = self.watch.topology or await self.watch.wait_for_topology(deadline_s)
                 home, digest = placement.place(key, topology.bucket_count)
+                epoch = 0
+                if topology.moving and key < self.watch.cursors.get(home, b""):
+                    new_home = placement.bucket_of(key, topology.target_count)
+                    if new_home != home:
+                        home, epoch = new_home, topology.epoch
                 link = self.watch.link(home)
-                connection = link.connection() or await link.wait_for_connection(deadline_s)
+                try:
+                    connection = link.connection() or await link.wait_for_connection(deadline_s)
+                except Retired:
+                    continue  # the topology has changed
                 left_ms = int((deadline_s - loop.time()) * 1000)
                 if left_ms <= 0:
                     raise Unavailable("the deadline passed before it could be sent")
                 request = request_type(connection.next_call(), left_ms, key, *rest)
+                request.epoch = epoch
                 try:
                     reply = await connection.send(request, deadline_s, size_bytes)
                 except NotSent:
@@ -148,7 +169,8 @@ class Directory:
                     reroutes += 1
                     if reroutes > MAX_REROUTES:
                         raise Unavailable(f"bucket-{home} and the topology disagree about the key's home")
-                    await self.watch.reconcile(home, reply.topology, deadline_s)
+                    if not self.watch.learn(home, reply):
+                        await self.watch.reconcile(home, reply.topology, deadline_s)
                     continue
                 if isinstance(reply, messages.Refused):
                     _raise(home, reply)

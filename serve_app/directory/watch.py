@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Callable
 
 from serve_app import events
-from serve_app.directory.link import BucketLink
 from serve_app.errors import Unavailable
 from serve_app.topology import Topology, newest
 from serve_app.wire import messages
 from serve_app.wire.client import CallExpired, ConnectionBroken
+from serve_app.wire.link import BucketLink
 
 REFRESH_S = 1.0
 _UNSETTLED_REFRESH_S = 0.1
@@ -31,7 +31,8 @@ MakeLink = Callable[[int, Callable[[int], str]], BucketLink]
 class TopologyWatch:
     """The topology in memory, the links it implies, and what each bucket last said of itself."""
 
-    def __init__(self, make_link: MakeLink, max_waiting: int) -> None:
+    def __init__(self, make_link: MakeLink, max_waiting: int, identity: str) -> None:
+        self._identity = identity
         self._make_link = make_link
         self._max_waiting = max_waiting
         self._waiting = 0
@@ -39,7 +40,10 @@ class TopologyWatch:
         self._known = asyncio.Event()
         self._reconciling: dict[int, asyncio.Task[None]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._stopping: set[asyncio.Task[None]] = set()
         self.topology: Topology | None = None
+        #: While keys move, by old home: its keys below this have moved. It only advances, so it never goes stale.
+        self.cursors: dict[int, bytes] = {}
         #: M as configured; it founds a new store. A stored topology has the last word.
         self.configured_count: int | None = None
         self._refused_configuration = ""
@@ -102,6 +106,15 @@ class TopologyWatch:
         assert self.topology is not None
         return self.topology
 
+    def learn(self, bucket_id: int, moved: messages.Moved) -> bool:
+        """Learn from an old home how far its keys have moved; whether that is why it does not serve the key."""
+        if moved.topology is None or not moved.cursor or moved.topology != self.topology:
+            return False
+        if moved.cursor <= self.cursors.get(bucket_id, b""):
+            return False
+        self.cursors[bucket_id] = moved.cursor
+        return True
+
     async def reconcile(self, bucket_id: int, theirs: Topology | None, deadline_s: float) -> None:
         """Agree with a bucket that answered Moved: take its topology if it is newer, else hand it ours.
 
@@ -131,7 +144,10 @@ class TopologyWatch:
     async def inspect_all(self) -> None:
         """Ask every bucket for its status, all at once; `statuses` then holds those that answered."""
         links = list(self._links.items())  # more may be linked while we ask
-        answers = await asyncio.gather(*(link.inspect(_ASK_TIMEOUT_S) for _, link in links), return_exceptions=True)
+        report = (self._identity, self.configured_count or 0)
+        answers = await asyncio.gather(
+            *(link.inspect(_ASK_TIMEOUT_S, report) for _, link in links), return_exceptions=True
+        )
         for (bucket_id, _), answer in zip(links, answers, strict=True):
             if isinstance(answer, messages.Status):
                 self.statuses[bucket_id] = answer
@@ -210,6 +226,15 @@ class TopologyWatch:
             self._links[bucket_id] = link
             link.start()
 
+    def _let_go(self, bucket_id: int) -> None:
+        """The store goes on without this bucket: a link would only bring it back."""
+        link = self._links.pop(bucket_id)
+        self.statuses.pop(bucket_id, None)
+        link.retire()
+        task = asyncio.create_task(link.stop())
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
+
     def _expected_identity(self, bucket_id: int) -> str:
         topology = self.topology
         return "" if topology is None or bucket_id >= len(topology.identities) else topology.identities[bucket_id]
@@ -223,22 +248,29 @@ class TopologyWatch:
         if best is None or (ours is not None and best.epoch == ours.epoch):
             return
         self.topology = best
+        self.cursors = {}
         self._ensure_links(len(best.identities))
+        for bucket_id in [bucket_id for bucket_id in self._links if bucket_id >= len(best.identities)]:
+            self._let_go(bucket_id)
         self._known.set()
         for link in self._links.values():
             link.check_identity()
         events.info("topology known", epoch=best.epoch, buckets=best.bucket_count, store=best.store_id)
 
     def _check_count(self, topology: Topology) -> None:
-        wanted = self.configured_count
+        """Say why the store has another number of buckets than is configured: it moves, or what it waits for."""
+        wanted, zero = self.configured_count, self.statuses.get(0)
+        waiting_for = "" if zero is None else zero.waiting_for
         problem = ""
-        if wanted is not None and wanted != topology.bucket_count:
-            problem = (
-                f"bucket_count is configured as {wanted}, but the store has {topology.bucket_count} buckets; "
-                "this release can't change the number, and goes on with the store's"
-            )
+        if topology.moving:
+            if wanted not in (None, topology.target_count):
+                problem = f"bucket_count {wanted} is taken up when the move to {topology.target_count} has ended"
+        elif wanted is not None and wanted != topology.bucket_count:
+            problem = f"the store has {topology.bucket_count} buckets, and is about to move to {wanted}"
+        if waiting_for:
+            problem = f"{problem}; waiting: {waiting_for}" if problem else f"waiting: {waiting_for}"
         if problem and problem != self._count_problem:
-            events.error("bucket count refused", configured=wanted, stored=topology.bucket_count)
+            events.info("topology to change", configured=wanted, stored=topology.bucket_count, problem=problem)
         self._count_problem = problem
 
     async def _catch_up(self, topology: Topology) -> None:

@@ -52,11 +52,12 @@ class BucketStatus(BaseModel):
         description="Exact size of all keys and records; null while it can't be asked.", examples=[183415]
     )
     moved: int = Field(description="Keys that have left for another bucket in the move under way.", examples=[0])
-    remaining: int = Field(description="Keys that have yet to leave.", examples=[0])
+    remaining: int = Field(description="Keys that have yet to leave: estimated, exact at the end.", examples=[0])
     free_bytes: int | None = Field(description="Space left on its disk.", examples=[52613349376])
     disk_full: bool = Field(description="Puts are refused with 507; reads and deletes go on.", examples=[False])
     last_error: str = Field(
-        description="Why it can't be reached or serve, or the last damage it met; else empty.", examples=[""]
+        description="Why it can't be reached or serve, the last damage it met, or what its part of a move waits for.",
+        examples=[""],
     )
 
 

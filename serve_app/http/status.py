@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from serve_app.directory.directory import Directory
-from serve_app.directory.link import BucketLink
 from serve_app.errors import Unavailable
 from serve_app.http.models import BucketStatus, HealthAnswer, TopologyAnswer
 from serve_app.topology import Topology
+from serve_app.wire.link import BucketLink
 from serve_app.wire.messages import Status
 
 
@@ -65,9 +65,9 @@ def _bucket(link: BucketLink, status: Status | None) -> BucketStatus:
         reachable=not status.fault,
         keys=status.keys,
         bytes=status.bytes,
-        moved=0,
-        remaining=0,
+        moved=status.moved_keys,
+        remaining=status.remaining_keys,
         free_bytes=status.free_bytes,
         disk_full=status.disk_full,
-        last_error=status.fault or status.last_error,
+        last_error=status.fault or status.last_error or status.waiting_for,
     )

@@ -1,8 +1,8 @@
 """Group commit: one writer, one sync for all that queued up while the last sync ran.
 
 `Committer` is the logic and has no thread: it takes a group, decides each operation in order against the state that the
-earlier ones leave, and writes one synced batch. `WriterThread` feeds it from a queue. The simulation drives `Committer`
-itself.
+earlier ones leave, and writes one synced batch. `Writer` keeps the queue that feeds it, and has no thread either:
+`WriterThread` drives it, and in the simulation a simulated disk does.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from serve_app import events
 from serve_app.errors import DiskFull, StorageFault, StoreError, Unavailable
@@ -63,6 +63,8 @@ class Group:
 
     def __init__(self, engine: Engine, totals: Totals) -> None:
         self._engine = engine
+        #: The operations that were taken and decided.
+        self.operations: list[Operation] = []
         self._records: dict[bytes, bytes | None] = {}
         self._changed: dict[bytes, bytes | None] = {}
         self._facts: dict[bytes, bytes | None] = {}
@@ -156,44 +158,55 @@ class Committer:
         return self._engine.free_bytes() < self._reserve_bytes
 
     def commit(self, operations: Sequence[Operation]) -> int:
-        """Decide the operations, write once; how many were taken, from the first on (at least one).
-
-        When it returns, what those answer is durable. It stops early when the answers together grow too large.
+        """`decide` and `write`; how many operations were taken. When it returns, what those answer is durable.
 
         Raises:
             EngineFailed: the write failed; what happened to the group is unknown and the process must end.
         """
+        group = self.decide(operations)
+        self.write(group)
+        return len(group.operations)
+
+    def decide(self, operations: Sequence[Operation]) -> Group:
+        """Decide the operations from the first on (at least one), until their answers together grow too large."""
+        group = Group(self._engine, self.totals)
         if self._stopped_by is not None:
             for operation in operations:
                 operation.refuse(self._stopped_by)
-            return len(operations)
+            group.operations.extend(operations)
+            return group
         now_s = self._clock()
-        group = Group(self._engine, self.totals)
         try:
             group.read_ahead([operation.key for operation in operations if operation.key is not None])
         except StorageFault:
             pass  # the operation that hits the damage meets it again alone, and only it is refused
         self.disk_full = self.lacks_space()
-        taken = 0
         for operation in operations:
             self._decide(operation, group, now_s)
-            taken += 1
+            group.operations.append(operation)
             if group.answer_bytes > self._max_answer_bytes:
                 break
+        return group
+
+    def write(self, group: Group) -> None:
+        """Make a decided group durable. The next one may be decided only after this.
+
+        Raises:
+            EngineFailed: the write failed; what happened to the group is unknown and the process must end.
+        """
         started_s = self._clock()
         try:
             wrote = group.write(self.totals)
         except StorageFault as fault:
             # RocksDB has met damage and takes no more writes. Starting again would meet it again: reads go on instead.
             self._stopped_by = fault
-            for operation in operations[:taken]:
+            for operation in group.operations:
                 operation.leave_unknown(fault)
-            return taken
+            return
         if wrote:
             self._stats.sync_s.observe(self._clock() - started_s)
-            self._stats.group_size.observe(taken)
+            self._stats.group_size.observe(len(group.operations))
         self.totals = group.totals
-        return taken
 
     def _decide(self, operation: Operation, group: Group, now_s: float) -> None:
         if operation.deadline_s <= now_s:
@@ -207,8 +220,8 @@ class Committer:
                 operation.refuse(error)
 
 
-class WriterThread:
-    """The bucket's only writer: takes all that queued up, bounded, and commits it as one group."""
+class Writer:
+    """The bucket's only writer: takes all that queued up, bounded, and commits it as one group. A subclass drives it."""
 
     def __init__(
         self,
@@ -221,18 +234,18 @@ class WriterThread:
         done: Callable[[list[Operation]], None],
         failed: Callable[[EngineFailed], None],
     ) -> None:
-        """`done` gets each group after its sync, `failed` the error that ends the bucket; both in the writer's thread."""
+        """`done` gets each group after its sync, `failed` the error that ends the bucket; both from whatever drives it."""
         self._committer = committer
-        self._queue: queue.SimpleQueue[list[Operation] | None] = queue.SimpleQueue()
         self._max_queued, self._max_queued_bytes = max_queued, max_queued_bytes
         self._max_group, self._max_group_bytes = max_group, max_group_bytes
         self._done, self._failed = done, failed
+        self._backlog: list[Operation] = []
         self.queued = 0
         self.queued_bytes = 0
-        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        """Begin to write."""
+        raise NotImplementedError
 
     def check_room(self, operation: Operation) -> None:
         """Count an operation in, to be handed over with `submit`.
@@ -244,12 +257,16 @@ class WriterThread:
             self.queued and self.queued_bytes + operation.size_bytes > self._max_queued_bytes
         ):
             raise Unavailable("the bucket's queue of writes is full")
+        self.take_in(operation)
+
+    def take_in(self, operation: Operation) -> None:
+        """Count in an operation of the bucket's own, which no bound keeps out."""
         self.queued += 1
         self.queued_bytes += operation.size_bytes
 
     def submit(self, operations: list[Operation]) -> None:
         """Queue operations that `check_room` took. Both are called by one thread only, the bucket's event loop."""
-        self._queue.put(operations)
+        raise NotImplementedError
 
     def release(self, operations: list[Operation]) -> None:
         """Count a finished group out, on the same thread as `submit`."""
@@ -258,41 +275,68 @@ class WriterThread:
 
     def stop(self) -> None:
         """Commit what is queued and end. Blocks until then."""
+        raise NotImplementedError
+
+    # -- for the subclass --------------------------------------------------------------------------------------------
+
+    def _decide_next(self) -> Group:
+        """Take and decide the next group of the backlog; `self._committer.write` is what it needs then."""
+        group = self._committer.decide(self._first_of_backlog())
+        del self._backlog[: len(group.operations)]
+        return group
+
+    def _fail(self, error: BaseException) -> None:
+        """End the bucket: without its writer it would look alive and answer no write."""
+        if not isinstance(error, EngineFailed):
+            events.error("writer failed", exc_info=error)
+            error = EngineFailed(f"the writer made a mistake: {error!r}")
+        self._failed(error)
+
+    def _first_of_backlog(self) -> list[Operation]:
+        size = 0
+        for count, operation in enumerate(self._backlog):
+            size += operation.size_bytes
+            if count and (count >= self._max_group or size > self._max_group_bytes):
+                return self._backlog[:count]
+        return list(self._backlog)
+
+
+class WriterThread(Writer):
+    """A thread of its own drives it: a sync holds up nothing else."""
+
+    def __init__(self, committer: Committer, **options: Any) -> None:
+        super().__init__(committer, **options)
+        self._queue: queue.SimpleQueue[list[Operation] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, operations: list[Operation]) -> None:
+        self._queue.put(operations)
+
+    def stop(self) -> None:
         self._queue.put(None)
         self._thread.join()
 
     def _run(self) -> None:
-        backlog: list[Operation] = []
         running = True
-        while running or backlog:
-            if not backlog:
+        while running or self._backlog:
+            if not self._backlog:
                 first = self._queue.get()
                 if first is None:
                     return
-                backlog = first
+                self._backlog = first
             for _ in range(self._queue.qsize()):
                 more = self._queue.get()
                 if more is None:
                     running = False
                     break
-                backlog.extend(more)
-            group, backlog = self._split(backlog)
+                self._backlog.extend(more)
             try:
-                taken = self._committer.commit(group)
-            except EngineFailed as error:
-                self._failed(error)
+                group = self._decide_next()
+                self._committer.write(group)
+            except BaseException as error:
+                self._fail(error)
                 return
-            except BaseException as error:  # without its writer a bucket would look alive and answer no write
-                events.error("writer failed", exc_info=error)
-                self._failed(EngineFailed(f"the writer made a mistake: {error!r}"))
-                return
-            backlog[:0] = group[taken:]
-            self._done(group[:taken])
-
-    def _split(self, backlog: list[Operation]) -> tuple[list[Operation], list[Operation]]:
-        size = 0
-        for count, operation in enumerate(backlog):
-            size += operation.size_bytes
-            if count and (count >= self._max_group or size > self._max_group_bytes):
-                return backlog[:count], backlog[count:]
-        return backlog, []
+            self._done(group.operations)

@@ -44,7 +44,6 @@ class _Call:
     future: asyncio.Future[messages.Reply]
     deadline_s: float
     size_bytes: int
-    sent_s: float
 
 
 _NONE_UNSENT = 1 << 62
@@ -74,7 +73,8 @@ class BucketConnection(asyncio.Protocol):
         self._first_unsent = _NONE_UNSENT
         self._paused = False
         self._next_call = 0
-        self._heard_s = loop.time()
+        #: Since when the bucket owes an answer, or should take bytes, and has not been heard; None while it does not.
+        self._owed_since_s: float | None = None
         self.welcome: asyncio.Future[messages.Welcome] = loop.create_future()
         # Nobody may be left to look at a failed handshake; that is no news then.
         self.welcome.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -90,18 +90,22 @@ class BucketConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._paused = True
+        if self._owed_since_s is None:
+            self._owed_since_s = self._loop.time()
 
     def resume_writing(self) -> None:
         self._paused = False
+        if not self._calls:
+            self._owed_since_s = None
 
     def data_received(self, data: bytes) -> None:
-        self._heard_s = self._loop.time()
         self._reader.feed(data)
         try:
             while (reply := self._reader.next()) is not None:
                 self._take(reply)
         except FrameError:
             self.close()
+        self._owed_since_s = self._loop.time() if self._calls or self._paused else None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -148,7 +152,9 @@ class BucketConnection(asyncio.Protocol):
         if not self._out:
             self._first_unsent = request.call  # type: ignore[union-attr]
             self._loop.call_soon(self._flush)
-        self._calls[request.call] = _Call(future, deadline_s, size_bytes, self._loop.time())  # type: ignore[union-attr]
+        if self._owed_since_s is None:
+            self._owed_since_s = self._loop.time()
+        self._calls[request.call] = _Call(future, deadline_s, size_bytes)  # type: ignore[union-attr]
         self._call_bytes += size_bytes
         self._out += encode_frame(request)
         return future
@@ -180,8 +186,8 @@ class BucketConnection(asyncio.Protocol):
         Called several times a second: one sweep costs less than a timer for every call.
         """
         now_s = self._loop.time()
-        oldest = next(iter(self._calls.values()), None)
-        if oldest is not None and now_s - max(self._heard_s, oldest.sent_s) > SILENT_S:
+        # Counted on while calls expire and others follow: each alone may be given up sooner than this.
+        if self._owed_since_s is not None and now_s - self._owed_since_s > SILENT_S:
             self.close()  # which fails them all; an idle connection is silent rightly
         for call in [call for call, entry in self._calls.items() if entry.deadline_s <= now_s]:
             entry = self._calls.pop(call)

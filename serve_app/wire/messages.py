@@ -12,7 +12,7 @@ import msgspec
 from serve_app.topology import Topology
 
 #: Raised by any change that an older peer would misread. Peers of another version are hung up on.
-VERSION = 1
+VERSION = 2
 
 
 class _Message(msgspec.Struct, array_like=True, gc=False):
@@ -32,9 +32,13 @@ class Hello(_Message, tag=0):
 
 
 class Get(_Message, tag=1):
+    """epoch, here and below: while keys move, the epoch in which the directory learned that this key has moved here; else
+    0. A new home takes the operation only in that very epoch."""
+
     call: int
     timeout_ms: int
     key: bytes
+    epoch: int = 0
 
 
 class Put(_Message, tag=2):
@@ -43,19 +47,24 @@ class Put(_Message, tag=2):
     key: bytes
     value: bytes
     content_type: str
+    epoch: int = 0
 
 
 class Delete(_Message, tag=3):
     call: int
     timeout_ms: int
     key: bytes
+    epoch: int = 0
 
 
 class Inspect(_Message, tag=4):
-    """Ask for `Status`. Sent about once a second, it is the connection's heartbeat as well."""
+    """Ask for `Status`. Sent about once a second, it is the connection's heartbeat as well, and tells bucket 0 which
+    bucket_count the directory is configured with (0: none, or not a directory)."""
 
     call: int
     timeout_ms: int
+    directory: str = ""
+    configured_count: int = 0
 
 
 class Install(_Message, tag=5):
@@ -75,9 +84,40 @@ class Establish(_Message, tag=6):
     identities: tuple[str, ...]
 
 
-Request = Hello | Get | Put | Delete | Inspect | Install | Establish
-#: Requests that change nothing, so that they may be sent again when a connection broke.
-READS = (Get, Inspect)
+class Window(_Message, tag=7):
+    """From bucket to bucket: all records of a window of the source's keys that have their new home here.
+
+    The target takes it only in the very epoch, once, and answers `Taken`; a late or repeated one is not written.
+    revision: the source's counter; nothing in the window has a higher revision, nor had what was deleted there.
+    """
+
+    call: int
+    timeout_ms: int
+    epoch: int
+    source: int
+    end: bytes
+    revision: int
+    records: list[tuple[bytes, bytes]]
+
+
+class AcceptLoss(_Message, tag=8):
+    """Ask bucket 0 to go on with another storage for a bucket whose data is lost. Answered with `Status`."""
+
+    call: int
+    timeout_ms: int
+    bucket_id: int
+    identity: str
+
+
+class Survey(_Message, tag=9):
+    """Ask which of the bucket's records, from `start` on, are at home under its own topology. Answered with `Surveyed`."""
+
+    call: int
+    timeout_ms: int
+    start: bytes
+
+
+Request = Hello | Get | Put | Delete | Inspect | Install | Establish | Window | AcceptLoss | Survey
 
 
 # -- from the bucket -------------------------------------------------------------------------------------------------
@@ -120,10 +160,14 @@ class Deleted(_Message, tag=4):
 
 
 class Moved(_Message, tag=5):
-    """This bucket is not the key's home under the topology that it has itself persisted (None: it has none yet)."""
+    """This bucket is not the key's home under the topology that it has itself persisted (None: it has none yet).
+
+    cursor: of the keys whose old home is this bucket, those below it have moved in that topology's move.
+    """
 
     call: int
     topology: Topology | None
+    cursor: bytes = b""
 
 
 class Refused(_Message, tag=6):
@@ -152,9 +196,33 @@ class Status(_Message, tag=7):
     last_error: str
     #: Other buckets whose data this one's process can see beside its own.
     siblings: tuple[int, ...] = ()
+    #: Of the move under way: whether all keys that leave this bucket have left, how many have and have not yet.
+    move_done: bool = True
+    moved_keys: int = 0
+    moved_bytes: int = 0
+    remaining_keys: int = 0
+    #: What the move waits for at this bucket; at bucket 0 also what keeps a move from starting.
+    waiting_for: str = ""
 
 
-Reply = Welcome | Value | Missing | Written | Deleted | Moved | Refused | Status
+class Taken(_Message, tag=8):
+    """A window's records, and its marker, are on the target's disk."""
+
+    call: int
+
+
+class Surveyed(_Message, tag=9):
+    """keys: how many records were looked at; misplaced: the first few that are not at home here. next_start: where to go on,
+    empty at the end. epoch: of the topology and cursor that it was judged by."""
+
+    call: int
+    keys: int
+    misplaced: list[bytes]
+    next_start: bytes
+    epoch: int
+
+
+Reply = Welcome | Value | Missing | Written | Deleted | Moved | Refused | Status | Taken | Surveyed
 
 #: busy: a queue is full. disk-full. expired: its deadline had passed. fault: the storage can't serve (this).
 #: invalid: the request can never succeed. unknown: the exception, it may have happened.

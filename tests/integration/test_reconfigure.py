@@ -4,68 +4,41 @@ from __future__ import annotations
 
 import copy
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
 import pytest
 import yaml
 
+from serve_app.placement import bucket_of
+from tests.support.reconfigure import deploy, settled, wait_for_topology
 from tests.support.running_store import ROOT, RunningStore
 
 pytestmark = pytest.mark.ray
 
 
-def deploy(store: RunningStore, tmp_path: Path, document: dict[str, Any]) -> None:
-    """`serve deploy` a changed configuration, as an operator does."""
-    path = tmp_path / "changed.yaml"
-    path.write_text(yaml.safe_dump(document))
-    said = re.search(r"dashboard at\D*?(http://[\d.:]+)", re.sub(r"\x1b\[\d+m", "", store.log))
-    assert said is not None, store.log[:2000]
-    done = subprocess.run(
-        [sys.executable, "-m", "ray.serve.scripts", "deploy", str(path), "--address", said.group(1)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "RAY_AUTH_MODE": "token"},  # Ray's own default for a cluster, but not for its clients
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def wait_for_topology(store: RunningStore, expected: Any, timeout_s: float = 90.0) -> None:
-    """Wait until every one of several answers of /topology (there may be several directories) is as expected."""
-    deadline_s = time.monotonic() + timeout_s
-    in_a_row = 0
-    body: Any = None
-    while in_a_row < 10:
-        with store.client() as client:  # a new connection each time, so that it reaches any directory
-            answer = client.get("/topology")
-        body = answer.json()
-        in_a_row = in_a_row + 1 if answer.status_code == 200 and expected(body) else 0
-        assert time.monotonic() < deadline_s, body
-        time.sleep(0.05)
-
-
-def test_a_changed_count_reaches_running_directories_and_is_refused_and_shown(
-    store: RunningStore, tmp_path: Path
-) -> None:
+def test_a_changed_count_moves_the_keys_and_restarts_nothing(store: RunningStore, tmp_path: Path) -> None:
     directories = sorted(store.directory_pids())
     buckets = [store.bucket_pid(bucket_id) for bucket_id in range(3)]
     document = copy.deepcopy(store.document)
     deployment = document["applications"][0]["deployments"][0]
+    values = {f"reconfigured-{n}": f"value {n}" for n in range(200)}
     with store.client() as client:
-        client.put("/put", params={"key": "reconfigured", "value": "v"})
+        for key, value in values.items():
+            assert client.put("/put", params={"key": key, "value": value}).status_code == 200
 
         deployment["user_config"] = {"bucket_count": 5}
         deploy(store, tmp_path, document)
-        wait_for_topology(store, lambda body: body["configured_count"] == 5 and "configured as 5" in body["problem"])
-        assert client.get("/health").json() == {"bucket_count": 3}
+        wait_for_topology(store, settled(5))
+        assert client.get("/health").json() == {"bucket_count": 5}
+        for key, value in values.items():
+            answer = client.get(f"/get/{key}").json()
+            assert (answer["value"], answer["bucket_id"]) == (value, bucket_of(key.encode(), 5))
 
         deployment["user_config"] = {"bucket_count": 0}
         deploy(store, tmp_path, document)
@@ -73,11 +46,17 @@ def test_a_changed_count_reaches_running_directories_and_is_refused_and_shown(
 
         deployment["user_config"] = {"bucket_count": 3}
         deploy(store, tmp_path, document)
-        wait_for_topology(store, lambda body: body["problem"] == "")
-        assert client.delete("/delete/reconfigured").json()["value"] == "v"
+        wait_for_topology(store, settled(3))
+        for key, value in values.items():
+            answer = client.delete(f"/delete/{key}").json()
+            assert (answer["value"], answer["bucket_id"]) == (value, bucket_of(key.encode(), 3))
     assert sorted(store.directory_pids()) == directories, "nothing was restarted"
     assert [store.bucket_pid(bucket_id) for bucket_id in range(3)] == buckets
-    assert not (store.data_dir / "bucket-3").exists(), "no bucket beyond the store's was made"
+    deadline_s = time.monotonic() + 30
+    while store.bucket_processes() != set(buckets):  # those that were left out have ended
+        assert time.monotonic() < deadline_s, store.bucket_processes()
+        time.sleep(0.1)
+    assert (store.data_dir / "bucket-4" / "db").exists(), "their folders are kept"
 
 
 def test_changed_args_reach_the_buckets_with_their_data(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """A steady load of reads and writes over kept-alive connections, and an account of every request.
 
 Runs inside the cluster, in a pod of the store's image: `python load.py URL BUCKETS REQUESTS_PER_S`. Each worker owns its
-keys, all of one bucket, so it knows what each must hold. It ends when the file /tmp/stop appears; then every key is read
-back. The last line of its output is the account, as JSON.
+keys, all of one bucket, so it knows what each must hold, and which bucket failed. BUCKETS is 0 where their number changes
+meanwhile: then the keys are of any bucket, and none is named, for which had a key when it failed is not known here. It ends
+when the file /tmp/stop appears; then every key is read back. The last line of its output is the account, as JSON.
 
 Nothing is sent again here: whatever is not the right answer counts as failed.
 """
@@ -22,6 +23,8 @@ import httpx
 
 STOP = Path("/tmp/stop")
 WORKERS_PER_BUCKET = 16
+#: As many as for two buckets.
+WORKERS_WHERE_IT_CHANGES = 32
 KEYS_PER_WORKER = 20
 TIMEOUT_S = 20.0
 READ_BACK_S = 60.0
@@ -36,11 +39,11 @@ def stop_asked() -> bool:
 
 
 class Worker:
-    def __init__(self, number: int, bucket: int, bucket_count: int, run: str) -> None:
+    def __init__(self, number: int, bucket_count: int, run: str) -> None:
+        self.bucket = number % bucket_count if bucket_count else None
         candidates = (f"{run}-{number}-{n}" for n in range(100_000))
-        own = (key for key in candidates if bucket_of(key, bucket_count) == bucket)
+        own = (key for key in candidates if self.bucket is None or bucket_of(key, bucket_count) == self.bucket)
         self.keys = [next(own) for _ in range(KEYS_PER_WORKER)]
-        self.bucket = bucket
         self.acknowledged: dict[str, str] = {}
         #: Values that may be there instead: of writes whose fate is not known, since the last acknowledged one.
         self.possible: dict[str, set[str | None]] = {key: {None} for key in self.keys}
@@ -109,7 +112,8 @@ class Worker:
 
 async def main(url: str, bucket_count: int, rate: float) -> None:
     run = f"load-{time.time_ns():x}"
-    workers = [Worker(n, n % bucket_count, bucket_count, run) for n in range(WORKERS_PER_BUCKET * bucket_count)]
+    count = WORKERS_PER_BUCKET * bucket_count or WORKERS_WHERE_IT_CHANGES
+    workers = [Worker(n, bucket_count, run) for n in range(count)]
     limits = httpx.Limits(max_connections=len(workers), max_keepalive_connections=len(workers), keepalive_expiry=60)
     async with httpx.AsyncClient(base_url=url, limits=limits, timeout=TIMEOUT_S) as client:
         print("started", flush=True)
@@ -130,6 +134,7 @@ async def main(url: str, bucket_count: int, rate: float) -> None:
         "statuses": Counter(status for _, _, _, status in requests),
         "longest_s": latencies[-1] if latencies else 0.0,
         "failures": failures,
+        "keys": count * KEYS_PER_WORKER,
         "acknowledged": sum(len(worker.acknowledged) for worker in workers),
         "unread": unread,
         "wrong": [wrong for worker in workers for wrong in worker.wrong],

@@ -1,4 +1,4 @@
-"""The load (load.py), run in a pod of the cluster, and what it tells afterwards."""
+"""The load (load.py) and the filling (fill.py), run in a pod of the cluster, and what they tell afterwards."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from tests.kubernetes.cluster import Kubectl, is_ready, until
 NAME = "load"
 REQUESTS_PER_S = 300
 _SCRIPT = Path(__file__).with_name("load.py")
+_FILL = Path(__file__).with_name("fill.py")
+_FILL_TIMEOUT_S = 300.0
 
 
 @dataclass
@@ -63,7 +65,10 @@ def start_pod(kubectl: Kubectl, image: str) -> None:
 
 @contextmanager
 def load(kubectl: Kubectl, bucket_count: int, url: str) -> Iterator[Account]:
-    """Run the load in the background while in here; afterwards the account is complete, with every write read back."""
+    """Run the load in the background while in here; afterwards the account is complete, with every write read back.
+
+    bucket_count: 0 where it changes meanwhile.
+    """
     command = ["kubectl", "--namespace", kubectl.namespace, "exec", "--stdin", NAME, "--"]
     account = Account()
     kubectl.exec(NAME, "rm", "-f", "/tmp/stop")
@@ -81,3 +86,11 @@ def load(kubectl: Kubectl, bucket_count: int, url: str) -> Iterator[Account]:
         kubectl.exec(NAME, "touch", "/tmp/stop")
         output, _ = process.communicate(timeout=150)
     account.told = json.loads(output.strip().splitlines()[-1])
+
+
+def fill(kubectl: Kubectl, url: str, doing: str, records: int, value_bytes: int) -> dict[str, Any]:
+    """Put so many records, or `check` that they are all there; what fill.py tells."""
+    arguments = ("python", "-u", "-", url, doing, str(records), str(value_bytes))
+    output = kubectl.exec(NAME, *arguments, stdin=_FILL.read_text(), timeout_s=_FILL_TIMEOUT_S)
+    told: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    return told

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.kubernetes.load_pod import Account
+
 
 @dataclass(frozen=True)
 class Row:
@@ -21,6 +23,25 @@ class Row:
 
 
 ROWS: list[Row] = []
+
+
+def add_row(case: str, account: Account, at: float, back_s: float) -> None:
+    """Add what a failure cost. at: when it happened; back_s: how long after that everything was whole again."""
+    failures = account.failures
+    statuses = sorted({f"{failure['method']} {failure['status']}" for failure in failures})
+    ROWS.append(
+        Row(
+            case=case,
+            requests=account["requests"],
+            per_second=account["per_second"],
+            failed=len(failures),
+            statuses=", ".join(statuses),
+            failing_s=max((failure["ended"] - at for failure in failures), default=0.0),
+            longest_s=account["longest_s"],
+            acknowledged=account["acknowledged"],
+            back_s=back_s,
+        )
+    )
 
 
 def table() -> str:

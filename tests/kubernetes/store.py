@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tests.kubernetes.cluster import Kubectl, name_of, restarts_of, until
@@ -43,6 +45,26 @@ class Store:
         assert done.returncode == status, f"{' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
+    @contextmanager
+    def command_under_way(self, *arguments: str, timeout_s: float) -> Iterator[list[str]]:
+        """Run `python -m kuberay …` while in here, to its good end; the list then holds what it printed."""
+        name, *rest = arguments
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kuberay", name, "--namespace", self.kubectl.namespace, *rest],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        printed: list[str] = []
+        try:
+            yield printed
+            printed.append(process.communicate(timeout=timeout_s)[0])
+        finally:
+            process.kill()
+            process.wait()
+        assert process.returncode == 0, f"{' '.join(arguments)}:\n{printed[0]}"
+
     def http(self, path: str) -> Any:
         """GET through the API server's proxy."""
         prefix = f"/api/v1/namespaces/{self.kubectl.namespace}/services/{SERVICE}:8000/proxy"
@@ -77,8 +99,8 @@ class Store:
         except AssertionError:
             return False  # no directory answers yet
 
-    def wait_until_whole(self) -> None:
-        until(self.whole, "every pod to be ready and every bucket to serve", timeout_s=180)
+    def wait_until_whole(self, buckets: int = 2) -> None:
+        until(lambda: self.whole(buckets), "every pod to be ready and every bucket to serve", timeout_s=180)
 
     def bucket_process(self, pod: str) -> str:
         """Process id and start of the bucket actors in a pod; empty where there is none."""

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from serve_app.bucket import operations
+from serve_app.bucket.platform import Platform
 from serve_app.storage.engine import Engine
 from serve_app.storage.facts import Totals
 from serve_app.storage.group_commit import Committer, WriterStats
@@ -17,9 +18,14 @@ class FakeBucket(SimpleNamespace):
     """What an operation asks of its bucket."""
 
     decided_topology = None
+    decided_cursor = None
+    platform = Platform()
 
-    def turns_away(self, call: int, key: bytes, topology: object) -> None:
+    def judge(self, call: int, key: bytes, epoch: int, topology: object, cursor: object) -> None:
         return None
+
+    def note_write(self, key: bytes) -> None:
+        pass
 
     def note_error(self, error: Exception) -> None:
         self.errors.append(error)

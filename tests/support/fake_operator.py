@@ -20,15 +20,19 @@ _MUTED = ("replicas", "minReplicas", "maxReplicas")
 
 
 class FakeOperator:
-    """`store_count` is the number of buckets that the store was founded with; `keys` what each holds."""
+    """`store_count` is the number of buckets that the store has; `keys` what each holds. While it moves to another number,
+    one of `move_steps` is done with each step."""
 
     def __init__(self, fake: FakeKubernetes) -> None:
         self.fake = fake
         self.runs = True
         self.store_count: int | None = None
         self.keys = 10
-        self.moves = False
+        self.moves = True
         self.target_count: int | None = None
+        self.epoch = 1
+        self.move_steps = 4
+        self.steps_done = 0
         self.bucket_errors: dict[int, str] = {}
         self.problem = ""
         self.clusters_made = 0
@@ -46,13 +50,16 @@ class FakeOperator:
         if path == "health":
             return 200, {"bucket_count": count}
         target = self.target_count or count
+        problem = self.problem
+        if not problem and target == count != configured:
+            problem = f"the store has {count} buckets, and is about to move to {configured}"
         return 200, {
-            "epoch": 1,
+            "epoch": self.epoch,
             "bucket_count": count,
             "target_count": target,
             "phase": "stable" if count == target else "moving",
             "configured_count": configured,
-            "problem": self.problem,
+            "problem": problem,
             "buckets": [self._bucket(bucket_id) for bucket_id in range(max(count, target))],
         }
 
@@ -63,12 +70,18 @@ class FakeOperator:
             "reachable": not error,
             "keys": None if error else self.keys,
             "bytes": None if error else 100 * self.keys,
-            "moved": 3 if self.target_count else 0,
-            "remaining": 7 if self.target_count else 0,
+            "moved": 0 if error else self._moved(bucket_id),
+            "remaining": 0 if error or not self._moves_from(bucket_id) else self.keys - self._moved(bucket_id),
             "free_bytes": 10**9,
             "disk_full": False,
             "last_error": error,
         }
+
+    def _moves_from(self, bucket_id: int) -> bool:
+        return self.target_count is not None and self.store_count is not None and bucket_id < self.store_count
+
+    def _moved(self, bucket_id: int) -> int:
+        return self.keys * self.steps_done // self.move_steps if self._moves_from(bucket_id) else 0
 
     # -- one step ------------------------------------------------------------------------------------------------
 
@@ -178,14 +191,24 @@ class FakeOperator:
         return not left
 
     def _move(self, service: Document) -> None:
-        """With `moves`: two steps from the number of buckets that there is to the one that is configured."""
+        """With `moves`: from the number of buckets that there is to the one that is configured. None begins while `problem`
+        says what is in the way, or before all pods are there; none goes on while a bucket is away."""
         if not self.moves or self.store_count is None or not self._ready(service):
             return
         configured = groups.bucket_count(service)
-        if self.target_count is not None:
-            self.store_count, self.target_count = self.target_count, None
-        elif configured != self.store_count:
-            self.target_count = configured
+        if self.target_count is None:
+            if configured != self.store_count and not self.problem and self._has_pods(configured):
+                self.target_count, self.steps_done = configured, 0
+                self.epoch += 1
+        elif not self.bucket_errors:
+            self.steps_done += 1
+            if self.steps_done == self.move_steps:
+                self.store_count, self.target_count = self.target_count, None
+                self.epoch += 1
+
+    def _has_pods(self, count: int) -> bool:
+        there = {pod["metadata"]["labels"].get("ray.io/group") for pod in self._ray_pods() if self._pod_ready(pod)}
+        return {f"bucket-{bucket_id}" for bucket_id in range(count)} <= there
 
     # -- small things --------------------------------------------------------------------------------------------
 

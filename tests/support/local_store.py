@@ -13,11 +13,11 @@ from typing import Any
 
 from serve_app.bucket.server import BucketServer
 from serve_app.directory.directory import Directory
-from serve_app.directory.link import BucketFault
 from serve_app.settings import Limits
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.facts import Facts, read_facts
 from serve_app.wire.endpoint import Endpoint
+from serve_app.wire.link import BucketFault
 from tests.support.memory_engine import MemoryEngine, new_bucket_engine
 
 TEST_LIMITS = Limits(request_timeout_s=5.0, disk_reserve_bytes=0)
@@ -103,8 +103,11 @@ class Wire:
 class LocalBucket:
     """One bucket that can be stopped, crashed and brought back."""
 
-    def __init__(self, bucket_id: int, limits: Limits) -> None:
+    def __init__(self, bucket_id: int, limits: Limits, store: LocalStore | None = None) -> None:
         self.bucket_id = bucket_id
+        self._store = store
+        #: Whether the store has gone on without it, and it has ended.
+        self.retired = False
         self.engine = new_bucket_engine(bucket_id)
         self.wire = Wire()
         self.server: BucketServer | None = None
@@ -122,10 +125,15 @@ class LocalBucket:
             storage, self._limits, asyncio.get_running_loop(), failed=lambda error: self.failures.append(error)
         )
         endpoint = await self.server.start("127.0.0.1")
+        if self._store is not None:
+            self.server.take_part_in_moves(self._store, retired=self._retire)
         self.wire.target = endpoint.address
         if self._address is None:
             self._address = await self.wire.start()
         self.endpoint = Endpoint(self._address, endpoint.token, endpoint.incarnation)
+
+    def _retire(self) -> None:
+        self.retired = True
 
     async def crash(self) -> None:
         """End at once, as kill -9 does; what was synced stays."""
@@ -156,9 +164,13 @@ class LocalStore:
 
     def __init__(self, bucket_count: int, limits: Limits = TEST_LIMITS) -> None:
         self.limits = limits
-        self.buckets = [LocalBucket(bucket_id, limits) for bucket_id in range(bucket_count)]
+        self.buckets = [LocalBucket(bucket_id, limits, self) for bucket_id in range(bucket_count)]
         self.resolved: list[int] = []
         self._directories: list[Directory] = []
+
+    async def ids(self) -> list[int]:
+        """Implements cli.buckets.Finder: the buckets that have a process."""
+        return [bucket.bucket_id for bucket in self.buckets if not bucket.retired and (bucket.endpoint or bucket.fault)]
 
     async def resolve(self, bucket_id: int) -> Endpoint:
         """Implements ControlPlane."""
@@ -211,7 +223,7 @@ async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
             await asyncio.sleep(0.005)
 
 
-def run_async(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+def run_async(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     """Run an async test on a fresh uvloop, as the product runs."""
     import functools
 

@@ -142,6 +142,11 @@ class RunningStore:
                 continue  # it ended, or its files did, while we looked
         return None
 
+    def bucket_processes(self) -> set[int]:
+        """The processes that have any bucket's database open."""
+        ids = range(len(list(self.data_dir.glob("bucket-*"))) + 1)
+        return {pid for bucket_id in ids if (pid := self.bucket_pid(bucket_id)) is not None}
+
     def directory_pids(self) -> list[int]:
         """The processes of the directory's replicas."""
         found = []

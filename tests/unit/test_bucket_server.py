@@ -164,7 +164,8 @@ async def test_only_so_many_connections_are_taken() -> None:
 async def test_a_key_that_lives_elsewhere_is_answered_moved() -> None:
     async with serving() as bucket:
         inner = bucket.server.bucket  # type: ignore[union-attr]
-        inner.topology = inner.decided_topology = Topology(2, 2, 2, "store", ("a", "b"))
+        inner.decided_topology = Topology(2, 2, 2, "store", ("a", "b"))
+        inner._durable = (inner.decided_topology, None)
         client = await greeted(bucket)
         at_home = {0: b"", 1: b""}
         for number in range(20):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from unittest.mock import patch
 
 import pytest
 
 from serve_app import placement
+from serve_app.directory import watch
 from serve_app.errors import DiskFull, OutcomeUnknown, Unavailable
 from serve_app.settings import Limits
+from serve_app.wire import client
 from tests.support.local_store import TEST_LIMITS, local_store, run_async, until
 
 
@@ -286,9 +289,34 @@ async def test_an_idle_connection_is_not_taken_for_a_dead_one() -> None:
         connection = directory.watch.link(0).connection()
         assert connection is not None
         await until(lambda: connection.calls_open == 0)
-        connection._heard_s -= 1000  # nothing was said for long, rightly
+        assert connection._owed_since_s is None, "nothing is said for long, rightly"
+        connection.expire()
         assert (await directory.put(keys_of(0)[0], b"v", "")).created
         assert wire.accepted == accepted
+
+
+@run_async
+async def test_a_connection_that_swallows_heartbeats_is_given_up() -> None:
+    """Each heartbeat alone expires sooner than a connection counts as silent; together they must still tell."""
+    quick = (
+        patch.object(client, "SILENT_S", 0.6),
+        patch.object(watch, "REFRESH_S", 0.05),
+        patch.object(watch, "_ASK_TIMEOUT_S", 0.2),
+    )
+    with quick[0], quick[1], quick[2]:
+        await _swallow_heartbeats()
+
+
+async def _swallow_heartbeats() -> None:
+    async with local_store(1) as store:
+        directory = await store.directory()
+        wire = store.buckets[0].wire
+        accepted = wire.accepted
+        wire.mute_replies = True
+        await until(lambda: wire.accepted > accepted)
+        wire.mute_replies = False
+        await until(lambda: directory.watch.link(0).connected)
+        assert (await directory.put(keys_of(0)[0], b"v", "")).created
 
 
 @run_async

@@ -12,6 +12,7 @@ import yaml
 from kuberay import groups
 from kuberay.commands import deploy as deploy_command
 from kuberay.commands.deploy import deploy
+from kuberay.commands.scale import scale
 from kuberay.upgrade_state import UpgradeState
 from serve_app.cli.failure import Failure
 from tests.support.kuberay_session import Stage, stage
@@ -333,10 +334,39 @@ def test_claims_of_an_earlier_store_are_taken_over(cluster: Stage) -> None:
     assert claim["spec"]["resources"]["requests"]["storage"] == "5Gi"
 
 
-def test_another_number_than_that_of_the_claims_is_a_warning(cluster: Stage) -> None:
+def test_fewer_buckets_than_claims_move_the_keys_with_every_bucket_running(cluster: Stage) -> None:
+    """The number that the store had is on its volumes: those that it is to give up have to be there first."""
     claims_of_earlier_store(cluster, 3)
+    cluster.operator.store_count = 3
     run(cluster, buckets=2)
+    assert "That store's keys move to 2 buckets once it is up, so all 3 get a pod" in cluster.err.getvalue()
+    assert "`python -m kuberay scale 2` then ends those that are left over" in cluster.err.getvalue()
+    service = cluster.fake.get("rayservices", "cloud-storage")
+    assert groups.bucket_count(service) == 2
+    assert groups.replicas(service)["bucket-2"] == 1
     assert (
-        "warning: There are claims of 3 buckets from an earlier store, and 2 buckets are asked for"
-        in cluster.err.getvalue()
+        "The store is up with 3 buckets, and its keys move to 2: `python -m kuberay scale 2`" in cluster.out.getvalue()
     )
+    run(cluster)  # again, while they move: it stays so
+    assert groups.replicas(cluster.fake.get("rayservices", "cloud-storage"))["bucket-2"] == 1
+    assert scale(cluster.session, 2, dry_run=False, timeout_s=100.0) == 0
+    assert cluster.operator.store_count == 2
+    assert groups.replicas(cluster.fake.get("rayservices", "cloud-storage"))["bucket-2"] == 0
+
+
+def test_more_buckets_than_claims_move_the_keys(cluster: Stage) -> None:
+    claims_of_earlier_store(cluster, 2)
+    cluster.operator.store_count = 2
+    run(cluster, buckets=3)
+    assert "That store's keys move to 3 buckets once it is up" in cluster.err.getvalue()
+    assert "get a pod" not in cluster.err.getvalue()
+    assert groups.bucket_count(cluster.fake.get("rayservices", "cloud-storage")) == 3
+    cluster.settle()
+    assert cluster.operator.store_count == 3
+
+
+def test_claims_that_were_given_up_are_said_to_be_used_again(cluster: Stage) -> None:
+    claims_of_earlier_store(cluster, 3)
+    cluster.operator.store_count = 2
+    run(cluster)
+    assert "Should that store have had fewer buckets in the end, its keys move to 3." in cluster.out.getvalue()

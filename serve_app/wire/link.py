@@ -34,6 +34,10 @@ class BucketFault(Exception):
     """The bucket's actor is there and says why it does not serve."""
 
 
+class Retired(Unavailable):
+    """The store goes on without the bucket."""
+
+
 class ControlPlane(Protocol):
     """How a bucket is found. `cluster/` implements it on Ray actors."""
 
@@ -56,12 +60,15 @@ class BucketLink:
         connector: Connector,
         limits: Limits,
         expected_identity: Callable[[int], str],
+        jitter: Callable[[], float] = random.random,
     ) -> None:
+        """jitter: 0 to 1, anew for each pause before the next try."""
         self.bucket_id = bucket_id
         self._control_plane = control_plane
         self._connector = connector
         self._limits = limits
         self._expected_identity = expected_identity
+        self._jitter = jitter
         self._connection: BucketConnection | None = None
         self._ready = asyncio.Event()
         self._waiting = 0
@@ -72,10 +79,16 @@ class BucketLink:
         self.faulted = False
         self._identity = ""
         self._stranger = False
+        self.retired = False
 
     def start(self) -> None:
         """Connect, and stay connected, in the background."""
         self._tasks = [asyncio.create_task(self._stay_connected()), asyncio.create_task(self._sweep())]
+
+    def retire(self) -> None:
+        """The store goes on without this bucket: whoever waits for it looks again for its key's home."""
+        self.retired = True
+        self._ready.set()
 
     async def stop(self) -> None:
         """Close the connection; calls still open fail."""
@@ -134,6 +147,8 @@ class BucketLink:
         try:
             async with asyncio.timeout_at(deadline_s):
                 while (connection := self.connection()) is None:
+                    if self.retired:
+                        raise Retired(f"bucket-{self.bucket_id} is no part of the store any more")
                     if self.faulted:
                         raise Unavailable(f"bucket-{self.bucket_id} can't serve: {self.trouble}")
                     self._ready.clear()
@@ -144,13 +159,13 @@ class BucketLink:
         finally:
             self._waiting -= 1
 
-    async def inspect(self, timeout_s: float) -> messages.Status:
-        """The bucket's status.
+    async def inspect(self, timeout_s: float, report: tuple[str, int] = ("", 0)) -> messages.Status:
+        """The bucket's status. report: who asks, and the bucket_count it is configured with, for bucket 0.
 
         Raises:
             Unavailable, ConnectionBroken, CallExpired: it can't be had.
         """
-        return await self._ask(lambda call, ms: messages.Inspect(call, ms), timeout_s)
+        return await self._ask(lambda call, ms: messages.Inspect(call, ms, *report), timeout_s)
 
     async def ask(
         self, request: Callable[[int, int], messages.Install | messages.Establish], timeout_s: float
@@ -194,7 +209,7 @@ class BucketLink:
                     continue
             pause_s = _BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)]
             attempt += 1
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+            await asyncio.sleep(pause_s * (0.5 + self._jitter() / 2))
 
     async def _connect(self) -> BucketConnection:
         endpoint = await self._control_plane.resolve(self.bucket_id)

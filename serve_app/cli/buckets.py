@@ -1,0 +1,162 @@
+"""Talking to the buckets of a running store: what `verify` and `accept-loss` have in common.
+
+No directory is asked: a bucket is the authority on what it holds. Whatever storage a bucket has is talked to, also one that
+the store does not know: to tell which it is, is what these commands are for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+from serve_app.errors import Unavailable
+from serve_app.settings import Limits
+from serve_app.topology import Topology, newest
+from serve_app.wire import messages
+from serve_app.wire.client import BucketConnection, CallExpired, ConnectionBroken, connect_tcp
+from serve_app.wire.link import BucketLink, ControlPlane
+
+#: How long a bucket that is away is waited for: a process that was killed is back within that.
+FIND_TIMEOUT_S = 10.0
+_STATUS_TIMEOUT_S = 5.0
+#: While a long call is under way the bucket is asked for its status as well: a silent connection counts as broken.
+_HEARTBEAT_S = 1.0
+
+TROUBLE = (Unavailable, ConnectionBroken, CallExpired)
+
+
+class Finder(ControlPlane, Protocol):
+    """How the buckets are found, of which none is ever made for this. `cluster/operator.py` implements it on Ray."""
+
+    async def ids(self) -> list[int]:
+        """The ids of the buckets that there are. Raises Unavailable where that can't be told."""
+
+
+class Buckets:
+    """A connection to each bucket, made when first needed. Use as an async context manager."""
+
+    def __init__(self, finder: Finder, find_timeout_s: float = FIND_TIMEOUT_S) -> None:
+        self._finder = finder
+        self._find_timeout_s = find_timeout_s
+        self._links: dict[int, BucketLink] = {}
+
+    async def __aenter__(self) -> Buckets:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await asyncio.gather(*(link.stop() for link in self._links.values()))
+
+    async def ids(self) -> list[int]:
+        """The ids of the buckets that there are. Raises Unavailable."""
+        return await self._finder.ids()
+
+    async def ask(
+        self, bucket_id: int, request: Callable[[int, int], messages.Request], timeout_s: float
+    ) -> messages.Reply:
+        """Send a request, made with a call id and a timeout in milliseconds; its reply.
+
+        Raises:
+            Unavailable: the bucket can't be reached, or refused it.
+            ConnectionBroken, CallExpired: there is no reply; it may have been carried out.
+        """
+        loop = asyncio.get_running_loop()
+        connection = await self._connection(bucket_id, loop.time() + self._find_timeout_s)
+        sent = connection.send(
+            request(connection.next_call(), int(timeout_s * 1000)), loop.time() + timeout_s, size_bytes=0
+        )
+        while not (await asyncio.wait({sent}, timeout=_HEARTBEAT_S))[0]:
+            if connection.open:
+                # Named, so that a bucket that is about to end does not take it for another bucket's interest in it.
+                beat = connection.send(_inspect(connection.next_call(), 1000), loop.time() + timeout_s, size_bytes=0)
+                beat.add_done_callback(lambda done: done.cancelled() or done.exception())
+        reply = await sent
+        if isinstance(reply, messages.Refused):
+            raise Unavailable(f"bucket-{bucket_id}: {reply.detail}")
+        return reply
+
+    async def status(self, bucket_id: int) -> messages.Status:
+        """What a bucket knows of itself. Raises as `ask`."""
+        reply = await self.ask(bucket_id, _inspect, _STATUS_TIMEOUT_S)
+        assert isinstance(reply, messages.Status), f"a Status was asked for, not {type(reply).__name__}"
+        return reply
+
+    async def _connection(self, bucket_id: int, deadline_s: float) -> BucketConnection:
+        link = self._links.get(bucket_id)
+        if link is None:
+            # No identity is expected, so that no storage is a stranger.
+            link = BucketLink(bucket_id, self._finder, connect_tcp, Limits(), lambda _: "")
+            self._links[bucket_id] = link
+            link.start()
+        return link.connection() or await link.wait_for_connection(deadline_s)
+
+
+def _inspect(call: int, timeout_ms: int) -> messages.Inspect:
+    return messages.Inspect(call, timeout_ms, "operator")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What all buckets said of themselves. away: why the others did not. topology: the store's, None where nobody knows."""
+
+    statuses: dict[int, messages.Status]
+    away: dict[int, str]
+    topology: Topology | None
+
+    def stray(self, bucket_id: int) -> bool:
+        """Whether a bucket's storage is not the one that the store knows under its id."""
+        topology = self.topology
+        assert topology is not None
+        if bucket_id >= len(topology.identities) or bucket_id not in self.statuses:
+            return False
+        return not topology.lists(bucket_id, self.statuses[bucket_id].identity)
+
+
+async def look(buckets: Buckets, except_for: int | None = None) -> Seen:
+    """Ask every bucket that there is, and every one that the store counts on. except_for: one that has no say in which
+    store it is.
+
+    Raises:
+        Unavailable: the buckets can't be found, or are of several stores and nobody can say which is the right one.
+    """
+    wanted = {0, *await buckets.ids()}
+    statuses: dict[int, messages.Status] = {}
+    away: dict[int, str] = {}
+    while missing := sorted(wanted - statuses.keys() - away.keys()):
+        answers = await asyncio.gather(*map(buckets.status, missing), return_exceptions=True)
+        for bucket_id, answer in zip(missing, answers, strict=True):
+            if isinstance(answer, messages.Status):
+                statuses[bucket_id] = answer
+            elif isinstance(answer, TROUBLE):
+                away[bucket_id] = str(answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+        topology = topology_of(status for bucket_id, status in statuses.items() if bucket_id != except_for)
+        wanted |= set(range(len(topology.identities))) if topology is not None else set()
+    return Seen(statuses, away, topology)
+
+
+def topology_of(statuses: Iterable[messages.Status]) -> Topology | None:
+    """The newest topology of the store that most of the buckets belong to, as a directory settles it.
+
+    Raises:
+        Unavailable: as many belong to one store as to another.
+    """
+    reporting = [status for status in statuses if status.topology is not None and not status.fault]
+    votes = Counter(status.topology.store_id for status in reporting if status.topology is not None)
+    if not votes:
+        return None
+    (store_id, most), *others = votes.most_common()
+    if others and others[0][1] == most:
+        belonging = ", ".join(
+            f"bucket-{status.bucket_id} to {status.topology.store_id}" for status in reporting if status.topology
+        )
+        raise Unavailable(f"the buckets' volumes are of different stores ({belonging})")
+    return newest(
+        *(status.topology for status in reporting if status.topology and status.topology.store_id == store_id)
+    )

@@ -1,0 +1,144 @@
+"""`accept-loss`: go on without the data of a bucket whose volume is lost.
+
+A store never takes an empty volume for a bucket that had data; an operator may. What is done is the smallest change that
+there is: the next topology lists the new storage's identity. It is bucket 0's to make, which holds the authority. Where
+bucket 0 itself is the lost one, its new storage is given the newest topology that any other bucket knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from serve_app.cli.buckets import TROUBLE, Buckets, Seen, look
+from serve_app.cli.failure import Failure
+from serve_app.topology import Topology
+from serve_app.wire import messages
+
+_TIMEOUT_S = 10.0
+#: How many epochs are left out where the authority is lost. It may have committed the next one and have told it to a
+#: directory alone, before it was lost: that number must not come again with another meaning, for who has it would keep to
+#: it. One is enough, since a move ends only when all its sources have its epoch, and directories hand on what they know.
+_EPOCHS_GIVEN_AWAY = 1
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A bucket that may go on without its data. topology: the store's; identity: of the empty storage that is there now."""
+
+    bucket_id: int
+    topology: Topology
+    identity: str
+
+    @property
+    def known_identity(self) -> str:
+        """The storage that the store knows under this id."""
+        return self.topology.identities[self.bucket_id]
+
+
+async def find_loss(buckets: Buckets, bucket_id: int) -> Loss:
+    """Look whether a bucket is lost, and may be replaced by the storage that it has now.
+
+    Raises:
+        Failure: it is not, or can't be told; it says why. Nothing was changed.
+        Unavailable: the buckets can't be found.
+    """
+    seen = await look(buckets, except_for=bucket_id)
+    topology = seen.topology
+    name = f"bucket-{bucket_id}"
+    if topology is None:
+        raise Failure(f"no other bucket knows of a store that {name} could belong to: there is nothing to go on with")
+    if bucket_id >= len(topology.identities):
+        raise Failure(f"the store has {len(topology.identities)} buckets: there is no {name}")
+    if bucket_id in seen.away:
+        raise Failure(f"{name} can't be reached: {seen.away[bucket_id]}. Its new, empty volume has to be there first")
+    status = seen.statuses[bucket_id]
+    known = status.topology if status.topology is not None and not status.fault else None
+    if known is not None and known.store_id == topology.store_id and known.epoch > topology.epoch:
+        topology = known
+    if topology.lists(bucket_id, status.identity):
+        raise Failure(f"{name} is not lost: its storage {status.identity} is the one that the store knows")
+    if status.keys:
+        raise Failure(
+            f"the storage of {name} holds {status.keys:,} records: only an empty one takes a lost one's place"
+        )
+    if status.topology is not None:
+        whose = "this" if status.topology.store_id == topology.store_id else "another"
+        raise Failure(
+            f"the storage of {name} belongs to {whose} store ({status.topology.store_id}): it is not a new one"
+        )
+    _check_authority(seen, bucket_id, topology)
+    return Loss(bucket_id, topology, status.identity)
+
+
+def _check_authority(seen: Seen, bucket_id: int, topology: Topology) -> None:
+    """Whether the newest topology is known for sure, and somebody is there to commit the next.
+
+    Raises:
+        Failure: not so; it says whom to wait for.
+    """
+    if bucket_id != 0:
+        if 0 in seen.away:
+            raise Failure(f"bucket-0, which has to commit this, can't be reached: {seen.away[0]}")
+        zero = seen.statuses[0]
+        if zero.topology is None or zero.fault or zero.topology.store_id != topology.store_id:
+            raise Failure("bucket-0, which has to commit this, is lost itself: `accept-loss 0` comes first")
+        return
+    # Without the authority the newest topology is known only if nobody is missing who may know a newer one. Going on from
+    # an older one would undo what has been done under the newer. (Beyond the store's buckets there may be some that were
+    # left out, and are no more.)
+    away = "; ".join(
+        f"bucket-{other}: {seen.away[other]}" for other in range(1, len(topology.identities)) if other in seen.away
+    )
+    if away:
+        raise Failure(f"every other bucket has to be there, for it may know a newer topology: {away}")
+
+
+async def accept(buckets: Buckets, loss: Loss) -> tuple[Topology, dict[int, str]]:
+    """Go on without the bucket's data: the topology from now on, and the buckets that could not be told yet, and why.
+
+    Raises:
+        Failure: it was not done, or that is not known; it says so.
+        Unavailable: the buckets can't be found. Nothing was changed.
+    """
+    again = await find_loss(buckets, loss.bucket_id)  # while the operator thought about it, much may have happened
+    if again.identity != loss.identity:
+        raise Failure(f"bucket-{loss.bucket_id} has yet another storage by now: look again")
+    topology = await _commit(buckets, again)
+    others = list(range(1, len(topology.identities)))
+    outcomes = await asyncio.gather(
+        *(_install(buckets, bucket_id, topology) for bucket_id in others), return_exceptions=True
+    )
+    untold: dict[int, str] = {}
+    for bucket_id, outcome in zip(others, outcomes, strict=True):
+        if isinstance(outcome, (Failure, *TROUBLE)):
+            untold[bucket_id] = str(outcome)
+        elif isinstance(outcome, BaseException):
+            raise outcome
+    return topology, untold
+
+
+async def _commit(buckets: Buckets, loss: Loss) -> Topology:
+    """Make the next topology durable in bucket 0; from then on it is the store's."""
+    try:
+        if loss.bucket_id == 0:
+            new = loss.topology.accept_loss(0, loss.identity, skip=_EPOCHS_GIVEN_AWAY)
+            return await _install(buckets, 0, new)
+        reply = await buckets.ask(
+            0, lambda call, ms: messages.AcceptLoss(call, ms, loss.bucket_id, loss.identity), _TIMEOUT_S
+        )
+    except TROUBLE as error:
+        raise Failure(f"bucket-0 did not confirm it ({error}): look again with `verify`") from error
+    known = reply.topology if isinstance(reply, messages.Status) else None
+    if known is None or not known.lists(loss.bucket_id, loss.identity):
+        raise Failure("bucket-0 did not take it: its topology has changed meanwhile; try again")
+    return known
+
+
+async def _install(buckets: Buckets, bucket_id: int, topology: Topology) -> Topology:
+    """Hand a bucket the topology: what it has then."""
+    reply = await buckets.ask(bucket_id, lambda call, ms: messages.Install(call, ms, topology), _TIMEOUT_S)
+    known = reply.topology if isinstance(reply, messages.Status) else None
+    if known is None or known.epoch < topology.epoch:
+        raise Failure(f"bucket-{bucket_id} did not take the topology")
+    return known

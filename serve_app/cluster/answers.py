@@ -1,0 +1,19 @@
+"""What a bucket's actor answers on the control plane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from serve_app.wire.endpoint import Endpoint
+
+
+@dataclass(frozen=True)
+class EndpointAnswer:
+    """What `endpoint` answers: an endpoint, or the fault that keeps the bucket from serving."""
+
+    endpoint: Endpoint | None
+    fault: str
+    #: The storage is still being opened: worth waiting for, unlike a fault.
+    opening: bool
+    fingerprint: str
+    generation: int

@@ -1,0 +1,211 @@
+"""The mover: takes a bucket's keys to their new homes, one small window after the other.
+
+1. Make the intent [cursor, end) durable; writes to keys of the window are held from here on.
+2. Send every possible new home its part of the window, even an empty one, with this bucket's revision counter; each writes it
+   with a marker in one synced batch, and acknowledges.
+3. When all have, hold reads of the window as well, delete the records and advance the cursor in one synced batch, and judge
+   everything held anew: it is answered with Moved.
+
+A crash at any point comes back to the intent, with the same bounds and the same records, since nothing could change them.
+A part that arrives twice, or late, is acknowledged and not written (bucket/move_operations.py, WindowOperation).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+
+from serve_app import events, placement
+from serve_app.cursor import END, Cursor, possible_homes
+from serve_app.errors import StoreError, Unavailable
+from serve_app.resharding.peers import Peers
+from serve_app.resharding.source import Overtaken, Records, Source
+from serve_app.topology import Topology
+from serve_app.wire import messages
+from serve_app.wire.client import CallExpired, ConnectionBroken
+
+#: A window's records, about. Larger ones move faster, smaller ones are held for a shorter time.
+WINDOW_BYTES = 1024 * 1024
+_WINDOWS_PER_S = 10
+#: While clients are at work, the mover rests so many times as long as its last window took.
+_WAY_TO_CLIENTS = 3.0
+#: No longer than this, though: a window that had to wait for a bucket that was away says nothing of the load.
+_LONGEST_REST_S = 1.0
+#: What one message carries, about: a window may have grown until its intent was durable.
+PART_BYTES = 8 * 1024 * 1024
+#: A bucket that is away is waited for so long before the status says so.
+_ASK_TIMEOUT_S = 5.0
+_RETRY_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_END_POLL_S = 1.0
+_NOTHING = b""
+
+Trouble = (Unavailable, ConnectionBroken, CallExpired)
+Part = tuple[bytes, list[tuple[bytes, bytes]]]
+
+
+class Mover:
+    """Runs on the bucket's loop for as long as the bucket lives."""
+
+    def __init__(self, source: Source, peers: Peers, max_bytes_per_s: int, retire: Callable[[], None]) -> None:
+        """`retire` is called every second while the store goes on without this bucket."""
+        self._source = source
+        self._peers = peers
+        self._max_bytes_per_s = max_bytes_per_s
+        # A low rate takes smaller steps, not longer breaths between large ones.
+        self._window_bytes = max(1, min(WINDOW_BYTES, max_bytes_per_s // _WINDOWS_PER_S))
+        self._retire = retire
+        self._attempt = 0
+
+    async def run(self) -> None:
+        """Move whatever there is to move. Never returns."""
+        while True:
+            try:
+                await self._step()
+                self._attempt = 0
+                self._source.wait_for("")
+            except Overtaken:
+                pass  # the topology has changed; look again
+            except Trouble as error:
+                await self._pause(str(error) or type(error).__name__)
+            except StoreError as error:
+                await self._pause(str(error))
+            except Exception as error:  # the mover must outlive any surprise: without it the move never ends
+                events.error("mover failed", exc_info=error, bucket=self._source.bucket_id)
+                await self._pause(repr(error))
+
+    async def _pause(self, reason: str) -> None:
+        self._source.wait_for(reason)
+        pause_s = _RETRY_S[min(self._attempt, len(_RETRY_S) - 1)]
+        self._attempt += 1
+        await asyncio.sleep(pause_s)
+
+    async def _step(self) -> None:
+        source = self._source
+        topology, cursor = source.topology, source.cursor
+        if topology is None or cursor is None or source.fault or not topology.moving:
+            await self._rest(topology)
+        elif cursor.done:
+            await self._wait_for_the_end(topology)
+        else:
+            started_s, before = asyncio.get_running_loop().time(), source.operations
+            size = await self._move_window(topology, cursor)
+            took_s = asyncio.get_running_loop().time() - started_s
+            pause_s = size / self._max_bytes_per_s - took_s
+            if source.operations != before:
+                pause_s = max(pause_s, min(took_s * _WAY_TO_CLIENTS, _LONGEST_REST_S))
+            await asyncio.sleep(max(0.0, pause_s))
+
+    async def _rest(self, topology: Topology | None) -> None:
+        source = self._source
+        source.changed.clear()
+        await self._peers.close()
+        if source.topology is not topology:
+            return
+        left_out = topology is not None and not source.fault and source.bucket_id >= len(topology.identities)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_POLL_S if left_out else None):
+                await source.changed.wait()
+                return
+        self._retire()
+
+    async def _wait_for_the_end(self, topology: Topology) -> None:
+        """All of ours has moved: bucket 0 says when the move has ended."""
+        source = self._source
+        source.changed.clear()
+        try:
+            async with asyncio.timeout(_END_POLL_S):
+                await source.changed.wait()
+                return
+        except TimeoutError:
+            pass
+        if source.bucket_id != 0:
+            status = await self._peers.status(0, _ASK_TIMEOUT_S)
+            known = status.topology
+            if known is not None and known.store_id == topology.store_id and known.epoch > topology.epoch:
+                await source.take_topology(known)
+
+    # -- one window --------------------------------------------------------------------------------------------------
+
+    async def _move_window(self, topology: Topology, cursor: Cursor) -> int:
+        """Move the next window, or the one that was begun; the bytes of its records."""
+        source = self._source
+        records: Records | None = None
+        if not cursor.intent_end:
+            # Read first, so that nothing is held for that; what is written meanwhile is noted, and then read again.
+            await source.watch(cursor.position)
+            scanned = await source.scan(topology, cursor.position, END, self._window_bytes)
+            cursor, touched = await source.intend(cursor, scanned.end)
+            records = None if touched else scanned.records
+        if records is None:
+            records = await self._read_window(topology, cursor)
+        revision = source.revision
+        parts = _parts(topology, source.bucket_id, records, cursor.intent_end)
+        # All at once; and all are waited for, so that none of them is still under way when the next try begins.
+        outcomes = await asyncio.gather(
+            *(self._give(topology, home, some, revision) for home, some in parts.items()), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        source.hold_reads()
+        await source.advance(cursor, records)
+        return sum(len(key) + len(raw) for key, raw in records)
+
+    async def _read_window(self, topology: Topology, cursor: Cursor) -> Records:
+        """All records of the window. Its writes are held, so reading it in pieces reads it as of one moment."""
+        records: list[tuple[bytes, bytes]] = []
+        start = cursor.position
+        while True:
+            scanned = await self._source.scan(topology, start, cursor.intent_end, WINDOW_BYTES)
+            records += scanned.records
+            if scanned.end == cursor.intent_end:
+                return records
+            start = scanned.end
+
+    async def _give(self, topology: Topology, home: int, parts: list[Part], revision: int) -> None:
+        """Bring one new home its parts, in order, until it has acknowledged them."""
+        source = self._source
+        for end, records in parts:
+            size = sum(len(key) + len(raw) for key, raw in records)
+            while True:
+                reply = await self._peers.ask(
+                    home,
+                    lambda call, ms, end=end, records=records: messages.Window(  # type: ignore[misc]
+                        call, ms, topology.epoch, source.bucket_id, end, revision, records
+                    ),
+                    _ASK_TIMEOUT_S,
+                    size,
+                )
+                if isinstance(reply, messages.Taken):
+                    break
+                if isinstance(reply, messages.Refused):
+                    raise Unavailable(f"bucket-{home}: {reply.detail}")
+                assert isinstance(reply, messages.Moved), f"a window answered with {type(reply).__name__}"
+                theirs = reply.topology
+                if theirs is not None and theirs.epoch > topology.epoch:
+                    if theirs.store_id != topology.store_id:
+                        raise Unavailable(f"bucket-{home} belongs to another store")
+                    await source.take_topology(theirs)
+                    raise Overtaken("the move goes on under another epoch")
+                await self._peers.install(home, _ASK_TIMEOUT_S)
+
+
+def _parts(topology: Topology, own: int, records: Records, end: bytes) -> dict[int, list[Part]]:
+    """What each possible new home gets, split where it is large; the last part goes to the window's end."""
+    by_home: dict[int, list[tuple[bytes, bytes]]] = {home: [] for home in possible_homes(topology, own)}
+    for key, raw in records:
+        by_home[placement.bucket_of(key, topology.target_count)].append((key, raw))
+    return {home: list(_split(some, end)) for home, some in by_home.items()}
+
+
+def _split(records: list[tuple[bytes, bytes]], end: bytes) -> Iterator[Part]:
+    part: list[tuple[bytes, bytes]] = []
+    size = 0
+    for key, raw in records:
+        if part and size + len(key) + len(raw) > PART_BYTES:
+            yield key, part
+            part, size = [], 0
+        part.append((key, raw))
+        size += len(key) + len(raw)
+    yield end, part

@@ -1,0 +1,70 @@
+"""A bucket's connections to the other buckets, for as long as keys move."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from serve_app.errors import Unavailable
+from serve_app.resharding.source import Source
+from serve_app.wire import messages
+from serve_app.wire.link import BucketLink
+
+MakeLink = Callable[[int, Callable[[int], str]], BucketLink]
+
+
+class Peers:
+    """Links to other buckets, made when first needed. A bucket never asks itself."""
+
+    def __init__(self, source: Source, make_link: MakeLink) -> None:
+        self._source = source
+        self._make_link = make_link
+        self._links: dict[int, BucketLink] = {}
+
+    async def ask(
+        self, bucket_id: int, request: Callable[[int, int], messages.Request], timeout_s: float, size_bytes: int = 0
+    ) -> messages.Reply:
+        """Send a request, made with a call id and a timeout in milliseconds; its reply.
+
+        Raises:
+            Unavailable, ConnectionBroken, CallExpired: there is none; the request may have been carried out.
+        """
+        assert bucket_id != self._source.bucket_id, "a bucket has no connection to itself"
+        link = self._links.get(bucket_id)
+        if link is None:
+            link = self._links[bucket_id] = self._make_link(bucket_id, self._expected_identity)
+            link.start()
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        connection = link.connection() or await link.wait_for_connection(deadline_s)
+        return await connection.send(request(connection.next_call(), int(timeout_s * 1000)), deadline_s, size_bytes)
+
+    async def status(self, bucket_id: int, timeout_s: float) -> messages.Status:
+        """What a bucket knows of itself. Raises as `ask`."""
+        return _status(bucket_id, await self.ask(bucket_id, messages.Inspect, timeout_s))
+
+    async def install(self, bucket_id: int, timeout_s: float) -> messages.Status:
+        """Hand a bucket our topology. Raises as `ask`; Unavailable too where it refuses it."""
+        topology = self._source.topology
+        assert topology is not None
+        # A storage that the topology lists anew has to be told before it is who we expect.
+        for link in self._links.values():
+            link.check_identity()
+        reply = await self.ask(bucket_id, lambda call, ms: messages.Install(call, ms, topology), timeout_s)
+        return _status(bucket_id, reply)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        links, self._links = self._links, {}
+        for link in links.values():
+            await link.stop()
+
+    def _expected_identity(self, bucket_id: int) -> str:
+        topology = self._source.topology
+        return "" if topology is None or bucket_id >= len(topology.identities) else topology.identities[bucket_id]
+
+
+def _status(bucket_id: int, reply: messages.Reply) -> messages.Status:
+    if isinstance(reply, messages.Refused):
+        raise Unavailable(f"bucket-{bucket_id}: {reply.detail}")
+    assert isinstance(reply, messages.Status), f"a Status was asked for, not {type(reply).__name__}"
+    return reply

@@ -1,0 +1,85 @@
+"""What mover and coordinator need of the bucket they run in. `bucket/source.py` implements it on a real one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from serve_app.cursor import Cursor
+from serve_app.errors import StoreError
+from serve_app.topology import Topology
+
+
+class Overtaken(StoreError):
+    """The topology or the cursor is not what this step was made for: whoever made it looks again."""
+
+
+#: Keys and raw records, in the order of the keys.
+Records = Sequence[tuple[bytes, bytes]]
+
+
+class Scanned(NamedTuple):
+    """The records in [start, end) that move; end is where the scan stopped."""
+
+    records: Records
+    end: bytes
+
+
+class Source(Protocol):
+    """A bucket, as the source of a move."""
+
+    bucket_id: int
+    #: Set when the topology has changed.
+    changed: asyncio.Event
+
+    @property
+    def topology(self) -> Topology | None:
+        """The durable topology."""
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """The durable cursor."""
+
+    @property
+    def fault(self) -> str:
+        """Why the bucket serves nothing, or empty."""
+
+    @property
+    def revision(self) -> int:
+        """The counter as of the last synced group."""
+
+    @property
+    def operations(self) -> int:
+        """How many operations of clients have been answered."""
+
+    def wait_for(self, what: str) -> None:
+        """Remember, for the status, what is being waited for; empty for nothing."""
+
+    async def watch(self, start: bytes) -> None:
+        """From when this returns, writes to keys from `start` on are noted, until the next `intend`."""
+
+    async def scan(self, topology: Topology, start: bytes, end: bytes, max_bytes: int) -> Scanned:
+        """The first records in [start, end) that leave this bucket, of `max_bytes` and a little (at least one)."""
+
+    async def intend(self, before: Cursor, end: bytes) -> tuple[Cursor, bool]:
+        """Make the intent to move [position, end) durable; from then on writes to its keys are held.
+
+        Returns the cursor, and whether something was written since `watch`. Raises Overtaken where the cursor is not
+        `before` any more.
+        """
+
+    def hold_reads(self) -> None:
+        """Hold reads of the window as well, until `advance` or `release`."""
+
+    async def advance(self, before: Cursor, records: Records) -> None:
+        """Delete the records and advance the cursor to the intent's end in one batch, then judge everything held anew."""
+
+    def release(self) -> None:
+        """Judge everything held anew."""
+
+    async def commit_topology(self, before: Topology, new: Topology) -> None:
+        """Make what follows the topology `before` durable. Raises Overtaken where that is not the topology any more."""
+
+    async def take_topology(self, new: Topology) -> None:
+        """Install a topology that another bucket has told."""

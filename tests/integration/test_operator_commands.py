@@ -1,0 +1,120 @@
+"""`verify` and `accept-loss` as an operator types them, on a store that really runs: from a whole one to a lost volume and
+back to one that serves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serve_app.placement import bucket_of
+from tests.support.running_store import ROOT, RunningStore
+
+pytestmark = pytest.mark.ray
+KEYS = [f"key-{n}" for n in range(100)]
+LOST = [key for key in KEYS if bucket_of(key.encode(), 2) == 1]
+KEPT = [key for key in KEYS if bucket_of(key.encode(), 2) == 0]
+
+
+def typed(store: RunningStore, *command: str, stdin: str = "") -> tuple[int, str]:
+    """Run a command; its exit status and all that it printed. Other Rays may run on this machine, so this one is named."""
+    done = subprocess.run(
+        [sys.executable, "-m", "serve_app", *command],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=ROOT,
+        env={**os.environ, "RAY_ADDRESS": gcs_address(store), "COLUMNS": "200"},
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def gcs_address(store: RunningStore) -> str:
+    for process in store.processes():
+        for argument in process.cmdline():
+            if argument.startswith("--gcs-address="):
+                return argument.partition("=")[2]
+    raise AssertionError("no raylet below the launcher")
+
+
+def test_a_lost_volume_is_accepted_and_the_store_is_whole_again(tmp_path: Path) -> None:
+    with RunningStore(tmp_path, args={"limits": {"request_timeout_s": 2.0}}) as store, store.client() as client:
+        for key in KEYS:
+            assert client.put("/put", params={"key": key, "value": "v"}).status_code == 200
+        before = {store.bucket_pid(bucket_id) for bucket_id in range(2)}
+        status, said = typed(store, "verify")
+        assert status == 0, said
+        assert "whole: all 100 keys are at home, and every count is exact" in said
+        assert {store.bucket_pid(bucket_id) for bucket_id in range(2)} == before, "nothing was replaced"
+        status, said = typed(store, "accept-loss", "1", "--yes")
+        assert status == 1, said
+        assert "error: bucket-1 is not lost" in said
+
+        # The process has its files open until it is killed; the next one finds no folder.
+        killed = store.bucket_pid(1)
+        assert killed is not None
+        shutil.rmtree(store.data_dir / "bucket-1")
+        os.kill(killed, signal.SIGKILL)
+        wait_until_refused(client, LOST[0], "came back empty")
+        assert store.bucket_pid(1) not in (killed, None)
+        for key in KEPT:
+            assert client.get(f"/get/{key}").json()["value"] == "v"
+        away = client.get("/topology").json()["buckets"][1]
+        assert not away["reachable"]
+        assert "came back empty" in away["last_error"]
+        status, said = typed(store, "verify")
+        assert status == 1, said
+        assert "`accept-loss 1` goes on without its data" in said
+
+        status, said = typed(store, "accept-loss", "bucket-1", stdin="no\n")
+        assert status == 1
+        assert "nothing was changed" in said
+        wait_until_refused(client, LOST[0], "came back empty")
+        status, said = typed(store, "accept-loss", "bucket-1", stdin="bucket-1\n")
+        assert status == 0, said
+        assert "bucket-1 serves, and starts empty" in said
+        store.wait_reachable()
+        assert [client.get(f"/get/{key}").status_code for key in LOST] == [404] * len(LOST)
+        for key in LOST:
+            assert client.put("/put", params={"key": key, "value": "again"}).status_code == 200
+        for key in KEPT:
+            assert client.get(f"/get/{key}").json()["value"] == "v"
+        status, said = typed(store, "verify")
+        assert status == 0, said
+        assert "whole: all 100 keys are at home" in said
+
+
+def wait_until_refused(client: httpx.Client, key: str, why: str) -> None:
+    deadline_s = time.monotonic() + 60
+    while True:
+        answer = client.get(f"/get/{key}")
+        if answer.status_code == 503 and why in answer.json()["detail"]:
+            return
+        assert answer.status_code == 503, answer.text
+        assert time.monotonic() < deadline_s, answer.text
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [("local", "error: RAY_ADDRESS is `local`"), ("127.0.0.1:1", "error: no connection to Ray at 127.0.0.1:1")],
+)
+def test_without_a_ray_it_says_so(address: str, sentence: str) -> None:
+    for command in (["verify"], ["accept-loss", "1"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "serve_app", *command],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=ROOT,
+            env={**os.environ, "RAY_ADDRESS": address},
+        )
+        assert done.returncode == 1
+        assert sentence in done.stderr

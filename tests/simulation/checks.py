@@ -1,0 +1,86 @@
+"""What must be true of every run: that the store becomes whole again, and what was seen and what is stored add up."""
+
+from __future__ import annotations
+
+import asyncio
+
+from serve_app import placement
+from serve_app.storage import records
+from serve_app.storage.facts import Totals, read_facts
+from tests.simulation.clients import Clients
+from tests.simulation.observer import fallen
+from tests.simulation.world import World
+from tests.support.linearizability import violation
+
+#: How long the store may take to be whole again when nothing is wrong any more.
+HEALED_WITHIN_S = 40.0
+_LOOK_EVERY_S = 0.25
+
+
+async def wait_until_whole(world: World) -> None:
+    """Wait until every directory and bucket agrees on the configured topology and is connected."""
+    deadline_s = world.loop.time() + HEALED_WITHIN_S
+    while problem := _not_whole(world):
+        if world.loop.time() > deadline_s:
+            world.failures.append(f"not whole {HEALED_WITHIN_S} s after all was healed: {problem}")
+            return
+        await asyncio.sleep(_LOOK_EVERY_S)
+    world.note("all is whole")
+
+
+def _not_whole(world: World) -> str:
+    """What keeps the store from being whole; empty where it is."""
+    for node in world.directories:
+        if node.directory is None:
+            return f"{node.name} is not up"
+        watch = node.directory.watch
+        topology = watch.topology
+        if topology is None:
+            return f"{node.name} knows no topology: {watch.what_is_missing()}"
+        if topology.phase != "stable" or topology.bucket_count != world.configured_count:
+            return f"{node.name} knows {topology}, not {world.configured_count} buckets"
+        for link in watch.links.values():
+            if link.bucket_id < topology.bucket_count and link.connection() is None:
+                return f"{node.name} has no connection to bucket-{link.bucket_id}: {link.trouble}"
+        for bucket_id in range(topology.bucket_count):
+            server = world.bucket(bucket_id).server
+            if server is None:
+                return f"bucket-{bucket_id} is not up"
+            if server.bucket.topology != topology or server.bucket.fault:
+                return f"bucket-{bucket_id} has {server.bucket.topology} {server.bucket.fault}"
+            if server.bucket.writer.queued:
+                return f"bucket-{bucket_id} has writes waiting"
+        for bucket_id, bucket in sorted(world.buckets.items()):
+            left_over = bucket.server is not None and bucket.server.bucket.topology is not None
+            if bucket_id >= topology.bucket_count and left_over:
+                return f"{bucket.name} has not ended"
+    return ""
+
+
+def check_history(world: World, clients: Clients) -> None:
+    """What clients saw has an explanation, and what directories saw of revisions never fell."""
+    world.failures += filter(None, (violation(clients.events), fallen(world.observer.revisions)))
+
+
+def check_disks(world: World, found: dict[str, str | None]) -> None:
+    """Each key is at home and nowhere else, as it was read; the counts are exact."""
+    stored: dict[str, str] = {}
+    for bucket_id, node in sorted(world.buckets.items()):
+        held = dict(node.disk.scan())
+        for key, raw in held.items():
+            home = placement.bucket_of(key, world.configured_count)
+            if home != bucket_id:
+                world.failures.append(f"{key!r} is in bucket-{bucket_id}, and its home is bucket-{home}")
+            if key.decode() in stored:
+                world.failures.append(f"{key!r} is in two buckets")
+            stored[key.decode()] = records.decode(raw).value.decode()
+        totals = read_facts(node.disk, bucket_id, node.name).totals
+        real = Totals(len(held), sum(len(key) + len(raw) for key, raw in held.items()), totals.revision)
+        if totals != real:
+            world.failures.append(f"{node.name} counts {totals} and holds {real}")
+        if any(records.decode(raw).revision > totals.revision for raw in held.values()):
+            world.failures.append(f"{node.name} holds a revision beyond its counter")
+    read = {key: value for key, value in found.items() if value is not None}
+    for name in sorted(stored.keys() | read.keys()):
+        if stored.get(name) != read.get(name):
+            world.failures.append(f"the disks hold {stored.get(name)!r} for {name}, and read was {read.get(name)!r}")

@@ -1,0 +1,126 @@
+"""A simulated disk: an `Engine` whose volume outlives the process, and which fills, fails and is lost.
+
+It passes the contract of tests/storage/contract.py. `write` makes durable and visible at one instant; what time the sync
+takes, and what a crash in its middle leaves, is the simulated writer's business (machine.py), which calls `write` at its end.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from serve_app.errors import StorageDamaged
+from serve_app.storage.engine import NOT_IN_MEMORY, Changes, EngineFailed, NotInMemory
+from serve_app.storage.facts import Facts, first_facts, read_facts
+
+_PLENTY_BYTES = 1 << 40
+
+
+class SimulatedDisk:
+    """One volume."""
+
+    def __init__(self, rng: random.Random | None = None) -> None:
+        self._rng = rng or random.Random(0)
+        self._records: dict[bytes, bytes] = {}
+        self._facts: dict[bytes, bytes] = {}
+        #: What reads see instead of the records: those of an earlier instant.
+        self._view: Mapping[bytes, bytes] | None = None
+        #: Free space to report.
+        self.free = _PLENTY_BYTES
+        #: After so many more writes one fails, as a sync does.
+        self.fails_in: int | None = None
+        #: The next write meets damage; whether its batch is there shows only after a restart.
+        self.damaged_next = False
+        self._in_doubt: list[tuple[Changes, Changes]] = []
+        #: How many of the records are not in memory, 0 to 1.
+        self.cold_share = 0.0
+        self.writes = 0
+        #: Gets the facts that a write changes, when they are durable.
+        self.changed: Callable[[Changes], None] = lambda facts: None
+
+    def get(self, key: bytes) -> bytes | None:
+        return (self._records if self._view is None else self._view).get(key)
+
+    def get_in_memory(self, key: bytes) -> bytes | NotInMemory | None:
+        if self.cold_share and self._rng.random() < self.cold_share:
+            return NOT_IN_MEMORY
+        return self._records.get(key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return [self.get(key) for key in keys]
+
+    def get_fact(self, name: bytes) -> bytes | None:
+        return self._facts.get(name)
+
+    def write(self, records: Changes, facts: Changes) -> None:
+        if self.fails_in is not None:
+            self.fails_in -= 1
+        if self.fails_in == -1:
+            self.fails_in = None
+            if self._rng.random() < 0.5:
+                self._apply(records, facts)
+            raise EngineFailed("the disk refused")
+        if self.damaged_next:
+            self.damaged_next = False
+            self._in_doubt.append((list(records), list(facts)))
+            raise StorageDamaged("a block of the log is damaged")
+        self._apply(records, facts)
+
+    def _apply(self, records: Changes, facts: Changes) -> None:
+        self.writes += 1
+        for target, changes in ((self._records, records), (self._facts, facts)):
+            for key, value in changes:
+                if value is None:
+                    target.pop(key, None)
+                else:
+                    target[key] = bytes(value)
+        if facts:
+            self.changed(facts)
+
+    def scan(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        return iter(
+            sorted(item for item in self._records.items() if item[0] >= start and (end is None or item[0] < end))
+        )
+
+    def free_bytes(self) -> int:
+        return self.free
+
+    def close(self) -> None:
+        pass
+
+    def snapshot(self) -> Mapping[bytes, bytes]:
+        """The records as of now, for `reading`."""
+        return dict(self._records)
+
+    @contextmanager
+    def reading(self, view: Mapping[bytes, bytes]) -> Iterator[None]:
+        """Let reads see an earlier instant: a thread that has read and has not gone on since."""
+        self._view = view
+        try:
+            yield
+        finally:
+            self._view = None
+
+    def settle(self) -> None:
+        """A restart: what was in doubt turns out to be there, or not."""
+        for records, facts in self._in_doubt:
+            if self._rng.random() < 0.5:
+                self._apply(records, facts)
+        self._in_doubt.clear()
+        self.fails_in, self.damaged_next = None, False
+
+
+class Volume:
+    """A `Storage`: a disk and the facts read when it was opened."""
+
+    def __init__(self, disk: SimulatedDisk, bucket_id: int) -> None:
+        self.engine = disk
+        self.facts: Facts = read_facts(disk, bucket_id, f"the simulated volume of bucket-{bucket_id}")
+
+
+def new_disk(rng: random.Random, bucket_id: int) -> SimulatedDisk:
+    """An empty volume, with what a new bucket's database holds."""
+    disk = SimulatedDisk(rng)
+    disk.write([], first_facts(bucket_id, f"{rng.getrandbits(128):032x}"))
+    return disk

@@ -1,0 +1,291 @@
+"""What goes wrong in a run, at random times, and its healing at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from serve_app.wire import messages
+from serve_app.wire.client import HandshakeRefused, connect_tcp, open_connection
+from tests.simulation.world import BucketNode, DirectoryNode, Node, World
+
+
+class Faults:
+    """Does harm until `heal`. Each kind is a method; the plan says which a run knows."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._healed = False
+        #: Directories that sleep until the topology has changed so often.
+        self._sleepers: list[tuple[DirectoryNode, int]] = []
+        #: What the movers have sent, by who sent it.
+        self._windows: dict[str, deque[tuple[str, Any]]] = {}
+        world.on_window = self._window
+        world.on_topology = self._topology
+        self._kinds: dict[str, Callable[[], None]] = {
+            "break": self._break,
+            "cut": self._cut,
+            "crash-bucket": self._crash_bucket,
+            "crash-directory": self._crash_directory,
+            "sleep-directory": self._sleep_directory,
+            "sleep-bucket": self._sleep_bucket,
+            "slow": self._slow,
+            "disk-full": self._disk_full,
+            "disk-fails": self._disk_fails,
+            "disk-damaged": self._disk_damaged,
+            "volume-lost": self._volume_lost,
+            "control-plane-away": self._control_plane_away,
+        }
+        if "repeat" in world.plan.faults:
+            world.observer.on_repeatable = self._may_repeat
+
+    async def run(self) -> None:
+        """One after the other, for as long as nobody cancels."""
+        plan, rng = self.world.plan, self.world.rng
+        kinds = sorted(kind for kind in plan.faults if kind in self._kinds)
+        while kinds:
+            await asyncio.sleep(rng.expovariate(1 / plan.fault_every_s))
+            if rng.random() < 0.5:  # most harm is done while clients are at work and keys are moved
+                await self.world.next_moment(2.0)
+                await asyncio.sleep(rng.expovariate(rng.choice((20, 500))))
+            kind = rng.choice(kinds)
+            self.world.counts[kind] += 1
+            self._kinds[kind]()
+
+    def heal(self) -> None:
+        """Nothing is wrong any more, and nothing more goes wrong."""
+        world = self.world
+        world.note("all is healed")
+        self._healed = True
+        world.control_plane_away_until_s = 0.0
+        world.network.heal()
+        for node in [*world.buckets.values(), *world.directories]:
+            node.wake()
+            if isinstance(node, BucketNode):
+                node.find_volume()
+                node.disk.free = 1 << 40
+                node.disk.fails_in, node.disk.damaged_next = None, False
+                if node.server is not None and node.server.bucket.last_error:
+                    node.crash()  # an operator's part: it has met damage, and is started again
+                if node.machine is not None:
+                    node.machine.slowness = 1.0
+                if node.retired:
+                    continue
+            node.start()
+
+    # -- kinds -------------------------------------------------------------------------------------------------------
+
+    def _later(self, seconds: float, callback: Callable[..., None], *args: Any) -> None:
+        self.world.after(seconds, lambda: None if self._healed else callback(*args))
+
+    def _duration_s(self, longest_s: float) -> float:
+        """Mostly short, now and then long."""
+        return float(longest_s * self.world.rng.random() ** 4 + 0.01)
+
+    def _any_bucket(self) -> BucketNode | None:
+        return self.world.rng.choice(list(self.world.buckets.values())) if self.world.buckets else None
+
+    def _any_node(self) -> Node:
+        return self.world.rng.choice([*self.world.buckets.values(), *self.world.directories])
+
+    def _break(self) -> None:
+        connections = self.world.network.open_connections()
+        if connections:
+            self.world.rng.choice(connections).break_off()
+
+    def _cut(self) -> None:
+        names = {self._any_node().name}
+        if self.world.rng.random() < 0.7:
+            names.add(self._any_node().name)
+        seconds = self._duration_s(5.0)
+        self.world.note(f"cut {sorted(names)} for {seconds:.3f} s")
+        self.world.network.cut(frozenset(names), self.world.loop.time() + seconds)
+
+    def _crash_bucket(self) -> None:
+        """At once, or in the middle of one of its next syncs."""
+        bucket = self._any_bucket()
+        if bucket is not None and bucket.machine is not None and self.world.rng.random() < 0.5:
+            bucket.machine.in_sync = (self.world.rng.randrange(6), lambda: self._crash(bucket))
+        else:
+            self._crash(bucket)
+
+    def _window(self, what: str, node: BucketNode) -> None:
+        """A bucket has begun to move a window, has taken one, or has moved one."""
+        world, rng = self.world, self.world.rng
+        if what == "moved" and rng.random() < 0.5:
+            for bucket, message in self._windows.pop(node.name, ()):
+                self._later(rng.expovariate(10), self._repeat, node.name, bucket, message)
+        if "crash-in-window" not in world.plan.faults or self._healed:
+            return
+        if rng.random() > world.plan.crash_in_window_share:
+            return
+        sources = [world.buckets[bucket_id] for bucket_id in world.windows]
+        victim = rng.choice([node, *sources, *sources])
+        world.counts["crash-in-window"] += 1
+        if victim.machine is not None and rng.random() < 0.5:
+            victim.machine.in_sync = (0, lambda: self._crash_shortly(victim))
+        else:
+            self._later(rng.random() * 2 * world.plan.speed.sync_s, self._crash_shortly, victim)
+        if what == "taken" and victim is not node and rng.random() < 0.5:  # the source comes back, and has to wait
+            self._later(rng.expovariate(5), self._crash_shortly, node)
+
+    def _crash_shortly(self, node: BucketNode) -> None:
+        if node.up and not self._healed:
+            node.crash()
+            self._later(self.world.rng.expovariate(self.world.rng.choice((20, 3))), node.start)
+
+    def _crash_directory(self) -> None:
+        self._crash(self.world.rng.choice(self.world.directories))
+
+    def _crash(self, node: Node | None) -> None:
+        if node is not None and node.up and not self._healed:
+            node.crash(silently=self.world.rng.random() < 0.15)
+            self._later(self._duration_s(3.0), node.start)
+
+    def _sleep_directory(self) -> None:
+        rng, directory = self.world.rng, self.world.rng.choice(self.world.directories)
+        if rng.random() < 0.5:
+            directory.sleep(self._duration_s(10.0))
+        else:
+            directory.sleep(10.0)
+            self._sleepers.append((directory, rng.choice((1, 2, 3, 4, 4))))
+
+    def _topology(self) -> None:
+        """The topology has changed: who has waited long enough wakes soon, with what was true then."""
+        for directory, changes in self._sleepers:
+            if changes == 1:
+                self.world.after(self.world.rng.expovariate(10), directory.wake)
+        self._sleepers = [(directory, changes - 1) for directory, changes in self._sleepers if changes > 1]
+
+    def _sleep_bucket(self) -> None:
+        bucket = self._any_bucket()
+        if bucket is not None:
+            bucket.sleep(self._duration_s(3.0))
+
+    def _slow(self) -> None:
+        node, factor, seconds = self._any_node(), self.world.rng.uniform(2, 50), self._duration_s(6.0)
+        self.world.note(f"{node.name} is slow by {factor:.1f} for {seconds:.3f} s")
+        self.world.network.slowness[node.name] = factor
+        machine = node.machine if isinstance(node, BucketNode) else None
+        if machine is not None:
+            machine.slowness = min(factor, 10.0)
+
+        def fast_again() -> None:
+            self.world.network.slowness.pop(node.name, None)
+            if machine is not None:
+                machine.slowness = 1.0
+
+        self._later(seconds, fast_again)
+
+    def _disk_full(self) -> None:
+        bucket = self._any_bucket()
+        if bucket is None:
+            return
+        disk = bucket.disk
+        disk.free = 0
+        self.world.note(f"{bucket.name} has a full disk")
+
+        def room() -> None:
+            disk.free = 1 << 40
+
+        self._later(self._duration_s(3.0), room)
+
+    def _disk_fails(self) -> None:
+        bucket = self._any_bucket()
+        if bucket is not None:
+            bucket.disk.fails_in = self.world.rng.randrange(6)
+            self.world.note(f"{bucket.name}: a sync soon fails")
+
+    def _disk_damaged(self) -> None:
+        bucket = self._any_bucket()
+        if bucket is not None and self.world.rng.random() < 0.2:
+            bucket.disk.damaged_next = True
+            self.world.note(f"{bucket.name}: the next sync meets damage")
+            self._later(self._duration_s(3.0), self._restart, bucket)
+
+    def _restart(self, bucket: BucketNode) -> None:
+        bucket.crash()
+        bucket.start()
+
+    def _volume_lost(self) -> None:
+        """One at a time, and never the only one: nobody could tell an empty volume from a new store then."""
+        bucket = self._any_bucket()
+        lost = any(node.lost_disk is not None for node in self.world.buckets.values())
+        if bucket is None or lost or not self._has_company(bucket) or self.world.rng.random() < 0.5:
+            return
+        topology = self.world.topology
+        if topology is not None and bucket.bucket_id >= len(topology.identities):
+            # It may be about to join. When it has ended nobody relies on it, and what comes back may be another volume.
+            if bucket.retired:
+                bucket.replace_volume()
+            return
+        bucket.lose_volume()
+        self._later(self._duration_s(1.0), bucket.start)
+        self._later(self._duration_s(6.0) + 1.0, self._find_volume, bucket)
+
+    def _find_volume(self, bucket: BucketNode) -> None:
+        bucket.find_volume()
+        bucket.start()
+
+    def _has_company(self, bucket: BucketNode) -> bool:
+        """Whether another bucket has the topology on its disk, and is asked by every directory that starts."""
+        counts = [self.world.configured_count, *(change.bucket_count for change in self.world.plan.changes)]
+        if self.world.topology is not None:
+            counts.append(self.world.topology.bucket_count)
+        return any(
+            node is not bucket and node.bucket_id < min(counts) and node.disk.get_fact(b"topology") is not None
+            for node in self.world.buckets.values()
+        )
+
+    def _control_plane_away(self) -> None:
+        seconds = self._duration_s(6.0)
+        self.world.note(f"the control plane is away for {seconds:.3f} s")
+        self.world.control_plane_away_until_s = self.world.loop.time() + seconds
+
+    # -- messages that come again --------------------------------------------------------------------------------------
+
+    def _may_repeat(self, sender: str, bucket: str, message: Any) -> None:
+        rng = self.world.rng
+        if isinstance(message, messages.Window):
+            self._windows.setdefault(sender, deque(maxlen=6)).append((bucket, message))
+        if self._healed or rng.random() > 0.7:
+            return
+        for _ in range(rng.randint(1, 2)):
+            self.world.after(self._duration_s(8.0), self._repeat, sender, bucket, message)
+        if rng.random() < 0.2:  # the message itself may not arrive: late it is then, and not repeated
+            for transport in self.world.network.open_connections():
+                if (transport.process.name, transport.peer.process.name) == (sender, bucket):
+                    transport.break_off()
+
+    def _repeat(self, sender: str, bucket: str, message: Any) -> None:
+        found = self.world.observer.connection(sender, bucket)
+        if found is None:
+            self._deliver_late(sender, bucket, message)
+            return
+        process, connection = found
+        self.world.counts["repeat"] += 1
+        self.world.note(f"{sender} repeats {type(message).__name__} to {bucket}")
+        self.world.loop.call_soon(self.world.observer.repeat, connection, message, 2.0, context=process.context)
+
+    def _deliver_late(self, sender: str, bucket: str, message: Any) -> None:
+        """Its sender's connection, or its sender, is gone: this was under way all the time."""
+        node = next((node for node in self.world.buckets.values() if node.name == bucket), None)
+        if node is None or node.endpoint is None:
+            return
+        endpoint, bucket_id = node.endpoint, node.bucket_id
+
+        async def deliver() -> None:
+            try:
+                connection, _ = await open_connection(endpoint, bucket_id, "", self.world.plan.limits, connect_tcp)
+            except (OSError, TimeoutError, HandshakeRefused):
+                return
+            self.world.counts["repeat"] += 1
+            self.world.note(f"{type(message).__name__} of {sender} comes late to {bucket}")
+            self.world.observer.repeat(connection, message, 2.0)
+            await asyncio.sleep(2.0)
+            connection.close()
+
+        process = self.world.loop.process(f"late from {sender}")
+        self.world.loop.create_task(deliver(), context=process.context)

@@ -1,0 +1,7 @@
+"""All bugs there are to put in."""
+
+from __future__ import annotations
+
+from tests.simulation.mutations import moving, routing, writing
+
+MUTATIONS = [*writing.MUTATIONS, *routing.MUTATIONS, *moving.MUTATIONS]

@@ -1,0 +1,351 @@
+"""Bugs in how keys move: each step of the protocol left out, or taken too early."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
+
+from serve_app.bucket import judgement, operations
+from serve_app.bucket.bucket import Bucket
+from serve_app.bucket.connection import BucketConnection
+from serve_app.bucket.judgement import Hold
+from serve_app.bucket.move_operations import AdvanceOperation, IntentOperation, WindowOperation
+from serve_app.bucket.operations import _RecordOperation
+from serve_app.bucket.source import BucketSource
+from serve_app.cursor import Cursor, Marker, cursor_for
+from serve_app.directory.watch import TopologyWatch
+from serve_app.placement import bucket_of
+from serve_app.resharding.coordinator import Coordinator
+from serve_app.resharding.mover import Mover, Part
+from serve_app.resharding.source import Overtaken
+from serve_app.storage.group_commit import Group
+from serve_app.topology import Topology
+from serve_app.wire import messages
+from tests.simulation.mutations import Mutation
+
+# -- the seven of the design -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def advancing_before_the_acknowledgement() -> Iterator[None]:
+    """The source sends a window and goes on at once, though it sends it again until it is acknowledged."""
+    give = Mover._give
+
+    async def giving(self: Mover, topology: Topology, home: int, parts: list[Part], revision: int) -> None:
+        async def go_on_giving() -> None:
+            while True:
+                try:
+                    return await give(self, topology, home, parts, revision)
+                except Overtaken:
+                    return None
+                except Exception:
+                    await asyncio.sleep(0.1)
+
+        asyncio.get_running_loop().create_task(go_on_giving())
+
+    with patch.object(Mover, "_give", giving):
+        yield
+
+
+@contextmanager
+def writes_are_not_held() -> Iterator[None]:
+    """A write to a key of the window is carried out at the source."""
+
+    def deciding(self: _RecordOperation, group: Group) -> None:
+        bucket, request = self.bucket, self.request
+        verdict = bucket.judge(self.call, request.key, request.epoch, bucket.decided_topology, bucket.decided_cursor)
+        if verdict is None or isinstance(verdict, Hold):
+            bucket.note_write(request.key)
+            self.carry_out(group)
+        else:
+            self.reply = verdict
+
+    # The mover would trip over a record that was deleted meanwhile, and end the process.
+    def deleting(self: AdvanceOperation, group: Group) -> None:
+        self.keys = [key for key in self.keys if group.get(key) is not None]
+        decide(self, group)
+
+    decide = AdvanceOperation.decide
+    with patch.object(_RecordOperation, "decide", deciding), patch.object(AdvanceOperation, "decide", deleting):
+        yield
+
+
+@contextmanager
+def reads_are_not_held() -> Iterator[None]:
+    """Reads of the window go on while its records are deleted."""
+    with patch.object(BucketSource, "hold_reads", lambda self: None):
+        yield
+
+
+@contextmanager
+def the_cursor_moves_before_it_is_durable() -> Iterator[None]:
+    """The source serves by its new cursor from the moment that it is decided."""
+    decide = AdvanceOperation.decide
+
+    def deciding(self: AdvanceOperation, group: Group) -> None:
+        decide(self, group)
+        self.bucket.advance(self.cursor)
+
+    with patch.object(AdvanceOperation, "decide", deciding):
+        yield
+
+
+@contextmanager
+def the_intent_is_kept_in_memory_only() -> Iterator[None]:
+    """A source that crashes within a window has forgotten which."""
+
+    def deciding(self: IntentOperation, group: Group) -> None:
+        self._expect(self.before)
+        bucket = self.bucket
+        self.touched, bucket.watched_from = bucket.touched, None
+        bucket.decided_cursor = self.cursor
+
+    with patch.object(IntentOperation, "decide", deciding):
+        yield
+
+
+@contextmanager
+def there_is_no_marker() -> Iterator[None]:
+    """A target writes a window as often as it comes."""
+    decide = WindowOperation.decide
+
+    def deciding(self: WindowOperation, group: Group) -> None:
+        self.bucket.decided_markers = {}
+        decide(self, group)
+
+    with patch.object(WindowOperation, "decide", deciding):
+        yield
+
+
+@contextmanager
+def a_claim_of_another_epoch_is_believed() -> Iterator[None]:
+    """A new home takes an operation on what a directory learned in another move."""
+    with _judging(lambda epoch: epoch != 0):
+        yield
+
+
+@contextmanager
+def no_claim_is_asked_for() -> Iterator[None]:
+    """A new home takes every operation on its keys-to-be."""
+    with _judging(lambda epoch: True):
+        yield
+
+
+@contextmanager
+def _judging(believes: Callable[[int], bool]) -> Iterator[None]:
+    judge = judgement.judge
+
+    def judging(
+        bucket_id: int, call: int, key: bytes, epoch: int, topology: Topology | None, cursor: Cursor | None
+    ) -> Any:
+        verdict = judge(bucket_id, call, key, epoch, topology, cursor)
+        if topology is None or not topology.moving or not believes(epoch):
+            return verdict
+        joins = bucket_of(key, topology.target_count) == bucket_id != bucket_of(key, topology.bucket_count)
+        return None if joins else verdict
+
+    with patch.object(judgement, "judge", judging):
+        yield
+
+
+# -- others ------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def an_epoch_goes_back() -> Iterator[None]:
+    """A bucket takes on whatever topology of its store comes, also an earlier one."""
+    may_take = Bucket.may_take
+
+    def taking(self: Bucket, new: Topology) -> bool:
+        own = self.decided_topology
+        if own is not None and own.store_id == new.store_id and own.epoch > new.epoch:
+            return new.lists(self.bucket_id, self.identity)
+        return may_take(self, new)
+
+    with patch.object(Bucket, "may_take", taking):
+        yield
+
+
+@contextmanager
+def empty_windows_are_not_sent() -> Iterator[None]:
+    """Where nothing moves, nobody is told: neither the marker nor the counter."""
+    give = Mover._give
+
+    async def giving(self: Mover, topology: Topology, home: int, parts: list[Part], revision: int) -> None:
+        if any(records for _, records in parts):
+            await give(self, topology, home, parts, revision)
+
+    with patch.object(Mover, "_give", giving):
+        yield
+
+
+@contextmanager
+def the_counter_is_not_raised() -> Iterator[None]:
+    """A target goes on counting revisions from where it was."""
+    decide = WindowOperation.decide
+
+    def deciding(self: WindowOperation, group: Group) -> None:
+        revision = group.revision
+        decide(self, group)
+        group.revision = revision
+
+    with patch.object(WindowOperation, "decide", deciding):
+        yield
+
+
+@contextmanager
+def markers_are_kept_over_epochs() -> Iterator[None]:
+    """What came in an earlier move counts as having come in this one."""
+
+    def keeping(new: Topology, old: Topology | None, markers: dict[int, Marker]) -> dict[int, Marker]:
+        return {source: Marker(new.epoch, marker.end) for source, marker in markers.items()}
+
+    with patch.object(operations, "markers_for", keeping):
+        yield
+
+
+@contextmanager
+def cursors_are_kept_over_epochs() -> Iterator[None]:
+    """A source begins a move where it ended its last one."""
+
+    def keeping(new: Topology, bucket_id: int, old: Topology | None, cursor: Cursor | None, keys: int) -> Cursor:
+        fresh = cursor_for(new, bucket_id, old, cursor, keys)
+        if cursor is None:
+            return fresh
+        return msgspec.structs.replace(fresh, position=max(fresh.position, cursor.position))
+
+    with patch.object(operations, "cursor_for", keeping):
+        yield
+
+
+@contextmanager
+def a_move_ends_too_early() -> Iterator[None]:
+    """The coordinator does not wait for the other sources."""
+
+    async def done(self: Coordinator, topology: Topology, bucket_id: int) -> bool:
+        return True
+
+    with patch.object(Coordinator, "_is_done", done):
+        yield
+
+
+@contextmanager
+def a_move_ends_on_an_earlier_ones_word() -> Iterator[None]:
+    """That a source is done counts, whatever move it speaks of."""
+
+    async def done(self: Coordinator, topology: Topology, bucket_id: int) -> bool:
+        return (await self._peers.status(bucket_id, 2.0)).move_done
+
+    with patch.object(Coordinator, "_is_done", done):
+        yield
+
+
+@contextmanager
+def a_window_of_another_epoch_is_taken() -> Iterator[None]:
+    """A target writes whatever window comes, if only it moves itself."""
+    decide = WindowOperation.decide
+
+    def deciding(self: WindowOperation, group: Group) -> None:
+        topology = self.bucket.decided_topology
+        if topology is not None and topology.moving:
+            self.request = msgspec.structs.replace(self.request, epoch=topology.epoch)
+        decide(self, group)
+
+    with patch.object(WindowOperation, "decide", deciding):
+        yield
+
+
+@contextmanager
+def what_was_written_before_the_intent_is_left_behind() -> Iterator[None]:
+    """The mover sends what it read first, whatever was written until the intent was durable."""
+    intend = BucketSource.intend
+
+    async def intending(self: BucketSource, before: Cursor, end: bytes) -> tuple[Cursor, bool]:
+        return (await intend(self, before, end))[0], False
+
+    decide = AdvanceOperation.decide
+
+    def deleting(self: AdvanceOperation, group: Group) -> None:
+        self.keys = [key for key in self.keys if group.get(key) is not None]
+        decide(self, group)
+
+    with patch.object(BucketSource, "intend", intending), patch.object(AdvanceOperation, "decide", deleting):
+        yield
+
+
+@contextmanager
+def held_writes_are_carried_out_at_the_source() -> Iterator[None]:
+    """What was held is not judged again when the window has moved."""
+    hold, decide = BucketConnection.hold, _RecordOperation.decide
+    held: set[int] = set()
+
+    def holding(self: BucketConnection, operation: Any) -> None:
+        held.add(id(operation.request))
+        requests.append(operation.request)  # or another would get its id
+        hold(self, operation)
+
+    def deciding(self: _RecordOperation, group: Group) -> None:
+        if id(self.request) in held:
+            self.carry_out(group)
+        else:
+            decide(self, group)
+
+    requests: list[Any] = []
+    with patch.object(BucketConnection, "hold", holding), patch.object(_RecordOperation, "decide", deciding):
+        yield
+
+
+@contextmanager
+def a_read_from_the_disk_is_not_judged_again() -> Iterator[None]:
+    """A read that waited for the disk is answered with what it found, though the key may have moved meanwhile."""
+
+    def reading(self: Bucket, request: messages.Get, arrived_s: float) -> messages.Reply:
+        return self._value(request.call, self._engine.get(request.key))
+
+    with patch.object(Bucket, "read", reading):
+        yield
+
+
+@contextmanager
+def a_directory_keeps_what_it_learned_over_epochs() -> Iterator[None]:
+    """A directory takes the cursors of one move for those of the next."""
+    adopt = TopologyWatch._adopt
+
+    def adopting(self: TopologyWatch, *candidates: Topology | None) -> None:
+        cursors = self.cursors
+        adopt(self, *candidates)
+        self.cursors = cursors
+
+    with patch.object(TopologyWatch, "_adopt", adopting):
+        yield
+
+
+MUTATIONS = [
+    Mutation("advancing before the acknowledgement", 100, advancing_before_the_acknowledgement),
+    Mutation("writes are not held", 100, writes_are_not_held),
+    Mutation("reads are not held", 100, reads_are_not_held),
+    Mutation("the cursor moves before it is durable", 100, the_cursor_moves_before_it_is_durable),
+    Mutation("the intent is kept in memory only", 100, the_intent_is_kept_in_memory_only),
+    Mutation("there is no marker", 100, there_is_no_marker),
+    Mutation("a claim of another epoch is believed", 100, a_claim_of_another_epoch_is_believed),
+    Mutation("no claim is asked for", 100, no_claim_is_asked_for),
+    Mutation("an epoch goes back", 100, an_epoch_goes_back),
+    Mutation("empty windows are not sent", 100, empty_windows_are_not_sent),
+    Mutation("the counter is not raised", 100, the_counter_is_not_raised),
+    Mutation("markers are kept over epochs", 100, markers_are_kept_over_epochs),
+    Mutation("cursors are kept over epochs", 100, cursors_are_kept_over_epochs),
+    Mutation("a move ends too early", 100, a_move_ends_too_early),
+    Mutation("a move ends on an earlier one's word", 100, a_move_ends_on_an_earlier_ones_word),
+    Mutation("a window of another epoch is taken", 100, a_window_of_another_epoch_is_taken),
+    Mutation(
+        "what was written before the intent is left behind", 100, what_was_written_before_the_intent_is_left_behind
+    ),
+    Mutation("held writes are carried out at the source", 100, held_writes_are_carried_out_at_the_source),
+    Mutation("a read from the disk is not judged again", 100, a_read_from_the_disk_is_not_judged_again),
+    Mutation("a directory keeps what it learned over epochs", 100, a_directory_keeps_what_it_learned_over_epochs),
+]

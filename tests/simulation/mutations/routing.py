@@ -1,0 +1,61 @@
+"""Bugs in how a directory routes, and in whom it and a bucket take each other for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+from serve_app.bucket.operations import EstablishOperation
+from serve_app.directory import directory
+from serve_app.errors import Unavailable
+from serve_app.storage.group_commit import Group
+from serve_app.topology import Topology, first_topology
+from serve_app.wire.client import ConnectionBroken
+from serve_app.wire.link import BucketLink
+from tests.simulation.mutations import Mutation
+
+
+@contextmanager
+def an_empty_volume_is_served() -> Iterator[None]:
+    """Nobody looks at the identity of a bucket's storage: a volume that came back empty answers "no such key"."""
+    with (
+        patch.object(Topology, "lists", lambda self, bucket_id, identity: bucket_id < len(self.identities)),
+        patch.object(BucketLink, "check_identity", lambda self: None),
+    ):
+        yield
+
+
+@contextmanager
+def a_write_that_was_sent_is_sent_again() -> Iterator[None]:
+    """A broken connection makes a directory try again, whether the write had left or not."""
+    with patch.object(directory, "NotSent", ConnectionBroken):
+        yield
+
+
+@contextmanager
+def unknown_is_called_refused() -> Iterator[None]:
+    """A write that was sent and not answered is reported as one that changed nothing."""
+    with patch.object(directory, "OutcomeUnknown", Unavailable):
+        yield
+
+
+@contextmanager
+def a_store_is_founded_twice() -> Iterator[None]:
+    """Bucket 0 founds a store whenever it is asked to."""
+
+    def deciding(self: EstablishOperation, group: Group) -> None:
+        new = first_topology(self.request.identities, self.bucket.platform.new_id(16))
+        self.bucket.decided_topology = None
+        self._take(group, new)
+
+    with patch.object(EstablishOperation, "decide", deciding):
+        yield
+
+
+MUTATIONS = [
+    Mutation("an empty volume is served", 100, an_empty_volume_is_served),
+    Mutation("a write that was sent is sent again", 100, a_write_that_was_sent_is_sent_again),
+    Mutation("unknown is called refused", 100, unknown_is_called_refused),
+    Mutation("a store is founded twice", 100, a_store_is_founded_twice),
+]

@@ -1,0 +1,161 @@
+"""Bugs in what a bucket writes, shows and acknowledges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from serve_app.bucket.bucket import Bucket
+from serve_app.bucket.server import BucketServer
+from serve_app.errors import DiskFull
+from serve_app.storage.facts import Totals, totals_fact
+from serve_app.storage.group_commit import Committer, Group, Operation, Writer
+from serve_app.wire import messages
+from tests.simulation.mutations import Mutation
+
+_ABSENT: Any = object()
+
+
+@contextmanager
+def reads_show_unsynced_writes() -> Iterator[None]:
+    """A read finds what the writer has decided, before it is durable."""
+    decide, read = Committer.decide, Bucket.read_in_memory
+
+    def deciding(self: Committer, operations: Any) -> Group:
+        group = decide(self, operations)
+        self.shown = group._changed  # type: ignore[attr-defined]
+        return group
+
+    def reading(self: Bucket, request: messages.Get) -> Any:
+        reply = read(self, request)
+        raw = getattr(self._committer, "shown", {}).get(request.key, _ABSENT)
+        if raw is _ABSENT or not isinstance(reply, (messages.Value, messages.Missing)):
+            return reply
+        return self._value(request.call, raw)
+
+    with patch.object(Committer, "decide", deciding), patch.object(Bucket, "read_in_memory", reading):
+        yield
+
+
+@contextmanager
+def acknowledged_before_the_sync() -> Iterator[None]:
+    """Writes are answered and shown when they are decided; the sync comes some time later, unless a crash comes first."""
+    with reads_show_unsynced_writes(), _answered_when_decided():
+        yield
+
+
+@contextmanager
+def _answered_when_decided() -> Iterator[None]:
+    decide_next, finish = Writer._decide_next, BucketServer._finish_group
+    answered: dict[int, Operation] = {}
+
+    def deciding(self: Writer) -> Group:
+        group = decide_next(self)
+        self._done(list(group.operations))
+        return group
+
+    def finishing(self: BucketServer, group: list[Operation]) -> None:
+        new = [operation for operation in group if id(operation) not in answered]
+        answered.update((id(operation), operation) for operation in new)
+        finish(self, new)
+
+    with patch.object(Writer, "_decide_next", deciding), patch.object(BucketServer, "_finish_group", finishing):
+        yield
+
+
+@contextmanager
+def expired_writes_are_carried_out() -> Iterator[None]:
+    """An operation whose deadline has passed is refused, and done all the same."""
+    decide = Committer._decide
+
+    def deciding(self: Committer, operation: Operation, group: Group, now_s: float) -> None:
+        if operation.deadline_s <= now_s:
+            operation.decide(group)
+        decide(self, operation, group, now_s)
+
+    with patch.object(Committer, "_decide", deciding):
+        yield
+
+
+@contextmanager
+def a_full_disk_refuses_too_late() -> Iterator[None]:
+    """A put is answered "disk full" after it was carried out."""
+    decide = Committer._decide
+
+    def deciding(self: Committer, operation: Operation, group: Group, now_s: float) -> None:
+        full, self.disk_full = self.disk_full, False
+        decide(self, operation, group, now_s)
+        self.disk_full = full
+        if full and operation.needs_space:
+            operation.refuse(DiskFull("full"))
+
+    with patch.object(Committer, "_decide", deciding):
+        yield
+
+
+@contextmanager
+def a_group_does_not_see_itself() -> Iterator[None]:
+    """An operation is decided against the state before its group."""
+    with patch.object(Group, "get", lambda self, key: self._engine.get(key)):
+        yield
+
+
+@contextmanager
+def revisions_start_again() -> Iterator[None]:
+    """The last revision is not kept: after a restart they start from nothing."""
+    write = Group.write
+
+    def forgetting(self: Group, before: Totals) -> bool:
+        set_fact = self.set_fact
+        self.set_fact = lambda name, value: set_fact(  # type: ignore[method-assign]
+            name, totals_fact(self.totals._replace(revision=0))[1] if name == b"totals" else value
+        )
+        return write(self, before)
+
+    with patch.object(Group, "write", forgetting):
+        yield
+
+
+@contextmanager
+def a_revision_is_taken_back_by_a_delete() -> Iterator[None]:
+    """A delete that leaves the bucket empty starts its revisions anew."""
+    delete = Group.delete
+
+    def deleting(self: Group, key: bytes) -> None:
+        delete(self, key)
+        if self.keys == 0:
+            self.revision = 0
+
+    with patch.object(Group, "delete", deleting):
+        yield
+
+
+@contextmanager
+def counts_are_written_a_group_late() -> Iterator[None]:
+    """Records and counts are not in one batch: a crash in between leaves wrong counts."""
+    write = Group.write
+
+    def splitting(self: Group, before: Totals) -> bool:
+        totals = self.totals
+        self._facts[b"totals"] = totals_fact(before)[1]
+        self.keys, self.bytes, self.revision = before
+        wrote = write(self, before)
+        self.keys, self.bytes, self.revision = totals
+        return wrote
+
+    with patch.object(Group, "write", splitting):
+        yield
+
+
+MUTATIONS = [
+    Mutation("reads show unsynced writes", 300, reads_show_unsynced_writes),
+    Mutation("acknowledged before the sync", 100, acknowledged_before_the_sync),
+    Mutation("expired writes are carried out", 600, expired_writes_are_carried_out),
+    Mutation("a full disk refuses too late", 100, a_full_disk_refuses_too_late),
+    Mutation("a group does not see itself", 20, a_group_does_not_see_itself),
+    Mutation("revisions start again", 20, revisions_start_again),
+    Mutation("a revision is taken back by a delete", 20, a_revision_is_taken_back_by_a_delete),
+    Mutation("counts are written a group late", 20, counts_are_written_a_group_late),
+]

@@ -1,0 +1,119 @@
+"""What passes between the real ends of the data plane, seen from the directory's side and changed in nothing.
+
+It notes the revisions that replies carry, for the check that they never fall, and keeps copies of the messages that may come
+again: those that anybody may deliver at any time (Install), and what a mover sends until it is acknowledged (Window).
+Sent later, over whatever connection their sender then has to that bucket, they are repeated, late, and out of order with
+everything since. Operations are never repeated: TCP does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from serve_app.wire import messages
+from serve_app.wire.client import BucketConnection
+from tests.simulation.loop import Process
+
+#: What may be repeated and come late.
+REPEATABLE: tuple[type, ...] = (messages.Install, messages.Window)
+
+
+@dataclass(slots=True)
+class SeenRevision:
+    """A reply that carried a revision; times are those of sending the request and having the reply."""
+
+    key: bytes
+    revision: int
+    wrote: bool
+    sent_s: float
+    answered_s: float
+
+
+class Observer:
+    """Watches every connection that a directory or a bucket opens."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self.revisions: list[SeenRevision] = []
+        #: Copies that nobody has decided about yet: (sender, bucket, message).
+        self.repeatable: list[tuple[str, str, Any]] = []
+        self._connections: dict[tuple[str, str], tuple[Process, BucketConnection]] = {}
+        #: Called when a repeatable message was sent.
+        self.on_repeatable: Callable[[str, str, Any], None] = lambda sender, bucket, message: None
+        #: Every request and reply, by who sent and who answered.
+        self.on_message: Callable[[str, str, Any], None] = lambda sender, receiver, message: None
+
+    def connected(self, process: Process | None, address: tuple[str, int], protocol: asyncio.Protocol) -> None:
+        """A new connection; hooks into this one object."""
+        if process is None or not isinstance(protocol, BucketConnection):
+            return
+        self._connections[process.name, address[0]] = (process, protocol)
+        asked: dict[int, tuple[bytes, float]] = {}
+        send, take = protocol.send, protocol._take
+
+        def watched_send(request: Any, deadline_s: float, size_bytes: int) -> asyncio.Future[messages.Reply]:
+            future = send(request, deadline_s, size_bytes)
+            self.on_message(process.name, address[0], request)
+            if isinstance(request, (messages.Get, messages.Put, messages.Delete)):
+                asked[request.call] = (request.key, self._now_s())
+            elif isinstance(request, REPEATABLE):
+                self.on_repeatable(process.name, address[0], request)
+            return future
+
+        def watched_take(reply: Any) -> None:
+            self.on_message(address[0], process.name, reply)
+            call = getattr(reply, "call", None)
+            if call in asked:
+                key, sent_s = asked.pop(call)
+                if isinstance(reply, (messages.Value, messages.Written, messages.Deleted)):
+                    wrote = not isinstance(reply, messages.Value)
+                    self.revisions.append(SeenRevision(key, reply.revision, wrote, sent_s, self._now_s()))
+            take(reply)
+
+        protocol.send = watched_send  # type: ignore[method-assign]
+        protocol._take = watched_take  # type: ignore[method-assign]
+
+    def connection(self, sender: str, bucket: str) -> tuple[Process, BucketConnection] | None:
+        """The greeted connection that a process of this name has now."""
+        process, connection = self._connections.get((sender, bucket), (None, None))
+        if process is None or connection is None or not process.alive or process.asleep or not connection.open:
+            return None
+        return (process, connection) if connection.welcome.done() and not connection.welcome.exception() else None
+
+    def repeat(self, connection: BucketConnection, message: Any, timeout_s: float) -> None:
+        """Send a copy. Called as its process; nobody waits for the answer."""
+        if not connection.open:
+            return
+        copy = msgspec.structs.replace(message, call=connection.next_call())
+        try:
+            future = BucketConnection.send(connection, copy, connection._loop.time() + timeout_s, 0)
+        except Exception:
+            return  # too much is under way already
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def fallen(revisions: list[SeenRevision]) -> str:
+    """The first key whose revision fell, with both sightings; empty where none did.
+
+    Whoever asked after another had its answer must see the same revision or a later one, and a write a later one.
+    """
+    by_key: dict[bytes, list[SeenRevision]] = {}
+    for seen in revisions:
+        by_key.setdefault(seen.key, []).append(seen)
+    for seen_of_key in by_key.values():
+        answers = sorted(seen_of_key, key=lambda seen: seen.answered_s)
+        highest: SeenRevision | None = None
+        position = 0
+        for later in sorted(seen_of_key, key=lambda seen: seen.sent_s):
+            while position < len(answers) and answers[position].answered_s < later.sent_s:
+                if highest is None or answers[position].revision > highest.revision:
+                    highest = answers[position]
+                position += 1
+            if highest is not None and later.revision < highest.revision + later.wrote:
+                return f"a revision fell: {highest}, and afterwards {later}"
+    return ""

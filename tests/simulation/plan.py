@@ -1,0 +1,226 @@
+"""What one run does, drawn from its seed.
+
+Each run enables some kinds of faults and not others, and draws how often they come and how fast things are ("swarm testing",
+Groce et al., 2012): a run that does everything at once hides what only shows when, say, nothing but slow disks goes wrong.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+from serve_app.settings import Limits
+from tests.simulation.machine import Speed
+from tests.simulation.network import Weather
+
+FAULTS = (
+    "break",
+    "cut",
+    "crash-bucket",
+    "crash-in-window",
+    "crash-directory",
+    "sleep-directory",
+    "sleep-bucket",
+    "slow",
+    "disk-full",
+    "disk-fails",
+    "disk-damaged",
+    "volume-lost",
+    "control-plane-away",
+    "repeat",
+)
+
+
+#: Those that do most harm where keys move, and let moves go on.
+_FAULTS_ABOUT_MOVES = (
+    "break",
+    "cut",
+    "crash-bucket",
+    "crash-in-window",
+    "crash-in-window",
+    "sleep-directory",
+    "slow",
+    "repeat",
+)
+
+
+@dataclass(frozen=True)
+class Moving:
+    """What a move does at a time, and what makes it begin: small, so that a few keys move in many steps."""
+
+    window_bytes: int
+    part_bytes: int
+    max_scanned: int
+    bytes_per_s: int
+    #: How long a mover rests after a window, as a multiple of the time that took.
+    rest: float
+    refresh_s: float
+    agreed_s: float
+    lately_s: float
+
+
+@dataclass(frozen=True)
+class Change:
+    """All directories are configured with another number of buckets.
+
+    settled: whether that waits for the change before it to be carried out.
+    """
+
+    settled: bool
+    after_s: float
+    bucket_count: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The shape of one run."""
+
+    bucket_count: int
+    directory_count: int
+    client_count: int
+    #: When the bursts begin, and how many operations each client does in one.
+    bursts_s: tuple[float, ...]
+    burst_operations: int
+    hot_keys: int
+    cold_keys: int
+    #: Between a client's operations in a burst, on average.
+    think_s: float
+    puts: float
+    deletes: float
+    #: Kinds of faults that happen in this run, and the average time between two.
+    faults: frozenset[str]
+    #: One after the other, for as long as clients are at work.
+    changes: tuple[Change, ...]
+    #: How many of the bursts wait for keys to move, and how many operations are on keys that are just being moved, 0 to 1.
+    bursts_in_moves: float
+    follows_moves: float
+    moving: Moving
+    fault_every_s: float
+    #: How often a bucket crashes when it has begun, taken or moved a window, where that is among the faults.
+    crash_in_window_share: float
+    cold_share: float
+    weather: Weather
+    speed: Speed
+    limits: Limits
+
+
+def draw(rng: random.Random) -> Plan:
+    """A plan for one run."""
+    share = rng.choice((0.0, 0.3, 0.6, 1.0))
+    client_count = rng.randint(4, 8)
+    burst_operations = rng.choice((1, 2, 3, 6))
+    bursts = max(1, round(rng.randint(110, 200) / client_count / burst_operations))
+    gap_s = rng.choice((0.1, 0.5, 1.5))
+    starts_s = tuple(
+        accumulate((rng.expovariate(1 / gap_s) for _ in range(bursts - 1)), initial=rng.choice((0.0, 0.5)))
+    )
+    moving = _draw_moving(rng)
+    plan = Plan(
+        bucket_count=rng.choice((1, 2, 2, 3, 3, 4, 5)),
+        directory_count=rng.choice((1, 2, 2, 3)),
+        client_count=client_count,
+        bursts_s=starts_s,
+        burst_operations=burst_operations,
+        hot_keys=rng.randint(1, 4),
+        cold_keys=rng.choice((0, 6, 12, 16)),
+        think_s=rng.choice((0.0005, 0.005, 0.02)),
+        puts=rng.uniform(0.2, 0.6),
+        deletes=rng.uniform(0.05, 0.3),
+        faults=frozenset(kind for kind in FAULTS if rng.random() < share),
+        changes=_draw_changes(rng),
+        bursts_in_moves=rng.choice((0.3, 1.0, 1.0)),
+        follows_moves=rng.choice((0.0, 0.6, 0.9)),
+        moving=moving,
+        fault_every_s=rng.choice((0.1, 0.4, 1.2)),
+        crash_in_window_share=rng.choice((0.05, 0.1, 0.2)),
+        cold_share=rng.choice((0.0, 0.1, 0.6)),
+        weather=Weather(
+            delay_s=rng.choice((0.0002, 0.001, 0.01)),
+            straggler_share=rng.choice((0.0, 0.02, 0.1)),
+            straggler_s=rng.choice((0.05, 0.5, 2.0)),
+            split_share=rng.choice((0.0, 0.2)),
+            join_share=rng.choice((0.0, 0.2)),
+            window_bytes=rng.choice((1 << 20, 500)),
+            high_water_bytes=rng.choice((1 << 30, 200)),
+        ),
+        speed=Speed(
+            read_s=rng.choice((0.001, 0.03)),
+            sync_s=rng.choice((0.002, 0.02, 0.05)),
+            wake_s=rng.choice((0.0002, 0.01, 0.03)),
+            slow_sync_share=rng.choice((0.0, 0.05)),
+            slow_sync_s=rng.choice((0.3, 1.0)),
+            stalled_read_share=rng.choice((0.0, 0.05)),
+            stalled_read_s=rng.choice((0.3, 3.0)),
+        ),
+        limits=Limits(
+            move_bytes_per_s=moving.bytes_per_s,
+            request_timeout_s=rng.choice((0.2, 1.0, 3.0, 3.0)),
+            disk_reserve_bytes=1000,
+            max_queued_writes=rng.choice((4096, 4096, 4096, 3)),
+            max_group_writes=rng.choice((512, 2)),
+            max_calls_per_bucket=rng.choice((1024, 1024, 1024, 4)),
+            max_waiting_per_bucket=rng.choice((64, 64, 64, 2)),
+        ),
+    )
+    return _about_moves(rng, plan) if rng.random() < 0.6 else plan
+
+
+def _about_moves(rng: random.Random, plan: Plan) -> Plan:
+    """The plan with little else than moves: to and fro, key by key, with clients at the keys that are just being moved."""
+    low, high = rng.choice(((1, 2), (2, 3), (2, 3), (3, 5)))
+    moving = replace(plan.moving, window_bytes=rng.choice((1, 1, 100)), refresh_s=0.2, agreed_s=0.05, lately_s=0.6)
+    client_count, burst_operations = rng.randint(4, 8), rng.choice((3, 6))
+    bursts = round(260 / client_count / burst_operations)
+    speed = replace(plan.speed, sync_s=rng.choice((0.005, 0.02, 0.05)), read_s=rng.choice((0.001, 0.03, 0.1)))
+    return replace(
+        plan,
+        bucket_count=low,
+        directory_count=rng.choice((2, 3)),
+        client_count=client_count,
+        bursts_s=tuple(0.5 + 0.5 * number for number in range(bursts)),
+        burst_operations=burst_operations,
+        cold_keys=rng.choice((4, 10)),
+        think_s=rng.choice((0.002, 0.01, 0.03)),
+        faults=frozenset(kind for kind in _FAULTS_ABOUT_MOVES if rng.random() < 0.6),
+        fault_every_s=rng.choice((0.4, 1.2)),
+        changes=tuple(Change(True, rng.expovariate(20), count) for _ in range(8) for count in (high, low)),
+        bursts_in_moves=1.0,
+        cold_share=rng.choice((0.0, 0.6)),
+        speed=speed,
+        follows_moves=rng.choice((0.6, 0.95)),
+        moving=moving,
+        limits=plan.limits.model_copy(
+            update={
+                "request_timeout_s": rng.choice((1.0, 3.0)),
+                "max_calls_per_bucket": 1024,
+                "move_bytes_per_s": 1 << 26,
+            }
+        ),
+    )
+
+
+def _draw_moving(rng: random.Random) -> Moving:
+    refresh_s = rng.choice((0.2, 0.2, 1.0))
+    return Moving(
+        window_bytes=rng.choice((1, 1, 100, 300, 1 << 20)),
+        part_bytes=rng.choice((1, 100, 1 << 23)),
+        max_scanned=rng.choice((1, 4, 20_000)),
+        bytes_per_s=rng.choice((1 << 26, 1 << 26, 5000)),
+        rest=rng.choice((0.0, 0.0, 3.0)),
+        refresh_s=refresh_s,
+        agreed_s=rng.choice((0.05, 0.3)),
+        lately_s=refresh_s * 3,
+    )
+
+
+def _draw_changes(rng: random.Random) -> tuple[Change, ...]:
+    """Up and down, to and fro, several in a row or now and then."""
+    counts = rng.choice(((1, 2, 3, 4, 5), (1, 2, 3, 4, 5), (2, 3), (1, 2), (2, 3, 5)))
+    gap_s = rng.choice((0.02, 0.2, 1.0))
+    settled = rng.choice((0.5, 1.0))
+    changes: list[Change] = []
+    for _ in range(rng.choice((0, 4, 10, 10, 10))):
+        others = [count for count in counts if not changes or count != changes[-1].bucket_count]
+        changes.append(Change(rng.random() < settled, rng.expovariate(1 / gap_s), rng.choice(others)))
+    return tuple(changes)

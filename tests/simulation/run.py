@@ -1,0 +1,126 @@
+"""One run from a seed, and everything that is checked about it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from unittest.mock import patch
+
+from serve_app.bucket import server, source
+from serve_app.directory import watch
+from serve_app.resharding import coordinator, mover
+from tests.simulation.checks import check_disks, check_history, wait_until_whole
+from tests.simulation.clients import Clients
+from tests.simulation.faults import Faults
+from tests.simulation.loop import new_loop
+from tests.simulation.plan import Moving, draw
+from tests.simulation.world import World
+
+
+@dataclass
+class Report:
+    """What a run was like. failures is empty where all is well."""
+
+    seed: int
+    failures: list[str] = field(default_factory=list)
+    digest: str = ""
+    operations: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    overlapping: int = 0
+    virtual_s: float = 0.0
+    callbacks: int = 0
+
+
+class _ErrorLog(logging.Handler):
+    """The product's own word that something happened that it did not expect."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.surprises: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1] is not None:
+            self.surprises.append(f"{record.getMessage()}: {record.exc_info[1]!r}")
+
+
+def simulate(seed: int, *, verbose: bool = False) -> Report:
+    """Run one seed to its end and check it."""
+    report = Report(seed)
+    rng = random.Random(seed)
+    loop = new_loop()
+    plan = draw(rng)
+    world = World(loop, rng, plan, verbose=verbose)
+    if verbose:
+        print(plan)
+    clients = Clients(world)
+    logger, log = logging.getLogger("serve_app"), _ErrorLog()
+    before = (logger.level, logger.propagate, logger.handlers[:])
+    logger.setLevel(logging.ERROR)
+    logger.propagate, logger.handlers[:] = False, [log]
+    collecting = gc.isenabled()
+    gc.disable()  # whatever is cleaned up in the middle of a run could act in it
+    try:
+        with _small_steps(plan.moving):
+            loop.run(_main(world, clients))
+        check_history(world, clients)
+    except Exception as error:
+        world.failures.append(f"the run ended with {error!r}")
+    finally:
+        logger.setLevel(before[0])
+        logger.propagate, logger.handlers[:] = before[1], before[2]
+        if collecting:
+            gc.enable()
+    report.failures = [*world.failures, *loop.failures, *log.surprises]
+    report.digest = world.digest
+    report.operations, report.faults = clients.outcomes, world.counts
+    report.overlapping = clients.overlapping()
+    report.virtual_s, report.callbacks = loop.time(), loop.callbacks
+    return report
+
+
+async def _main(world: World, clients: Clients) -> None:
+    world.start()
+    faults = Faults(world)
+    harm = asyncio.create_task(faults.run())
+    changes = asyncio.create_task(_change_bucket_count(world))
+    await clients.work()
+    harm.cancel()
+    changes.cancel()
+    faults.heal()
+    await asyncio.sleep(world.plan.limits.request_timeout_s)  # for what is still under way, of unknown fate
+    await wait_until_whole(world)
+    found = await clients.read_all()
+    await asyncio.sleep(2.0)  # late messages may still do harm
+    check_disks(world, found)
+
+
+async def _change_bucket_count(world: World) -> None:
+    for change in world.plan.changes:
+        if change.settled:
+            await world.settled(5.0)
+        await asyncio.sleep(change.after_s)
+        world.configure(change.bucket_count)
+        world.changes_left -= 1
+
+
+@contextmanager
+def _small_steps(moving: Moving) -> Iterator[None]:
+    """Let few keys move in many steps, and moves begin soon."""
+    with (
+        patch.multiple(
+            mover, WINDOW_BYTES=moving.window_bytes, PART_BYTES=moving.part_bytes, _WAY_TO_CLIENTS=moving.rest
+        ),
+        patch.object(source, "_MAX_SCANNED", moving.max_scanned),
+        patch.multiple(
+            coordinator, AGREED_S=moving.agreed_s, LATELY_S=moving.lately_s, _INTERVAL_S=moving.refresh_s / 4
+        ),
+        patch.object(watch, "REFRESH_S", moving.refresh_s),
+        patch.object(server, "_LEFT_ALONE_S", 2.5),
+    ):
+        yield

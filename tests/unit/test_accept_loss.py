@@ -1,0 +1,320 @@
+"""`accept-loss`: what it refuses, and that the store goes on without the lost bucket's data and with all the rest."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from serve_app import placement
+from serve_app.cli import loss as loss_module
+from serve_app.cli.buckets import Buckets
+from serve_app.cli.failure import Failure
+from serve_app.cli.loss import Loss, accept, find_loss
+from serve_app.cli.operator import accept_loss, described
+from serve_app.cli.verification import verify
+from serve_app.directory.directory import Directory
+from serve_app.errors import Unavailable
+from serve_app.resharding import coordinator, mover
+from serve_app.settings import Limits
+from serve_app.topology import Topology
+from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
+from tests.support.memory_engine import new_bucket_engine
+
+#: Slow enough to catch a move in its middle: windows of some five keys, and a pause after each.
+SLOW = TEST_LIMITS.model_copy(update={"move_bytes_per_s": 15_000})
+KEYS = [b"key-%d" % n for n in range(300)]
+
+
+@pytest.fixture(autouse=True)
+def in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coordinator, "AGREED_S", 0.05)
+    monkeypatch.setattr(mover, "WINDOW_BYTES", 200)
+
+
+@asynccontextmanager
+async def filled_store(
+    buckets: int = 2, *, configured: int | None = None, limits: Limits = TEST_LIMITS
+) -> AsyncIterator[tuple[LocalStore, Directory]]:
+    """A store with KEYS in it, whose every bucket knows the topology."""
+    async with local_store(buckets, limits) as store:
+        directory = await store.directory(configured)
+        for key in KEYS:
+            await directory.put(key, b"value of " + key, "text/plain")
+        await until(lambda: all(known(store, bucket_id) for bucket_id in range(configured or buckets)))
+        yield store, directory
+
+
+def known(store: LocalStore, bucket_id: int) -> Topology | None:
+    server = store.buckets[bucket_id].server
+    return None if server is None else server.bucket.topology
+
+
+async def lose(store: LocalStore, bucket_id: int) -> None:
+    """The volume comes back empty."""
+    await store.buckets[bucket_id].come_back_with(new_bucket_engine(bucket_id))
+
+
+async def found(store: LocalStore, bucket_id: int) -> Loss:
+    async with Buckets(store, find_timeout_s=0.5) as buckets:
+        return await find_loss(buckets, bucket_id)
+
+
+async def accepted(store: LocalStore, bucket_id: int, untellable: set[int] | None = None) -> Topology:
+    async with Buckets(store, find_timeout_s=0.5) as buckets:
+        topology, untold = await accept(buckets, await find_loss(buckets, bucket_id))
+        assert untold.keys() == (untellable or set())
+        return topology
+
+
+async def refused(store: LocalStore, bucket_id: int) -> str:
+    """The sentence with which it refuses; nothing has changed after it."""
+    before = [bucket.engine.get_fact(b"topology") for bucket in store.buckets]
+    with pytest.raises((Failure, Unavailable)) as raised:
+        await accepted(store, bucket_id)
+    assert [bucket.engine.get_fact(b"topology") for bucket in store.buckets] == before
+    return str(raised.value)
+
+
+async def check_whole(store: LocalStore) -> None:
+    async with Buckets(store) as buckets:
+        verification = await verify(buckets)
+        assert verification.problems == []
+
+
+async def check_keys(directory: Directory, lost: set[bytes]) -> None:
+    """Every key but the lost ones has its value, and the lost ones have none, or theirs."""
+    for key in KEYS:
+        value = (await directory.get(key)).value
+        assert value == b"value of " + key or (value is None and key in lost), key
+
+
+# -- a stable store --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_the_store_goes_on_without_the_data(lost: int) -> None:
+    @run_async
+    async def check() -> None:
+        async with filled_store(3) as (store, directory):
+            before = known(store, 1 - lost)
+            assert before is not None
+            await lose(store, lost)
+            gone = [key for key in KEYS if placement.bucket_of(key, 3) == lost]
+            with pytest.raises(Unavailable, match="came back empty"):
+                await directory.get(gone[0])
+
+            after = await accepted(store, lost)
+            # Bucket 0 may have given the next epoch away before it was lost.
+            assert after.epoch == before.epoch + (2 if lost == 0 else 1)
+            assert (after.store_id, after.bucket_count, after.moving) == (before.store_id, 3, False)
+            assert [known(store, bucket_id) for bucket_id in range(3)] == [after] * 3
+            await until(lambda: directory.watch.topology == after)
+            await until(lambda: directory.watch.link(lost).connection() is not None)
+            await check_keys(directory, set(gone))
+            assert (await directory.get(gone[0])).value is None
+            await directory.put(gone[0], b"new", "")
+            assert (await directory.get(gone[0])).value == b"new"
+            await check_whole(store)
+            assert "is not lost: its storage" in await refused(store, lost)
+
+            directory.watch.configure(2)  # whoever has the authority now can change the topology
+            await until(lambda: known(store, 1) == known(store, 0) and known(store, 0).bucket_count == 2, 20)  # type: ignore[union-attr]
+            await check_whole(store)
+
+    check()
+
+
+@run_async
+async def test_what_is_known_is_said() -> None:
+    async with filled_store() as (store, _):
+        topology = known(store, 0)
+        assert topology is not None
+        await lose(store, 1)
+        text = "\n".join(described(await found(store, 1)))
+        assert f"bucket-1 of the store {topology.store_id} (2 buckets, epoch 1)" in text
+        assert topology.identities[1] in text
+        assert store.buckets[1].server.bucket.identity in text  # type: ignore[union-attr]
+
+
+@run_async
+async def test_two_lost_buckets_are_accepted_one_after_the_other() -> None:
+    async with filled_store(3) as (store, directory):
+        await lose(store, 0)
+        await lose(store, 1)
+        assert "bucket-0, which has to commit this, is lost itself: `accept-loss 0` comes first" in await refused(
+            store, 1
+        )
+        await accepted(store, 0, untellable={1})
+        after = await accepted(store, 1)
+        await until(lambda: directory.watch.topology == after)
+        await until(lambda: all(link.connection() for link in directory.watch.links.values()))
+        await check_keys(directory, {key for key in KEYS if placement.bucket_of(key, 3) != 2})
+        await check_whole(store)
+
+
+@run_async
+async def test_accepting_that_was_interrupted_is_done() -> None:
+    """Bucket 0 has the new topology and nobody else has."""
+    async with filled_store(3) as (store, directory):
+        await directory.stop()
+        await lose(store, 0)
+        async with Buckets(store) as buckets:
+            after = await loss_module._commit(buckets, await find_loss(buckets, 0))
+        assert known(store, 1) != after
+        assert "bucket-0 is not lost" in await refused(store, 0)
+        late = await store.directory()
+        await until(lambda: known(store, 1) == known(store, 2) == after)
+        assert late.watch.topology == after
+
+
+# -- refusals --------------------------------------------------------------------------------------------------------
+
+
+@run_async
+async def test_a_bucket_that_has_its_storage_is_not_lost() -> None:
+    async with filled_store() as (store, _):
+        for bucket_id in range(2):
+            assert f"bucket-{bucket_id} is not lost" in await refused(store, bucket_id)
+        assert "the store has 2 buckets: there is no bucket-2" in await refused(store, 2)
+
+
+@run_async
+async def test_a_bucket_that_is_away_may_come_back() -> None:
+    async with filled_store() as (store, _):
+        await store.buckets[1].crash()
+        assert "bucket-1 can't be reached: bucket-1 is away" in await refused(store, 1)
+        store.buckets[1].fault = "000012.sst is damaged"
+        assert "000012.sst is damaged" in await refused(store, 1)
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+def test_another_stores_volume_is_not_taken(lost: int) -> None:
+    @run_async
+    async def check() -> None:
+        async with filled_store(3) as (other, _), filled_store(3) as (store, directory):
+            whole = other.buckets[lost].engine
+            await other.buckets[lost].crash()
+            await store.buckets[lost].come_back_with(whole)
+            assert f"holds {len(whole._records)} records" in await refused(store, lost)
+            whole.write([(key, None) for key in whole._records], [])
+            await store.buckets[lost].come_back_with(whole)
+            assert "holds" in await refused(store, lost), "its own count still says so"
+            await check_keys_of_others(directory, lost)
+
+    check()
+
+
+async def check_keys_of_others(directory: Directory, lost: int) -> None:
+    for key in KEYS:
+        if placement.bucket_of(key, 3) != lost:
+            assert (await directory.get(key)).value == b"value of " + key
+
+
+@run_async
+async def test_another_stores_empty_volume_is_not_taken() -> None:
+    async with local_store(3) as other, filled_store(3) as (store, _):
+        await other.directory()
+        await until(lambda: known(other, 2) is not None)
+        await store.buckets[2].come_back_with(other.buckets[2].engine)
+        assert "belongs to another store" in await refused(store, 2)
+
+
+@run_async
+async def test_where_nobody_knows_a_store_there_is_nothing_to_go_on_with() -> None:
+    async with local_store(2) as store:
+        assert "no other bucket knows of a store" in await refused(store, 0)
+        assert "no other bucket knows of a store" in await refused(store, 1)
+
+
+@run_async
+async def test_bucket_0_has_to_be_there_to_commit_it() -> None:
+    async with filled_store(3) as (store, _):
+        await lose(store, 1)
+        await store.buckets[0].crash()
+        assert "bucket-0, which has to commit this, can't be reached" in await refused(store, 1)
+
+
+@run_async
+async def test_without_bucket_0_all_others_have_to_be_there() -> None:
+    """The one that is missing may know a newer topology."""
+    async with filled_store(3) as (store, _):
+        await lose(store, 0)
+        await store.buckets[2].crash()
+        assert "every other bucket has to be there" in await refused(store, 0)
+        await store.buckets[2].start()
+        assert (await accepted(store, 0)).bucket_count == 3
+
+
+@run_async
+async def test_the_right_volume_that_comes_back_meanwhile_is_kept() -> None:
+    async with filled_store() as (store, _):
+        right = store.buckets[1].engine
+        await lose(store, 1)
+        loss = await found(store, 1)
+        await store.buckets[1].come_back_with(right)
+        async with Buckets(store) as buckets:
+            with pytest.raises(Failure, match="is not lost"):
+                await accept(buckets, loss)
+        await lose(store, 1)
+        async with Buckets(store) as buckets:
+            with pytest.raises(Failure, match="yet another storage"):
+                await accept(buckets, loss)
+
+
+@pytest.mark.parametrize("name", ["", "x", "-1", "bucket-", "bucket-x", "directory"])
+def test_what_is_no_bucket_is_refused(name: str) -> None:
+    with pytest.raises(Failure, match="is no bucket: write 1 or bucket-1"):
+        accept_loss("auto", name, None)
+
+
+# -- while keys move -------------------------------------------------------------------------------------------------
+
+
+def may_be_lost(key: bytes, lost: int, before: int, after: int) -> bool:
+    return lost in (placement.bucket_of(key, before), placement.bucket_of(key, after))
+
+
+@pytest.mark.parametrize(
+    ("lost", "before", "after"),
+    [(1, 2, 3), (2, 2, 3), (0, 2, 3), (1, 3, 2), (0, 3, 2), (2, 3, 2), (0, 2, 4), (3, 2, 4)],
+)
+def test_a_move_goes_on_without_the_data(lost: int, before: int, after: int) -> None:
+    @run_async
+    async def check() -> None:
+        async with filled_store(max(before, after), configured=before, limits=SLOW) as (store, directory):
+            directory.watch.configure(after)
+            await until(lambda: all(bucket_cursor(store, bucket_id) for bucket_id in range(before)))
+            during = known(store, 1 if lost != 1 else 0)
+            assert during is not None
+            assert during.moving, "caught in the middle"
+            await lose(store, lost)
+            # An operator comes late: by then the others have met the new storage, and refused it.
+            await until(lambda: any("came back empty" in what for what in waited_for(store, except_for=lost)))
+            topology = await accepted(store, lost)
+            assert topology.moving
+            assert lost in topology.replaced
+
+            def ended() -> bool:
+                seen = directory.watch.topology
+                return seen is not None and not seen.moving and seen.bucket_count == after
+
+            await until(ended, 30)
+            await until(lambda: all(link.connection() for link in directory.watch.links.values()))
+            await check_keys(directory, {key for key in KEYS if may_be_lost(key, lost, before, after)})
+            await check_whole(store)
+
+    check()
+
+
+def bucket_cursor(store: LocalStore, bucket_id: int) -> bytes:
+    server = store.buckets[bucket_id].server
+    topology, cursor = (None, None) if server is None else server.bucket.durable
+    return cursor.position if topology is not None and topology.moving and cursor is not None else b""
+
+
+def waited_for(store: LocalStore, except_for: int) -> list[str]:
+    """What the moves of the other buckets wait for."""
+    servers = [bucket.server for bucket in store.buckets if bucket.bucket_id != except_for]
+    return [what for server in servers if server is not None for what in server.bucket.waiting.values()]
