@@ -34,6 +34,7 @@ class Peers:
         if link is None:
             link = self._links[bucket_id] = self._make_link(bucket_id, self._expected_identity)
             link.start()
+        link.check_identity()  # the topology may list its storage by now, or no more
         deadline_s = asyncio.get_running_loop().time() + timeout_s
         connection = link.connection() or await link.wait_for_connection(deadline_s)
         return await connection.send(request(connection.next_call(), int(timeout_s * 1000)), deadline_s, size_bytes)
@@ -46,9 +47,6 @@ class Peers:
         """Hand a bucket our topology. Raises as `ask`; Unavailable too where it refuses it."""
         topology = self._source.topology
         assert topology is not None
-        # A storage that the topology lists anew has to be told before it is who we expect.
-        for link in self._links.values():
-            link.check_identity()
         reply = await self.ask(bucket_id, lambda call, ms: messages.Install(call, ms, topology), timeout_s)
         return _status(bucket_id, reply)
 
