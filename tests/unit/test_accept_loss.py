@@ -2,70 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 
 from serve_app import placement
 from serve_app.cli import loss as loss_module
 from serve_app.cli.buckets import Buckets
 from serve_app.cli.failure import Failure
-from serve_app.cli.loss import Loss, accept, find_loss
+from serve_app.cli.loss import accept, find_loss
 from serve_app.cli.operator import accept_loss, described
-from serve_app.cli.verification import verify
 from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
-from serve_app.resharding import coordinator, mover
-from serve_app.settings import Limits
-from serve_app.topology import Topology
-from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
-from tests.support.memory_engine import new_bucket_engine
-
-#: Slow enough to catch a move in its middle: windows of some five keys, and a pause after each.
-SLOW = TEST_LIMITS.model_copy(update={"move_bytes_per_s": 15_000})
-KEYS = [b"key-%d" % n for n in range(300)]
+from serve_app.resharding import coordinator
+from tests.support.local_store import LocalStore, local_store, run_async, until
+from tests.support.lost_buckets import (
+    KEYS,
+    accepted,
+    check_keys,
+    check_whole,
+    filled_store,
+    found,
+    known,
+    lose,
+)
 
 
 @pytest.fixture(autouse=True)
-def in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def agree_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coordinator, "AGREED_S", 0.05)
-    monkeypatch.setattr(mover, "WINDOW_BYTES", 200)
-
-
-@asynccontextmanager
-async def filled_store(
-    buckets: int = 2, *, configured: int | None = None, limits: Limits = TEST_LIMITS
-) -> AsyncIterator[tuple[LocalStore, Directory]]:
-    """A store with KEYS in it, whose every bucket knows the topology."""
-    async with local_store(buckets, limits) as store:
-        directory = await store.directory(configured)
-        for key in KEYS:
-            await directory.put(key, b"value of " + key, "text/plain")
-        await until(lambda: all(known(store, bucket_id) for bucket_id in range(configured or buckets)))
-        yield store, directory
-
-
-def known(store: LocalStore, bucket_id: int) -> Topology | None:
-    server = store.buckets[bucket_id].server
-    return None if server is None else server.bucket.topology
-
-
-async def lose(store: LocalStore, bucket_id: int) -> None:
-    """The volume comes back empty."""
-    await store.buckets[bucket_id].come_back_with(new_bucket_engine(bucket_id))
-
-
-async def found(store: LocalStore, bucket_id: int) -> Loss:
-    async with Buckets(store, find_timeout_s=0.5) as buckets:
-        return await find_loss(buckets, bucket_id)
-
-
-async def accepted(store: LocalStore, bucket_id: int, untellable: set[int] | None = None) -> Topology:
-    async with Buckets(store, find_timeout_s=0.5) as buckets:
-        topology, untold = await accept(buckets, await find_loss(buckets, bucket_id))
-        assert untold.keys() == (untellable or set())
-        return topology
 
 
 async def refused(store: LocalStore, bucket_id: int) -> str:
@@ -75,19 +38,6 @@ async def refused(store: LocalStore, bucket_id: int) -> str:
         await accepted(store, bucket_id)
     assert [bucket.engine.get_fact(b"topology") for bucket in store.buckets] == before
     return str(raised.value)
-
-
-async def check_whole(store: LocalStore) -> None:
-    async with Buckets(store) as buckets:
-        verification = await verify(buckets)
-        assert verification.problems == []
-
-
-async def check_keys(directory: Directory, lost: set[bytes]) -> None:
-    """Every key but the lost ones has its value, and the lost ones have none, or theirs."""
-    for key in KEYS:
-        value = (await directory.get(key)).value
-        assert value == b"value of " + key or (value is None and key in lost), key
 
 
 # -- a stable store --------------------------------------------------------------------------------------------------
@@ -267,54 +217,3 @@ async def test_the_right_volume_that_comes_back_meanwhile_is_kept() -> None:
 def test_what_is_no_bucket_is_refused(name: str) -> None:
     with pytest.raises(Failure, match="is no bucket: write 1 or bucket-1"):
         accept_loss("auto", name, None)
-
-
-# -- while keys move -------------------------------------------------------------------------------------------------
-
-
-def may_be_lost(key: bytes, lost: int, before: int, after: int) -> bool:
-    return lost in (placement.bucket_of(key, before), placement.bucket_of(key, after))
-
-
-@pytest.mark.parametrize(
-    ("lost", "before", "after"),
-    [(1, 2, 3), (2, 2, 3), (0, 2, 3), (1, 3, 2), (0, 3, 2), (2, 3, 2), (0, 2, 4), (3, 2, 4)],
-)
-def test_a_move_goes_on_without_the_data(lost: int, before: int, after: int) -> None:
-    @run_async
-    async def check() -> None:
-        async with filled_store(max(before, after), configured=before, limits=SLOW) as (store, directory):
-            directory.watch.configure(after)
-            await until(lambda: all(bucket_cursor(store, bucket_id) for bucket_id in range(before)))
-            during = known(store, 1 if lost != 1 else 0)
-            assert during is not None
-            assert during.moving, "caught in the middle"
-            await lose(store, lost)
-            # An operator comes late: by then the others have met the new storage, and refused it.
-            await until(lambda: any("came back empty" in what for what in waited_for(store, except_for=lost)))
-            topology = await accepted(store, lost)
-            assert topology.moving
-            assert lost in topology.replaced
-
-            def ended() -> bool:
-                seen = directory.watch.topology
-                return seen is not None and not seen.moving and seen.bucket_count == after
-
-            await until(ended, 30)
-            await until(lambda: all(link.connection() for link in directory.watch.links.values()))
-            await check_keys(directory, {key for key in KEYS if may_be_lost(key, lost, before, after)})
-            await check_whole(store)
-
-    check()
-
-
-def bucket_cursor(store: LocalStore, bucket_id: int) -> bytes:
-    server = store.buckets[bucket_id].server
-    topology, cursor = (None, None) if server is None else server.bucket.durable
-    return cursor.position if topology is not None and topology.moving and cursor is not None else b""
-
-
-def waited_for(store: LocalStore, except_for: int) -> list[str]:
-    """What the moves of the other buckets wait for."""
-    servers = [bucket.server for bucket in store.buckets if bucket.bucket_id != except_for]
-    return [what for server in servers if server is not None for what in server.bucket.waiting.values()]
