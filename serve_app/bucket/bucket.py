@@ -132,6 +132,7 @@ class Bucket:
         """The answer to a Get, from the disk if need be, or `HOLD`. Called in a reading thread; never raises."""
         if self.clock() >= arrived_s + request.timeout_ms / 1000:
             return messages.Refused(request.call, "expired", "the deadline passed before the bucket took it up")
+        topology = self.topology
         try:
             reply = self._value(request.call, self._engine.get(request.key))
         except StorageFault as error:
@@ -140,8 +141,12 @@ class Bucket:
         except Exception as error:
             events.error("read failed", exc_info=error, bucket=self.bucket_id)
             return messages.Refused(request.call, "fault", "the bucket made a mistake; its log says more")
-        # Judged after the reading, so that a key that moved away meanwhile is not answered as missing.
-        return self._judge_read(request) or reply
+        # Judged after the reading, so that a key that moved away meanwhile is not answered as missing; and within one epoch,
+        # in which no key comes back: one that was away and is here again would not show.
+        verdict = self._judge_read(request)
+        if verdict is None and self.topology is not topology:
+            return self.read(request, arrived_s)
+        return verdict or reply
 
     def _value(self, call: int, raw: bytes | None) -> messages.Reply:
         if raw is None:

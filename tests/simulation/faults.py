@@ -66,6 +66,7 @@ class Faults:
             if isinstance(node, BucketNode):
                 node.find_volume()
                 node.disk.free = 1 << 40
+                node.slowness = 1.0
                 node.disk.fails_in, node.disk.damaged_next = None, False
                 if node.server is not None and node.server.bucket.last_error:
                     node.crash()  # an operator's part: it has met damage, and is started again
@@ -132,9 +133,25 @@ class Faults:
             self._later(rng.expovariate(5), self._crash_shortly, node)
 
     def _crash_shortly(self, node: BucketNode) -> None:
-        if node.up and not self._healed:
-            node.crash()
-            self._later(self.world.rng.expovariate(self.world.rng.choice((20, 3))), node.start)
+        """It comes back soon: slowly, or where its peers can't be reached for a while, or none of that."""
+        world, rng = self.world, self.world.rng
+        if not node.up or self._healed:
+            return
+        node.crash()
+        node.slowness = rng.choice((1.0, 1.0, 10.0))
+        back_s = rng.expovariate(rng.choice((20, 3)))
+        self._later(back_s, node.start)
+        self._later(back_s + rng.expovariate(2), self._fast_again, node)
+        if rng.random() < 0.5:
+            until_s = world.loop.time() + back_s + rng.expovariate(2)
+            for other in world.buckets.values():
+                if other is not node:
+                    world.network.cut(frozenset((node.name, other.name)), until_s)
+
+    def _fast_again(self, node: BucketNode) -> None:
+        node.slowness = 1.0
+        if node.machine is not None:
+            node.machine.slowness = 1.0
 
     def _crash_directory(self) -> None:
         self._crash(self.world.rng.choice(self.world.directories))

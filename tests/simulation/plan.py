@@ -186,6 +186,8 @@ def _about_moves(rng: random.Random, plan: Plan) -> Plan:
         fault_every_s=rng.choice((0.4, 1.2)),
         changes=tuple(Change(True, rng.expovariate(20), count) for _ in range(8) for count in (high, low)),
         bursts_in_moves=1.0,
+        puts=rng.uniform(0.2, 0.45),
+        deletes=rng.uniform(0.05, 0.2),
         cold_share=rng.choice((0.0, 0.6)),
         speed=speed,
         follows_moves=rng.choice((0.6, 0.95)),

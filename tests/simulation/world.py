@@ -151,7 +151,7 @@ class World:
             await self.next_moment(deadline_s - self.loop.time())
 
     async def next_window(self, timeout_s: float) -> None:
-        """Wait until a window is begun or has moved, or so long; not at all where no keys move."""
+        """Wait until a window is begun, taken or moved, or so long; not at all where no keys move."""
         if self.topology is not None and self.topology.moving:
             await self.next_moment(timeout_s)
 
@@ -179,13 +179,13 @@ class World:
             else:
                 self.windows.pop(node.bucket_id, None)
             self._happened("begun" if cursor.intent_end else "moved", node)
-            self.moment()
         elif b"markers" in changed:
             self.trace(f"{node.name} {changed[b'markers']!r}")
             self._happened("taken", node)
 
     def _happened(self, what: str, node: BucketNode) -> None:
         self.counts[f"windows {what}"] += 1
+        self.moment()
         self.after(0, self.on_window, what, node)
 
     def _stored_topology(self, node: BucketNode, topology: Topology) -> None:
@@ -262,6 +262,8 @@ class BucketNode(Node):
         super().__init__(world, f"bucket-{bucket_id}")
         self.bucket_id = bucket_id
         self.disk = self._new_disk()
+        #: How slow its machine is when its process starts.
+        self.slowness = 1.0
         #: The store has gone on without it, and it has ended: only who looks for it brings it back.
         self.retired = False
         #: The volume itself, while another is in its place.
@@ -275,6 +277,7 @@ class BucketNode(Node):
         world = self.world
         await asyncio.sleep(world.rng.random() * 2 * _OPEN_S)
         self.machine = Machine(world.loop, world.rng, self.disk, world.plan.speed)
+        self.machine.slowness = self.slowness
         self.fault = ""
         try:
             storage = Volume(self.disk, self.bucket_id)

@@ -153,7 +153,7 @@ MUTATIONS = [
     Mutation("reads show unsynced writes", 300, reads_show_unsynced_writes),
     Mutation("acknowledged before the sync", 100, acknowledged_before_the_sync),
     Mutation("expired writes are carried out", 600, expired_writes_are_carried_out),
-    Mutation("a full disk refuses too late", 100, a_full_disk_refuses_too_late),
+    Mutation("a full disk refuses too late", 300, a_full_disk_refuses_too_late),
     Mutation("a group does not see itself", 20, a_group_does_not_see_itself),
     Mutation("revisions start again", 20, revisions_start_again),
     Mutation("a revision is taken back by a delete", 20, a_revision_is_taken_back_by_a_delete),
