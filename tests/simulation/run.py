@@ -15,6 +15,7 @@ from unittest.mock import patch
 from serve_app.bucket import server, source
 from serve_app.directory import watch
 from serve_app.resharding import coordinator, mover
+from serve_app.wire import link
 from tests.simulation.checks import check_disks, check_history, wait_until_whole
 from tests.simulation.clients import Clients
 from tests.simulation.faults import Faults
@@ -122,5 +123,6 @@ def _small_steps(moving: Moving) -> Iterator[None]:
         ),
         patch.object(watch, "REFRESH_S", moving.refresh_s),
         patch.object(server, "_LEFT_ALONE_S", 2.5),
+        patch.object(link, "_SWEEP_S", 0.15),  # every link's, it is most of what happens otherwise
     ):
         yield

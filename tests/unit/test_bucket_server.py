@@ -267,7 +267,7 @@ async def test_a_mistake_in_a_reading_thread_is_an_answer() -> None:
             raise ZeroDivisionError
 
         bucket.engine.get = mistaken  # type: ignore[method-assign]
-        client.send(*(messages.Get(call, 1000, b"k") for call in range(1, 200)))
+        client.send(*(messages.Get(call, 60_000, b"k") for call in range(1, 200)))
         for _ in range(199):
             reply = await client.receive()
             assert isinstance(reply, messages.Refused)
