@@ -340,7 +340,7 @@ MUTATIONS = [
     Mutation("markers are kept over epochs", 100, markers_are_kept_over_epochs),
     Mutation("cursors are kept over epochs", 100, cursors_are_kept_over_epochs),
     Mutation("a move ends too early", 100, a_move_ends_too_early),
-    Mutation("a move ends on an earlier one's word", 100, a_move_ends_on_an_earlier_ones_word),
+    Mutation("a move ends on an earlier one's word", 400, a_move_ends_on_an_earlier_ones_word),
     Mutation("a window of another epoch is taken", 100, a_window_of_another_epoch_is_taken),
     Mutation(
         "what was written before the intent is left behind", 100, what_was_written_before_the_intent_is_left_behind
