@@ -55,11 +55,13 @@ def _summarize(reports: Iterable[Report]) -> tuple[int, Counter[str]]:
     failed = 0
     totals: Counter[str] = Counter()
     for report in reports:
+        totals["histories"] += report.histories
         totals["operations"] += sum(report.operations.values())
         totals["operations overlapping"] += report.overlapping
         totals["simulated seconds"] += round(report.virtual_s)
         totals.update({f"operations {outcome}": count for outcome, count in report.operations.items()})
         totals.update({f"fault: {kind}": count for kind, count in report.faults.items()})
+        totals.update(report.events)
         if report.failures:
             failed += 1
             print(f"seed {report.seed} failed: {report.failures[0][:2000]}")

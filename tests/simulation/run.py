@@ -20,7 +20,7 @@ from tests.simulation.checks import check_disks, check_history, wait_until_whole
 from tests.simulation.clients import Clients
 from tests.simulation.faults import Faults
 from tests.simulation.loop import new_loop
-from tests.simulation.plan import Moving, draw
+from tests.simulation.plan import FAULTS, Moving, draw
 from tests.simulation.world import World
 
 
@@ -33,6 +33,10 @@ class Report:
     digest: str = ""
     operations: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    #: What else happened: moves begun and ended, windows begun, taken and moved.
+    events: Counter[str] = field(default_factory=Counter)
+    #: Keys whose histories were checked.
+    histories: int = 0
     overlapping: int = 0
     virtual_s: float = 0.0
     callbacks: int = 0
@@ -79,7 +83,10 @@ def simulate(seed: int, *, verbose: bool = False) -> Report:
             gc.enable()
     report.failures = [*world.failures, *loop.failures, *log.surprises]
     report.digest = world.digest
-    report.operations, report.faults = clients.outcomes, world.counts
+    report.operations = clients.outcomes
+    for name, count in world.counts.items():
+        (report.faults if name in FAULTS else report.events)[name] = count
+    report.histories = len({event.key for event in clients.events})
     report.overlapping = clients.overlapping()
     report.virtual_s, report.callbacks = loop.time(), loop.callbacks
     return report

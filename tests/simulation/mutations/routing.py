@@ -54,7 +54,7 @@ def a_store_is_founded_twice() -> Iterator[None]:
 
 
 MUTATIONS = [
-    Mutation("an empty volume is served", 100, an_empty_volume_is_served),
+    Mutation("an empty volume is served", 200, an_empty_volume_is_served),
     Mutation("a write that was sent is sent again", 100, a_write_that_was_sent_is_sent_again),
     Mutation("unknown is called refused", 100, unknown_is_called_refused),
     Mutation("a store is founded twice", 100, a_store_is_founded_twice),

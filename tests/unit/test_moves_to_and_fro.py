@@ -1,0 +1,84 @@
+"""What one move leaves behind must not stand in the way of the next, nor be taken for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from serve_app.bucket.bucket import Bucket
+from serve_app.cursor import END, Cursor
+from serve_app.directory.directory import Directory
+from serve_app.resharding import coordinator
+from serve_app.settings import Limits
+from serve_app.storage.records import Record, encode
+from serve_app.topology import Topology, first_topology
+from serve_app.wire import messages
+from tests.support.local_store import MemoryStorage, local_store, run_async, until
+from tests.support.memory_engine import MemoryEngine, new_bucket_engine
+
+
+@pytest.fixture(autouse=True)
+def agree_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coordinator, "AGREED_S", 0.05)
+
+
+async def moved(directory: Directory, count: int) -> None:
+    def arrived() -> bool:
+        topology = directory.watch.topology
+        return topology is not None and not topology.moving and topology.bucket_count == count
+
+    directory.watch.configure(count)
+    await until(arrived, 20)
+
+
+@run_async
+async def test_a_bucket_that_has_ended_joins_again() -> None:
+    async with local_store(3) as store:
+        directory = await store.directory(3)
+        for n in range(50):
+            await directory.put(b"key-%d" % n, b"v", "")
+        await moved(directory, 1)
+        for bucket in store.buckets[1:]:
+            await until(lambda bucket=bucket: bucket.retired)  # type: ignore[misc]
+            bucket.retired = False
+            await bucket.crash()
+            await bucket.start()
+            assert bucket.server is not None
+            assert not bucket.server.bucket.fault
+        await moved(directory, 3)
+        assert [bool(bucket.records) for bucket in store.buckets] == [True, True, True]
+        for n in range(50):
+            assert (await directory.get(b"key-%d" % n)).value == b"v"
+
+
+class _SlowRead(MemoryEngine):
+    """While the first read from the disk is under way, `meanwhile` happens."""
+
+    def get(self, key: bytes) -> bytes | None:
+        found = super().get(key)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return found
+
+    meanwhile = None
+
+
+def test_a_read_that_a_key_went_and_came_back_under_is_read_again() -> None:
+    """It found nothing, for the key was away; when it is judged, the bucket is its home as it was at the beginning."""
+    engine = _SlowRead()
+    engine.write([], [(name, value) for name, value in new_bucket_engine(0)._facts.items()])
+    bucket = Bucket(
+        MemoryStorage(engine, 0), Limits(), incarnation="", done=lambda group: None, failed=lambda error: None
+    )
+    first = first_topology((bucket.identity,))
+    later = Topology(first.epoch + 4, 1, 1, first.store_id, first.identities)
+    bucket.take_topology(first, Cursor(first.epoch, END))
+
+    def two_moves() -> None:
+        engine.write([(b"k", encode(Record(b"v", "", 1, 0, 0)))], [])
+        bucket.take_topology(later, Cursor(later.epoch, END))
+
+    engine.meanwhile = two_moves  # type: ignore[assignment]
+    reply = bucket.read(messages.Get(1, 1000, b"k"), bucket.clock())
+    assert isinstance(reply, messages.Value)
+    assert reply.value == b"v"
