@@ -12,7 +12,9 @@ from serve_app.wire import messages
 if TYPE_CHECKING:
     from serve_app.bucket.bucket import Bucket
 
+#: One page: values are read past with their keys, and a page has to fit into its caller's deadline whatever their size.
 _RECORDS_AT_ONCE = 20_000
+_BYTES_AT_ONCE = 64 * 1024 * 1024
 _MISPLACED_SHOWN = 100
 
 
@@ -24,13 +26,14 @@ def survey(bucket: Bucket, request: messages.Survey) -> messages.Reply:
     topology, cursor = bucket.durable
     if topology is None:
         return messages.Moved(request.call, None)
-    keys, misplaced, next_start = 0, [], b""
+    keys, size, misplaced, next_start = 0, 0, [], b""
     try:
-        for key, _ in bucket.engine.scan(request.start):
-            if keys == _RECORDS_AT_ONCE:
+        for key, raw in bucket.engine.scan(request.start):
+            if keys == _RECORDS_AT_ONCE or size >= _BYTES_AT_ONCE:
                 next_start = key
                 break
             keys += 1
+            size += len(raw)
             if isinstance(judge(bucket.bucket_id, 0, key, topology.epoch, topology, cursor), messages.Moved):
                 misplaced.append(key)
     except StorageFault as error:

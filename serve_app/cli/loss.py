@@ -16,10 +16,10 @@ from serve_app.topology import Topology
 from serve_app.wire import messages
 
 _TIMEOUT_S = 10.0
-#: How many epochs are left out where the authority is lost. It may have committed the next one and have told it to a
-#: directory alone, before it was lost: that number must not come again with another meaning, for who has it would keep to
-#: it. One is enough, since a move ends only when all its sources have its epoch, and directories hand on what they know.
-_EPOCHS_GIVEN_AWAY = 1
+#: How many epochs are left out where the authority is lost. It may have committed some that only a directory was told of
+#: (a move begun, losses accepted): those numbers must not come again with another meaning, for who has one would keep to it.
+#: A move ends only when all its sources have its epoch, so it can't have been many; leaving out more costs nothing.
+_EPOCHS_GIVEN_AWAY = 1_000
 
 
 @dataclass(frozen=True)

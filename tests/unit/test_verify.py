@@ -65,6 +65,16 @@ def shown(found: Verification) -> tuple[int, str]:
 
 
 @run_async
+async def test_a_page_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey, "_RECORDS_AT_ONCE", 1_000)
+    monkeypatch.setattr(survey, "_BYTES_AT_ONCE", 1)
+    pages: list[int] = []
+    async with filled_store(1, keys=7) as (store, _), Buckets(store, find_timeout_s=0.5) as buckets:
+        assert (await verify(buckets, pages.append)).records == 7
+    assert pages == [1] * 7
+
+
+@run_async
 async def test_a_whole_store_is_called_whole() -> None:
     async with filled_store(3) as (store, _):
         found = await verified(store)
