@@ -18,10 +18,10 @@ from tests.kubernetes.load_pod import Account, fill, load
 from tests.kubernetes.report import add_row
 from tests.kubernetes.store import Store
 
-RECORDS = 8_000
+RECORDS = 5_000
 VALUE_BYTES = 4_096
-#: Of 32 MiB in two buckets half moves to four: some 64 s.
-MOVE_BYTES_PER_S = 128 * 1024
+#: Of 20 MiB in two buckets half moves to four: some 27 s.
+MOVE_BYTES_PER_S = 192 * 1024
 #: A bucket whose pod is killed is back within that, also where it is moving its keys.
 LONGEST_OUTAGE_S = 30.0
 LEAST_REQUESTS_PER_S = 150
