@@ -22,6 +22,8 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
     store_id: made once with the store; tells its volumes from another store's.
     identities: one per bucket, the random id made with that bucket's database.
     replaced: buckets that in the move under way go on without the data they had (`accept-loss`).
+    move_epoch: the epoch with which the move under way began; 0 when the store is stable. An accepted loss makes another
+        epoch of the same move.
     """
 
     epoch: int
@@ -30,6 +32,7 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
     store_id: str
     identities: tuple[str, ...]
     replaced: tuple[int, ...] = ()
+    move_epoch: int = 0
 
     def __post_init__(self) -> None:
         if self.epoch < 1:
@@ -55,7 +58,8 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
     def begin_move(self, target_count: int, joining: tuple[str, ...]) -> Topology:
         """`MOVING(e+1, M → N)`; joining are the identities of buckets M to N - 1."""
         assert not self.moving, "one move after the other"
-        return Topology(self.epoch + 1, self.bucket_count, target_count, self.store_id, self.identities + joining)
+        epoch, identities = self.epoch + 1, self.identities + joining
+        return Topology(epoch, self.bucket_count, target_count, self.store_id, identities, move_epoch=epoch)
 
     def end_move(self) -> Topology:
         """`STABLE(e+1, N)`, once every key is at its new home."""
@@ -70,13 +74,12 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
         """
         identities = (*self.identities[:bucket_id], identity, *self.identities[bucket_id + 1 :])
         replaced = tuple(sorted({*self.replaced, bucket_id})) if self.moving else ()
-        return Topology(
-            self.epoch + 1 + skip, self.bucket_count, self.target_count, self.store_id, identities, replaced
-        )
+        return msgspec.structs.replace(self, epoch=self.epoch + 1 + skip, identities=identities, replaced=replaced)
 
     def same_move(self, later: Topology) -> bool:
-        """Whether a later topology is of the very move of this one, so that what has moved has moved."""
-        return self.moving and (self.bucket_count, self.target_count) == (later.bucket_count, later.target_count)
+        """Whether a later topology is of the very move of this one, so that what has moved has moved. Another move from as
+        many buckets to as many is not: a storage that missed what was in between may come back."""
+        return self.moving and later.moving and self.move_epoch == later.move_epoch
 
     def lists(self, bucket_id: int, identity: str) -> bool:
         """Whether this topology names exactly this storage as the bucket's."""

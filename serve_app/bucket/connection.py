@@ -213,10 +213,11 @@ class BucketConnection(asyncio.Protocol):
         if not self._closing:
             self._cold.extendleft(reversed(left))
         for request, reply, arrived_s in replies:
-            if isinstance(reply, Hold):
-                self._hold_read(request, arrived_s)
-            else:
+            if not isinstance(reply, Hold):
                 self.reply(reply, "get", arrived_s)
+            elif not self._closing:
+                # Judged anew: what it would wait for may have come while others of its batch were read.
+                self._take(request, arrived_s)
         self.flush()  # first, for it may find that the peer does not read
         self._start_reads()
 
@@ -238,7 +239,7 @@ class BucketConnection(asyncio.Protocol):
             self.flush()
 
         deadline_s = arrived_s + request.timeout_ms / 1000
-        self._server.held.add(Held(deadline_s, len(request.key), again, refuse))
+        self._server.held.add(Held(self, deadline_s, len(request.key), again, refuse))
 
     def hold(self, operation: operations.BucketOperation) -> None:
         """Keep a write that the writer would not decide now, until it may be decided again."""
@@ -254,7 +255,7 @@ class BucketConnection(asyncio.Protocol):
             self.finish(operation)
             self.flush()
 
-        self._server.held.add(Held(operation.deadline_s, operation.size_bytes, again, refuse))
+        self._server.held.add(Held(self, operation.deadline_s, operation.size_bytes, again, refuse))
 
     # -- replies -----------------------------------------------------------------------------------------------------
 

@@ -7,14 +7,13 @@ order as the clients' writes, which is what makes "from here on" exact.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from serve_app import events
 from serve_app.bucket.operations import BucketOperation, InstallOperation
 from serve_app.cursor import Cursor, Marker
 from serve_app.errors import InvalidRequest, StorageFault, StoreError
-from serve_app.resharding.source import Overtaken
+from serve_app.resharding.source import Overtaken, Records
 from serve_app.storage import facts
 from serve_app.storage.group_commit import Group
 from serve_app.topology import Topology
@@ -104,15 +103,15 @@ class AdvanceOperation(OwnOperation):
     """Delete the window's records and advance the cursor, in one batch: every target has acknowledged them."""
 
     def __init__(
-        self, bucket: Bucket, done: asyncio.Future[None], before: Cursor, cursor: Cursor, keys: Sequence[bytes]
+        self, bucket: Bucket, done: asyncio.Future[None], before: Cursor, cursor: Cursor, records: Records
     ) -> None:
         super().__init__(bucket, done)
-        self.before, self.cursor, self.keys = before, cursor, keys
+        self.before, self.cursor, self.records = before, cursor, records
 
     def decide(self, group: Group) -> None:
         self._expect(self.before)
-        for key in self.keys:
-            group.delete(key)
+        for key, raw in self.records:
+            group.drop(key, len(raw))  # reading one might fail, with the others before it deleted and the cursor left
         self.bucket.decided_cursor = self.cursor
         group.set_fact(*facts.cursor_fact(self.cursor))
 

@@ -57,7 +57,7 @@ class BucketServer:
         self._max_connections = limits.max_connections
         self._connections: dict[BucketConnection, None] = {}  # in order, so that a simulation repeats itself
         self._readers = platform.readers()
-        self.held = HeldOperations(loop, platform.monotonic_s)
+        self.held = HeldOperations(loop, platform.monotonic_s, limits)
         self.source = BucketSource(self.bucket, loop, self._readers, self.held.release)
         #: Set by who runs the coordinator: gets each Inspect.
         self.heard: Callable[[messages.Inspect], None] = lambda request: None
@@ -169,7 +169,8 @@ class BucketServer:
 
     def survey_in_thread(self, request: messages.Survey, done: Callable[[messages.Reply], None]) -> None:
         """Look at some of the bucket's records, off the loop: `done` gets the answer, on the loop."""
-        self._readers.submit(lambda: self.loop.call_soon_threadsafe(done, survey(self.bucket, request)))
+        arrived_s = self.bucket.clock()
+        self._readers.submit(lambda: self.loop.call_soon_threadsafe(done, survey(self.bucket, request, arrived_s)))
 
     # -- groups ------------------------------------------------------------------------------------------------------
 

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from serve_app.bucket.bucket import Bucket
 
 T = TypeVar("T")
-#: A scan looks at no more records than this before it hands back what it has: the others of this process want to run.
+#: A scan looks at no more than this before it hands back what it has, of records that stay too: others of this process want
+#: to run, and the thread.
 _MAX_SCANNED = 20_000
+_MAX_SCANNED_BYTES = 64 * 1024 * 1024
 
 
 class BucketSource:
@@ -90,9 +92,10 @@ class BucketSource:
             moved_keys=before.moved_keys + len(records),
             moved_bytes=before.moved_bytes + sum(len(key) + len(raw) for key, raw in records),
         )
-        keys = [key for key, _ in records]
         try:
-            await self._commit(lambda done: move_operations.AdvanceOperation(self._bucket, done, before, cursor, keys))
+            await self._commit(
+                lambda done: move_operations.AdvanceOperation(self._bucket, done, before, cursor, records)
+            )
         finally:
             self.release()
 
@@ -145,10 +148,11 @@ class BucketSource:
     def _scan(self, topology: Topology, start: bytes, end: bytes, max_bytes: int) -> Scanned:
         old_count, new_count, own = topology.bucket_count, topology.target_count, self.bucket_id
         records: list[tuple[bytes, bytes]] = []
-        size = 0
+        size = seen = 0
         for scanned, (key, raw) in enumerate(self._bucket.engine.scan(start, None if end == END else end)):
-            if size >= max_bytes or scanned >= _MAX_SCANNED:
+            if size >= max_bytes or scanned >= _MAX_SCANNED or seen >= _MAX_SCANNED_BYTES:
                 return Scanned(records, key)
+            seen += len(raw)
             hashed = placement.stable_hash(key)
             if hashed % old_count == own and hashed % new_count != own:
                 records.append((key, raw))

@@ -21,6 +21,8 @@ from serve_app.wire.link import BucketLink
 REFRESH_S = 1.0
 _UNSETTLED_REFRESH_S = 0.1
 _ASK_TIMEOUT_S = 2.0
+#: A bucket that the store goes on without has so long to answer what is under way.
+_DRAIN_S = 2.0
 #: How long a start waits for the buckets it has not heard, before it goes by the others.
 _FIRST_ANSWERS_S = 3.0
 
@@ -110,9 +112,7 @@ class TopologyWatch:
         """Learn from an old home how far its keys have moved; whether that is why it does not serve the key."""
         if moved.topology is None or not moved.cursor or moved.topology != self.topology:
             return False
-        if moved.cursor <= self.cursors.get(bucket_id, b""):
-            return False
-        self.cursors[bucket_id] = moved.cursor
+        self.cursors[bucket_id] = max(moved.cursor, self.cursors.get(bucket_id, b""))
         return True
 
     async def reconcile(self, bucket_id: int, theirs: Topology | None, deadline_s: float) -> None:
@@ -125,6 +125,8 @@ class TopologyWatch:
             self._adopt(theirs)
         if theirs is not None and theirs is self.topology:
             return
+        if bucket_id not in self._links:
+            return  # the store goes on without it, as we have learned meanwhile
         task = self._reconciling.get(bucket_id)
         if task is None:  # many operations may find out at once; one tells the bucket
             task = asyncio.create_task(self._install(bucket_id))
@@ -149,6 +151,8 @@ class TopologyWatch:
             *(link.inspect(_ASK_TIMEOUT_S, report) for _, link in links), return_exceptions=True
         )
         for (bucket_id, _), answer in zip(links, answers, strict=True):
+            if bucket_id not in self._links:
+                continue  # let go meanwhile
             if isinstance(answer, messages.Status):
                 self.statuses[bucket_id] = answer
             elif isinstance(answer, _Trouble):
@@ -231,7 +235,7 @@ class TopologyWatch:
         link = self._links.pop(bucket_id)
         self.statuses.pop(bucket_id, None)
         link.retire()
-        task = asyncio.create_task(link.stop())
+        task = asyncio.create_task(link.drain(_DRAIN_S))  # a write under way is about to be told that it has moved
         self._stopping.add(task)
         task.add_done_callback(self._stopping.discard)
 

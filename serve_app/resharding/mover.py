@@ -20,7 +20,7 @@ from serve_app import events, placement
 from serve_app.cursor import END, Cursor, possible_homes
 from serve_app.errors import StoreError, Unavailable
 from serve_app.resharding.peers import Peers
-from serve_app.resharding.source import Overtaken, Records, Source
+from serve_app.resharding.source import Overtaken, Records, Scanned, Source
 from serve_app.topology import Topology
 from serve_app.wire import messages
 from serve_app.wire.client import CallExpired, ConnectionBroken
@@ -34,8 +34,9 @@ _WAY_TO_CLIENTS = 3.0
 _LONGEST_REST_S = 1.0
 #: What one message carries, about: a window may have grown until its intent was durable.
 PART_BYTES = 8 * 1024 * 1024
-#: A bucket that is away is waited for so long before the status says so.
+#: A bucket that is away is waited for so long before the status says so; one that is sent much, longer.
 _ASK_TIMEOUT_S = 5.0
+_LEAST_BYTES_PER_S = 1024 * 1024
 _RETRY_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _END_POLL_S = 1.0
 _NOTHING = b""
@@ -98,6 +99,7 @@ class Mover:
 
     async def _rest(self, topology: Topology | None) -> None:
         source = self._source
+        source.wait_for("")  # there is nothing to wait for
         source.changed.clear()
         await self._peers.close()
         if source.topology is not topology:
@@ -134,7 +136,7 @@ class Mover:
         if not cursor.intent_end:
             # Read first, so that nothing is held for that; what is written meanwhile is noted, and then read again.
             await source.watch(cursor.position)
-            scanned = await source.scan(topology, cursor.position, END, self._window_bytes)
+            scanned = await self._scan_next(topology, cursor)
             cursor, touched = await source.intend(cursor, scanned.end)
             records = None if touched else scanned.records
         if records is None:
@@ -151,6 +153,12 @@ class Mover:
         source.hold_reads()
         await source.advance(cursor, records)
         return sum(len(key) + len(raw) for key, raw in records)
+
+    async def _scan_next(self, topology: Topology, cursor: Cursor) -> Scanned:
+        """The next window's records. A bucket that loses none need not look at what it has."""
+        if not possible_homes(topology, self._source.bucket_id):
+            return Scanned([], END)
+        return await self._source.scan(topology, cursor.position, END, self._window_bytes)
 
     async def _read_window(self, topology: Topology, cursor: Cursor) -> Records:
         """All records of the window. Its writes are held, so reading it in pieces reads it as of one moment."""
@@ -174,7 +182,7 @@ class Mover:
                     lambda call, ms, end=end, records=records: messages.Window(  # type: ignore[misc]
                         call, ms, topology.epoch, source.bucket_id, end, revision, records
                     ),
-                    _ASK_TIMEOUT_S,
+                    _ASK_TIMEOUT_S + size / _LEAST_BYTES_PER_S,
                     size,
                 )
                 if isinstance(reply, messages.Taken):

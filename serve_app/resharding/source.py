@@ -70,13 +70,10 @@ class Source(Protocol):
         """
 
     def hold_reads(self) -> None:
-        """Hold reads of the window as well, until `advance` or `release`."""
+        """Hold reads of the window as well, until `advance`."""
 
     async def advance(self, before: Cursor, records: Records) -> None:
         """Delete the records and advance the cursor to the intent's end in one batch, then judge everything held anew."""
-
-    def release(self) -> None:
-        """Judge everything held anew."""
 
     async def commit_topology(self, before: Topology, new: Topology) -> None:
         """Make what follows the topology `before` durable. Raises Overtaken where that is not the topology any more."""

@@ -107,6 +107,13 @@ class Group:
         self.bytes -= len(key) + len(old)
         self._records[key] = self._changed[key] = None
 
+    def drop(self, key: bytes, size_bytes: int) -> None:
+        """Remove a record that is known to be there, of which the size too is known: nothing is read, so nothing fails."""
+        assert key not in self._changed, "nobody else changes it in this group"
+        self.keys -= 1
+        self.bytes -= len(key) + size_bytes
+        self._records[key] = self._changed[key] = None
+
     def next_revision(self) -> int:
         """A revision that this bucket has never given before."""
         self.revision += 1

@@ -75,6 +75,8 @@ class BucketConnection(asyncio.Protocol):
         self._next_call = 0
         #: Since when the bucket owes an answer, or should take bytes, and has not been heard; None while it does not.
         self._owed_since_s: float | None = None
+        #: Bytes that the kernel had not taken at the last look.
+        self._unread = 0
         self.welcome: asyncio.Future[messages.Welcome] = loop.create_future()
         # Nobody may be left to look at a failed handshake; that is no news then.
         self.welcome.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -186,6 +188,10 @@ class BucketConnection(asyncio.Protocol):
         Called several times a second: one sweep costs less than a timer for every call.
         """
         now_s = self._loop.time()
+        unread = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        if unread < self._unread:
+            self._owed_since_s = now_s  # it is still taking what it is sent
+        self._unread = unread
         # Counted on while calls expire and others follow: each alone may be given up sooner than this.
         if self._owed_since_s is not None and now_s - self._owed_since_s > SILENT_S:
             self.close()  # which fails them all; an idle connection is silent rightly
@@ -194,6 +200,11 @@ class BucketConnection(asyncio.Protocol):
             self._call_bytes -= entry.size_bytes
             if not entry.future.done():
                 entry.future.set_exception(CallExpired("the deadline passed"))
+
+    async def settle(self, timeout_s: float) -> None:
+        """Wait until the calls that are open now have ended, in whatever way, or for the timeout."""
+        if self._calls:
+            await asyncio.wait([call.future for call in self._calls.values()], timeout=timeout_s)
 
     def close(self) -> None:
         """Break the connection at once."""

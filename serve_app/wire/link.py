@@ -90,6 +90,13 @@ class BucketLink:
         self.retired = True
         self._ready.set()
 
+    async def drain(self, timeout_s: float) -> None:
+        """`stop`, once the calls under way have been answered, or after the timeout."""
+        self._tasks[0].cancel()  # a bucket that ends meanwhile is not brought back
+        if self._connection is not None:
+            await self._connection.settle(timeout_s)
+        await self.stop()
+
     async def stop(self) -> None:
         """Close the connection; calls still open fail."""
         for task in self._tasks:

@@ -12,7 +12,7 @@ import msgspec
 from serve_app.topology import Topology
 
 #: Raised by any change that an older peer would misread. Peers of another version are hung up on.
-VERSION = 2
+VERSION = 3
 
 
 class _Message(msgspec.Struct, array_like=True, gc=False):
