@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from serve_app import placement
+from serve_app.cursor import Marker
+from serve_app.directory.directory import Directory
 from serve_app.resharding import coordinator, mover
-from tests.support.local_store import TEST_LIMITS, LocalStore, run_async, until
+from serve_app.topology import Topology
+from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
 from tests.support.lost_buckets import KEYS, accepted, check_keys, check_whole, filled_store, known, lose
 
 #: Slow enough to catch a move in its middle: windows of some five keys, and a pause after each.
@@ -43,11 +48,7 @@ def test_a_move_goes_on_without_the_data(lost: int, before: int, after: int) -> 
             assert topology.moving
             assert lost in topology.replaced
 
-            def ended() -> bool:
-                seen = directory.watch.topology
-                return seen is not None and not seen.moving and seen.bucket_count == after
-
-            await until(ended, 30)
+            await until(lambda: settled(directory, after), 30)
             await until(lambda: all(link.connection() for link in directory.watch.links.values()))
             await check_keys(directory, {key for key in KEYS if may_be_lost(key, lost, before, after)})
             await check_whole(store)
@@ -65,3 +66,56 @@ def waited_for(store: LocalStore, except_for: int) -> list[str]:
     """What the moves of the other buckets wait for."""
     servers = [bucket.server for bucket in store.buckets if bucket.bucket_id != except_for]
     return [what for server in servers if server is not None for what in server.bucket.waiting.values()]
+
+
+def test_a_given_up_storage_that_joins_again_later_believes_no_old_marker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 → 3 with bucket 2's storage given up, 3 → 2, and 2 → 3 with that very storage: the move has the same shape as the
+    one that its markers are of."""
+    see_through = coordinator.Coordinator._see_through
+    held_back = asyncio.Event()
+
+    async def once_let_go(self: coordinator.Coordinator, topology: Topology) -> None:
+        if held_back.is_set():
+            await see_through(self, topology)
+
+    monkeypatch.setattr(coordinator.Coordinator, "_see_through", once_let_go)
+
+    @run_async
+    async def check() -> None:
+        async with local_store(3) as store:
+            directory = await store.directory(2)
+
+            async def moved(count: int) -> None:
+                directory.watch.configure(count)
+                await until(lambda: settled(directory, count), 20)
+
+            directory.watch.configure(3)
+            # It has taken every window, all of them empty; without its word the move does not end.
+            await until(lambda: known(store, 2) is not None and len(markers(store, 2)) == 2)
+            given_up = store.buckets[2].engine
+            await lose(store, 2)
+            await until(lambda: any("came back empty" in link.trouble for link in directory.watch.links.values()))
+            await accepted(store, 2)
+            held_back.set()
+            await moved(3)
+            for key in KEYS:
+                await directory.put(key, b"value of " + key, "")
+            await moved(2)
+            await until(lambda: store.buckets[2].retired, 20)
+            store.buckets[2].retired = False
+            await store.buckets[2].come_back_with(given_up)
+            await moved(3)
+            await check_keys(directory, set())
+            await check_whole(store)
+
+    check()
+
+
+def settled(directory: Directory, count: int) -> bool:
+    seen = directory.watch.topology
+    return seen is not None and not seen.moving and seen.bucket_count == count
+
+
+def markers(store: LocalStore, bucket_id: int) -> dict[int, Marker]:
+    server = store.buckets[bucket_id].server
+    return {} if server is None else server.bucket.decided_markers

@@ -1,0 +1,194 @@
+"""What waits for a window: it costs the keys beside it nothing, and never waits longer than the window takes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from serve_app import placement
+from serve_app.bucket import held
+from serve_app.bucket.connection import BucketConnection
+from serve_app.bucket.held import Held, HeldOperations
+from serve_app.bucket.judgement import HOLD
+from serve_app.directory.directory import Directory
+from serve_app.errors import StorageDamaged, Unavailable
+from serve_app.resharding import coordinator
+from serve_app.settings import Limits
+from serve_app.wire import messages
+from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
+
+SLOW = Limits(disk_reserve_bytes=0, move_bytes_per_s=20_000)
+KEYS = [b"key-%03d" % n for n in range(200)]
+LEAVING = [key for key in KEYS if placement.bucket_of(key, 2) == 1]
+
+
+@pytest.fixture(autouse=True)
+def agree_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coordinator, "AGREED_S", 0.05)
+
+
+async def filled(store: LocalStore) -> Directory:
+    """All keys in one bucket of a store that could have two."""
+    directory = await store.directory(1)
+    for key in KEYS:
+        await directory.put(key, b"v" * 100, "")
+    return directory
+
+
+async def stuck(store: LocalStore, directory: Directory) -> tuple[list[bytes], list[bytes]]:
+    """Make the move to two buckets stand still with a window open: its keys, and those beyond it."""
+    directory.watch.configure(2)
+    await until(lambda: len(store.buckets[1].records) > 5, 20)
+    await store.buckets[1].crash()
+    server = store.buckets[0].server
+    assert server is not None
+    await until(lambda: "bucket-1" in server.bucket.waiting.get("mover", ""), 20)
+    cursor = server.bucket.cursor
+    assert cursor is not None
+    return [key for key in LEAVING if cursor.in_window(key)], [key for key in KEYS if key >= cursor.intent_end]
+
+
+@run_async
+async def test_a_stuck_window_leaves_the_buckets_other_keys_alone() -> None:
+    async with local_store(2, SLOW) as store:
+        directory = await filled(store)
+        window, beyond = await stuck(store, directory)
+        as_many_as_fit = SLOW.max_calls_per_bucket
+        puts = [asyncio.create_task(directory.put(window[n % len(window)], b"new", "")) for n in range(as_many_as_fit)]
+        server = store.buckets[0].server
+        assert server is not None
+        # Some wait, for a while; when the window turns out to be stuck, few.
+        await until(lambda: sum(put.done() for put in puts) >= as_many_as_fit - SLOW.max_waiting_per_bucket)
+        assert len(server.held) == SLOW.max_waiting_per_bucket
+        refused = [put for put in puts if put.done()]
+        for put in refused:
+            with pytest.raises(Unavailable, match="just being moved"):
+                put.result()
+        for key in beyond:
+            await directory.put(key, b"new", "")
+            assert (await directory.get(key)).value == b"new"
+        with pytest.raises(Unavailable, match="its new bucket does not take it"):
+            await directory.put(window[0], b"new", "")
+        await store.buckets[1].start()
+        await asyncio.wait(puts)
+        assert not any(put.exception() for put in puts if put not in refused), "those that waited are carried out"
+
+
+@run_async
+async def test_one_connection_can_not_use_up_what_others_may_have_held() -> None:
+    limits = Limits(max_calls_per_bucket=8, max_call_bytes_per_bucket=4000)
+    loop = asyncio.get_running_loop()
+    operations = HeldOperations(loop, loop.time, limits)
+    refused: list[str] = []
+    again: list[str] = []
+
+    def add(owner: str, size_bytes: int) -> None:
+        deadline_s = loop.time() + 60
+        operations.add(
+            Held(owner, deadline_s, size_bytes, lambda: again.append(owner), lambda *_: refused.append(owner))
+        )
+
+    for _ in range(5):
+        add("one", 1)
+    assert (len(operations), refused) == (2, ["one"] * 3), "a quarter of its calls"
+    add("other", 900)
+    add("other", 200)
+    assert refused[3:] == ["other"], "a quarter of their bytes"
+    add("third", 5000)
+    assert len(operations) == 4, "a single one is held whatever its size"
+    operations.release()
+    assert (again, len(operations)) == (["one", "one", "other", "third"], 0)
+    add("one", 1)
+    assert len(operations) == 1, "what has gone counts no more"
+    operations.stop()
+
+
+@run_async
+async def test_one_that_is_late_is_refused_before_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    operations = HeldOperations(loop, loop.time, TEST_LIMITS)
+    refused = loop.create_future()
+    deadline_s = loop.time() + held._ANSWER_S + 0.1
+    operations.add(Held("one", deadline_s, 1, lambda: None, lambda *why: refused.set_result((loop.time(), why))))
+    at_s, (reason, _) = await refused
+    assert reason == "busy"
+    assert at_s < deadline_s
+    assert len(operations) == 0
+
+
+@run_async
+async def test_a_read_that_was_to_wait_is_judged_again_when_its_batch_is_done() -> None:
+    """Its window may have been released while others of its batch were read from the disk: nothing releases it again."""
+    async with local_store(1, TEST_LIMITS) as store:
+        directory = await filled(store)
+        server = store.buckets[0].server
+        assert server is not None
+        (connection,) = [each for each in server._connections if isinstance(each, BucketConnection)]
+        request = messages.Get(10**6, 5_000, KEYS[0])
+        sent: list[messages.Reply] = []
+        connection._batches += 1
+        connection._send = sent.append  # type: ignore[method-assign]
+        connection._reads_done([(request, HOLD, server.bucket.clock())], [])
+        assert len(server.held) == 0
+        await until(lambda: any(isinstance(reply, messages.Value) and reply.call == 10**6 for reply in sent))
+        del connection._send  # type: ignore[attr-defined]
+        assert (await directory.get(KEYS[1])).value
+
+
+@run_async
+async def test_damage_met_where_a_window_ends_takes_no_key_away() -> None:
+    async with local_store(2, TEST_LIMITS) as store:
+        directory = await filled(store)
+        engine = store.buckets[0].engine
+        get, reads = engine.get, 0
+
+        def failing(key: bytes) -> bytes | None:
+            nonlocal reads
+            server = store.buckets[0].server
+            cursor = None if server is None else server.bucket.decided_cursor
+            if cursor is not None and cursor.in_window(key) and key == LEAVING[-1]:
+                reads += 1
+                raise StorageDamaged("a bad block")
+            return get(key)
+
+        engine.get = failing  # type: ignore[method-assign]
+        directory.watch.configure(2)
+        await until(lambda: directory.watch.topology.bucket_count == 2, 20)  # type: ignore[union-attr]
+        assert reads == 0, "the batch that ends a window reads nothing that could fail"
+        for key in KEYS:
+            assert (await directory.get(key)).value == b"v" * 100
+
+
+@run_async
+async def test_what_is_under_way_at_a_bucket_that_leaves_is_answered() -> None:
+    """A write that the leaving bucket is about to answer with Moved has not happened: it goes to the new home."""
+    async with local_store(2, TEST_LIMITS) as store:
+        directory = await store.directory(2)
+        topology = directory.watch.topology
+        assert topology is not None
+        store.buckets[1].wire.hold()
+        put = asyncio.create_task(directory.put(LEAVING[0], b"v", ""))
+        link = directory.watch.link(1)
+        await until(lambda: link.calls_open > 0)
+        one = topology.begin_move(1, ()).end_move()
+        for bucket_id in (0, 1):
+            server = store.buckets[bucket_id].server
+            assert server is not None
+            await server.source.take_topology(one)
+        directory.watch._adopt(one)
+        store.buckets[1].wire.release()
+        assert (await put).bucket_id == 0
+
+
+@run_async
+async def test_an_answer_of_a_bucket_that_has_left_meanwhile_does_no_harm() -> None:
+    async with local_store(2, TEST_LIMITS) as store:
+        directory = await store.directory(2)
+        topology = directory.watch.topology
+        assert topology is not None
+        one = topology.begin_move(1, ()).end_move()
+        directory.watch._adopt(one)
+        deadline_s = asyncio.get_running_loop().time() + 5
+        await directory.watch.reconcile(1, topology, deadline_s)
+        assert directory.watch.topology == one
