@@ -31,7 +31,8 @@ def main() -> int:
                 options.jobs = 1
         if options.seed is not None:
             report = simulate(options.seed, verbose=options.verbose)
-            print(*report.failures or [f"seed {report.seed} is fine; its run is {report.digest}"], sep="\n")
+            fine = f"seed {report.seed} is fine; its run is {report.digest}"
+            print("\n".join(map(str, report.failures)) or fine)
             return bool(report.failures)
         return run_many(range(options.first, options.first + options.seeds), options.jobs)
 
@@ -64,7 +65,7 @@ def _summarize(reports: Iterable[Report]) -> tuple[int, Counter[str]]:
         totals.update(report.events)
         if report.failures:
             failed += 1
-            print(f"seed {report.seed} failed: {report.failures[0][:2000]}")
+            print(f"seed {report.seed} failed: {str(report.failures[0])[:2000]}")
             print(f"  python -m tests.simulation --seed {report.seed} --verbose")
             sys.stdout.flush()
     return failed, totals

@@ -8,6 +8,7 @@ from serve_app import placement
 from serve_app.storage import records
 from serve_app.storage.facts import Totals, read_facts
 from tests.simulation.clients import Clients
+from tests.simulation.loop import Process
 from tests.simulation.observer import fallen
 from tests.simulation.world import World
 from tests.support.linearizability import violation
@@ -15,6 +16,8 @@ from tests.support.linearizability import violation
 #: How long the store may take to be whole again when nothing is wrong any more.
 HEALED_WITHIN_S = 40.0
 _LOOK_EVERY_S = 0.25
+#: What was held for a window is judged anew as soon as that has moved.
+_HELD_WITHIN_S = 0.1
 
 
 async def wait_until_whole(world: World) -> None:
@@ -22,10 +25,29 @@ async def wait_until_whole(world: World) -> None:
     deadline_s = world.loop.time() + HEALED_WITHIN_S
     while problem := _not_whole(world):
         if world.loop.time() > deadline_s:
-            world.failures.append(f"not whole {HEALED_WITHIN_S} s after all was healed: {problem}")
+            world.fail("whole", f"not whole {HEALED_WITHIN_S} s after all was healed: {problem}")
             return
         await asyncio.sleep(_LOOK_EVERY_S)
     world.note("all is whole")
+
+
+async def watch_held(world: World) -> None:
+    """Look now and then, until nobody wants to know any more, that nothing is held for a window that is not open."""
+    seen: dict[str, Process] = {}
+    while True:
+        await asyncio.sleep(_HELD_WITHIN_S)
+        before, seen = seen, {}
+        for node in world.buckets.values():
+            server, process = node.server, node.process
+            if server is None or process is None or process.asleep or not len(server.held):
+                continue
+            cursor = server.bucket.cursor
+            if cursor is not None and cursor.intent_end:
+                continue
+            seen[node.name] = process
+            if before.get(node.name) is process:
+                world.fail("held", f"{node.name} holds {len(server.held)} operations, and no window is open there")
+                return
 
 
 def _not_whole(world: World) -> str:
@@ -59,7 +81,9 @@ def _not_whole(world: World) -> str:
 
 def check_history(world: World, clients: Clients) -> None:
     """What clients saw has an explanation, and what directories saw of revisions never fell."""
-    world.failures += filter(None, (violation(clients.events), fallen(world.observer.revisions)))
+    for kind, problem in (("history", violation(clients.events)), ("revisions", fallen(world.observer.revisions))):
+        if problem:
+            world.fail(kind, problem)
 
 
 def check_disks(world: World, found: dict[str, str | None]) -> None:
@@ -70,17 +94,17 @@ def check_disks(world: World, found: dict[str, str | None]) -> None:
         for key, raw in held.items():
             home = placement.bucket_of(key, world.configured_count)
             if home != bucket_id:
-                world.failures.append(f"{key!r} is in bucket-{bucket_id}, and its home is bucket-{home}")
+                world.fail("disks", f"{key!r} is in bucket-{bucket_id}, and its home is bucket-{home}")
             if key.decode() in stored:
-                world.failures.append(f"{key!r} is in two buckets")
+                world.fail("disks", f"{key!r} is in two buckets")
             stored[key.decode()] = records.decode(raw).value.decode()
         totals = read_facts(node.disk, bucket_id, node.name).totals
         real = Totals(len(held), sum(len(key) + len(raw) for key, raw in held.items()), totals.revision)
         if totals != real:
-            world.failures.append(f"{node.name} counts {totals} and holds {real}")
+            world.fail("disks", f"{node.name} counts {totals} and holds {real}")
         if any(records.decode(raw).revision > totals.revision for raw in held.values()):
-            world.failures.append(f"{node.name} holds a revision beyond its counter")
+            world.fail("disks", f"{node.name} holds a revision beyond its counter")
     read = {key: value for key, value in found.items() if value is not None}
     for name in sorted(stored.keys() | read.keys()):
         if stored.get(name) != read.get(name):
-            world.failures.append(f"the disks hold {stored.get(name)!r} for {name}, and read was {read.get(name)!r}")
+            world.fail("disks", f"the disks hold {stored.get(name)!r} for {name}, and read was {read.get(name)!r}")

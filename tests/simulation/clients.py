@@ -13,7 +13,8 @@ from typing import Any
 
 from serve_app import placement
 from serve_app.errors import DiskFull, OutcomeUnknown, Unavailable
-from tests.simulation.world import DirectoryNode, Window, World
+from tests.simulation.nodes import DirectoryNode
+from tests.simulation.world import Window, World
 from tests.support.linearizability import Event, Kind
 
 #: A directory answers this long after the deadline at the latest, not counting the time it slept.
@@ -176,13 +177,13 @@ class Clients:
         except OutcomeUnknown:
             outcome = "unknown", None
             if kind == "get":
-                self.world.failures.append(f"a get of {key} has an unknown outcome")
+                self.world.fail("answers", f"a get of {key} has an unknown outcome")
         except _REFUSED as error:
             self.world.trace(str(error))
             outcome = "refused", None
         took_s = loop.time() - process.slept_s - started_s
         if took_s > self.world.plan.limits.request_timeout_s + ANSWER_SLACK_S:
-            self.world.failures.append(f"{kind} {key} was answered after {took_s:.3f} s by {node.name}")
+            self.world.fail("answers", f"{kind} {key} was answered after {took_s:.3f} s by {node.name}")
         if not answer.done():
             answer.set_result(outcome)
 
@@ -198,7 +199,7 @@ class Clients:
                     break
                 await asyncio.sleep(0.5)
             else:
-                self.world.failures.append(f"{key} can't be read, though nothing is wrong any more")
+                self.world.fail("whole", f"{key} can't be read, though nothing is wrong any more")
         return found
 
     def overlapping(self) -> int:

@@ -7,8 +7,7 @@ takes, and what a crash in its middle leaves, is the simulated writer's business
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 
 from serve_app.errors import StorageDamaged
 from serve_app.storage.engine import NOT_IN_MEMORY, Changes, EngineFailed, NotInMemory
@@ -24,31 +23,49 @@ class SimulatedDisk:
         self._rng = rng or random.Random(0)
         self._records: dict[bytes, bytes] = {}
         self._facts: dict[bytes, bytes] = {}
-        #: What reads see instead of the records: those of an earlier instant.
-        self._view: Mapping[bytes, bytes] | None = None
+        #: Called before and after something is read, where a reading thread reads: it may stand still there.
+        self.stand_still: Callable[[], None] | None = None
         #: Free space to report.
         self.free = _PLENTY_BYTES
         #: After so many more writes one fails, as a sync does.
         self.fails_in: int | None = None
         #: The next write meets damage; whether its batch is there shows only after a restart.
         self.damaged_next = False
+        #: Keys whose records can't be read, until they are written anew.
+        self.unreadable: set[bytes] = set()
         self._in_doubt: list[tuple[Changes, Changes]] = []
         #: How many of the records are not in memory, 0 to 1.
         self.cold_share = 0.0
         self.writes = 0
         #: Gets the facts that a write changes, when they are durable.
         self.changed: Callable[[Changes], None] = lambda facts: None
+        #: Gets the kind of each fault that was met.
+        self.happened: Callable[[str], None] = lambda kind: None
 
     def get(self, key: bytes) -> bytes | None:
-        return (self._records if self._view is None else self._view).get(key)
+        self._stand_still()
+        try:
+            return self._read(key)
+        finally:
+            self._stand_still()
 
     def get_in_memory(self, key: bytes) -> bytes | NotInMemory | None:
-        if self.cold_share and self._rng.random() < self.cold_share:
+        if key in self.unreadable or (self.cold_share and self._rng.random() < self.cold_share):
             return NOT_IN_MEMORY
         return self._records.get(key)
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        return [self.get(key) for key in keys]
+        return [self._read(key) for key in keys]
+
+    def _read(self, key: bytes) -> bytes | None:
+        if key in self.unreadable:
+            self.happened("read-error")
+            raise StorageDamaged(f"the block of {key!r} is damaged")
+        return self._records.get(key)
+
+    def _stand_still(self) -> None:
+        if self.stand_still is not None:
+            self.stand_still()
 
     def get_fact(self, name: bytes) -> bytes | None:
         return self._facts.get(name)
@@ -58,17 +75,20 @@ class SimulatedDisk:
             self.fails_in -= 1
         if self.fails_in == -1:
             self.fails_in = None
+            self.happened("disk-fails")
             if self._rng.random() < 0.5:
                 self._apply(records, facts)
             raise EngineFailed("the disk refused")
         if self.damaged_next:
             self.damaged_next = False
+            self.happened("disk-damaged")
             self._in_doubt.append((list(records), list(facts)))
             raise StorageDamaged("a block of the log is damaged")
         self._apply(records, facts)
 
     def _apply(self, records: Changes, facts: Changes) -> None:
         self.writes += 1
+        self.unreadable.difference_update(key for key, _ in records)
         for target, changes in ((self._records, records), (self._facts, facts)):
             for key, value in changes:
                 if value is None:
@@ -79,28 +99,24 @@ class SimulatedDisk:
             self.changed(facts)
 
     def scan(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        return iter(
-            sorted(item for item in self._records.items() if item[0] >= start and (end is None or item[0] < end))
-        )
+        self._stand_still()
+        found = sorted(item for item in self._records.items() if item[0] >= start and (end is None or item[0] < end))
+        damaged = self.unreadable & {key for key, _ in found}
+        self._stand_still()
+        return self._walk(found, damaged)
+
+    def _walk(self, found: list[tuple[bytes, bytes]], damaged: set[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        for key, raw in found:
+            if key in damaged:
+                self.happened("read-error")
+                raise StorageDamaged(f"the block of {key!r} is damaged")
+            yield key, raw
 
     def free_bytes(self) -> int:
         return self.free
 
     def close(self) -> None:
         pass
-
-    def snapshot(self) -> Mapping[bytes, bytes]:
-        """The records as of now, for `reading`."""
-        return dict(self._records)
-
-    @contextmanager
-    def reading(self, view: Mapping[bytes, bytes]) -> Iterator[None]:
-        """Let reads see an earlier instant: a thread that has read and has not gone on since."""
-        self._view = view
-        try:
-            yield
-        finally:
-            self._view = None
 
     def settle(self) -> None:
         """A restart: what was in doubt turns out to be there, or not."""

@@ -9,7 +9,8 @@ from typing import Any
 
 from serve_app.wire import messages
 from serve_app.wire.client import HandshakeRefused, connect_tcp, open_connection
-from tests.simulation.world import BucketNode, DirectoryNode, Node, World
+from tests.simulation.nodes import BucketNode, DirectoryNode, Node
+from tests.simulation.world import World
 
 
 class Faults:

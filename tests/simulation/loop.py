@@ -15,6 +15,8 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tests.simulation.threads import SteppedThread
+
 if TYPE_CHECKING:
     from tests.simulation.network import Network
 
@@ -82,6 +84,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         #: What no code caught.
         self.failures: list[str] = []
         self.network: Network | None = None
+        #: While a thread of some process runs: how long it takes until the loop hears of what the thread hands over.
+        self.handover_s: Callable[[], float] | None = None
+        self._threads: list[SteppedThread] = []
         self._outside = Process("outside")
         #: Every process there ever was.
         self.processes: list[Process] = []
@@ -130,6 +135,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._closed = True
         self._ready.clear()
         self._timers.clear()
+        for thread in self._threads:
+            thread.abandon()
         for process in [*self.processes, self._outside]:
             process.waiting.clear()
             for task in process.tasks:
@@ -167,7 +174,12 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             self._ready.append(handle)
         return handle
 
-    call_soon_threadsafe = call_soon  # type: ignore[assignment]
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Handle:
+        if self.handover_s is None:
+            return self.call_soon(callback, *args, context=context)
+        return self.call_later(self.handover_s(), callback, *args, context=context)
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -199,6 +211,12 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         process = Process(name)
         self.processes.append(process)
         return process
+
+    def thread(self, work: Callable[[], object]) -> SteppedThread:
+        """A new thread of the running process; it waits for its first step."""
+        self._threads = [thread for thread in self._threads if not thread.ended]
+        self._threads.append(thread := SteppedThread(work))
+        return thread
 
     def kill(self, process: Process) -> None:
         """Nothing of it runs ever again."""

@@ -20,6 +20,7 @@ from serve_app.storage.engine import EngineFailed
 from serve_app.storage.group_commit import Committer, Group, Operation, Writer
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import SimulatedLoop
+from tests.simulation.threads import SteppedThread
 
 _WALL_CLOCK_MS = 1_750_000_000_000
 
@@ -32,7 +33,8 @@ class Speed:
     slow_sync_share: float = 0.02
     slow_sync_s: float = 0.5
     read_s: float = 0.001
-    #: How often, and for how long, a reading thread stands still, before it reads or between that and what it makes of it.
+    #: How often, and for how long, a reading thread is held up: before it reads, between that and what it makes of it, or
+    #: before the loop hears of that.
     stalled_read_share: float = 0.0
     stalled_read_s: float = 1.0
     #: Between a thread and the loop.
@@ -83,6 +85,12 @@ class Machine:
     def read_s(self) -> float:
         speed, rng = self.speed, self.rng
         return rng.random() * (speed.stalled_read_s if rng.random() < speed.stalled_read_share else speed.read_s)
+
+    def handover_s(self) -> float:
+        """Between a reading thread and the loop. Those of the writer are its own: they keep their order."""
+        speed, rng = self.speed, self.rng
+        stalled_s = rng.random() * speed.stalled_read_s if rng.random() < speed.stalled_read_share else 0.0
+        return (self.wake_s() + stalled_s) * self.slowness
 
     def sync_s(self) -> float:
         speed, rng = self.speed, self.rng
@@ -154,24 +162,28 @@ class SimulatedWriter(Writer):
 
 
 class SimulatedReaders(Executor):
-    """Reading threads: what a read finds is as of one instant, and what it makes of it comes later."""
+    """Reading threads. Each stands still for a while before it begins, before it reads, and between that and what it makes of
+    it; and the loop hears of that still later. What a read finds is as of the instant at which it reads."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         machine = self._machine
-
-        def read() -> None:
-            view = machine.disk.snapshot()
-            machine.after(machine.wake_s() + machine.read_s(), go_on, view)
-
-        def go_on(view: Any) -> None:
-            with machine.disk.reading(view):
-                fn(*args, **kwargs)
-
-        machine.after(machine.read_s(), read)
+        thread = machine.loop.thread(lambda: fn(*args, **kwargs))
+        machine.after(machine.wake_s(), self._step, thread)
         return Future()
+
+    def _step(self, thread: SteppedThread) -> None:
+        machine = self._machine
+        machine.disk.stand_still = thread.stand_still
+        machine.loop.handover_s = machine.handover_s
+        try:
+            thread.step()
+        finally:
+            machine.disk.stand_still = machine.loop.handover_s = None
+        if not thread.ended:
+            machine.after(machine.read_s(), self._step, thread)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         pass

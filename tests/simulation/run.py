@@ -16,8 +16,9 @@ from serve_app.bucket import server, source
 from serve_app.directory import watch
 from serve_app.resharding import coordinator, mover
 from serve_app.wire import link
-from tests.simulation.checks import check_disks, check_history, wait_until_whole
+from tests.simulation.checks import check_disks, check_history, wait_until_whole, watch_held
 from tests.simulation.clients import Clients
+from tests.simulation.failures import Failure
 from tests.simulation.faults import Faults
 from tests.simulation.loop import new_loop
 from tests.simulation.plan import FAULTS, Moving, draw
@@ -29,7 +30,7 @@ class Report:
     """What a run was like. failures is empty where all is well."""
 
     seed: int
-    failures: list[str] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
     digest: str = ""
     operations: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
@@ -75,13 +76,13 @@ def simulate(seed: int, *, verbose: bool = False) -> Report:
             loop.run(_main(world, clients))
         check_history(world, clients)
     except Exception as error:
-        world.failures.append(f"the run ended with {error!r}")
+        world.fail("surprise", f"the run ended with {error!r}")
     finally:
         logger.setLevel(before[0])
         logger.propagate, logger.handlers[:] = before[1], before[2]
         if collecting:
             gc.enable()
-    report.failures = [*world.failures, *loop.failures, *log.surprises]
+    report.failures = world.failures + [Failure("surprise", text) for text in (*loop.failures, *log.surprises)]
     report.digest = world.digest
     report.operations = clients.outcomes
     for name, count in world.counts.items():
@@ -97,6 +98,7 @@ async def _main(world: World, clients: Clients) -> None:
     faults = Faults(world)
     harm = asyncio.create_task(faults.run())
     changes = asyncio.create_task(_change_bucket_count(world))
+    watch = asyncio.create_task(watch_held(world))
     await clients.work()
     harm.cancel()
     changes.cancel()
@@ -105,6 +107,7 @@ async def _main(world: World, clients: Clients) -> None:
     await wait_until_whole(world)
     found = await clients.read_all()
     await asyncio.sleep(2.0)  # late messages may still do harm
+    watch.cancel()
     check_disks(world, found)
 
 

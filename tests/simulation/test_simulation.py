@@ -26,7 +26,7 @@ def test_no_seed_finds_anything(first: int) -> None:
         report = simulate(seed)
         assert not report.failures, (
             f"seed {seed} failed; see it with: python -m tests.simulation --seed {seed} --verbose\n"
-            + "\n".join(report.failures)
+            + "\n".join(map(str, report.failures))
         )
         overlapping += report.overlapping
         succeeded += report.operations["ok"]

@@ -12,7 +12,7 @@ import msgspec
 
 from serve_app.bucket import judgement, operations
 from serve_app.bucket.bucket import Bucket
-from serve_app.bucket.connection import BucketConnection
+from serve_app.bucket.connection import BucketConnection, ColdRead, ReadReply
 from serve_app.bucket.judgement import Hold
 from serve_app.bucket.move_operations import AdvanceOperation, IntentOperation, WindowOperation
 from serve_app.bucket.operations import _RecordOperation
@@ -306,6 +306,26 @@ def a_read_from_the_disk_is_not_judged_again() -> Iterator[None]:
 
 
 @contextmanager
+def a_late_verdict_is_kept_held() -> Iterator[None]:
+    """A read that was judged to wait does so when the loop hears of that, whether the window is still open or not."""
+
+    def done(self: BucketConnection, replies: list[ReadReply], left: list[ColdRead]) -> None:
+        self._batches -= 1
+        if not self._closing:
+            self._cold.extendleft(reversed(left))
+        for request, reply, arrived_s in replies:
+            if isinstance(reply, Hold):
+                self._hold_read(request, arrived_s)
+            else:
+                self.reply(reply, "get", arrived_s)
+        self.flush()
+        self._start_reads()
+
+    with patch.object(BucketConnection, "_reads_done", done):
+        yield
+
+
+@contextmanager
 def a_directory_keeps_what_it_learned_over_epochs() -> Iterator[None]:
     """A directory takes the cursors of one move for those of the next."""
     adopt = TopologyWatch._adopt
@@ -341,5 +361,6 @@ MUTATIONS = [
     ),
     Mutation("held writes are carried out at the source", 20, held_writes_are_carried_out_at_the_source),
     Mutation("a read from the disk is not judged again", 500, a_read_from_the_disk_is_not_judged_again),
+    Mutation("a late verdict is kept held", 25, a_late_verdict_is_kept_held),
     Mutation("a directory keeps what it learned over epochs", 50, a_directory_keeps_what_it_learned_over_epochs),
 ]

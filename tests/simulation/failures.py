@@ -1,0 +1,27 @@
+"""What can be wrong with a run, by kind: a put-in bug has to be caught by the check that is there for it.
+
+| kind | |
+| --- | --- |
+| history | no order explains what clients saw of a key |
+| revisions | a key's revision fell, or two writes share one |
+| disks | a record is elsewhere than at home, or in two places, or not what was read; or the counts are wrong |
+| volumes | the store went on without records that nobody gave up |
+| held | an operation waits for a window, and no window is open |
+| answers | an answer came after its deadline, or says what it must not |
+| whole | the store did not become whole when nothing was wrong any more, or a key could not be read then |
+| surprise | the product met something that it did not expect, or the simulation did |
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Failure(NamedTuple):
+    """One thing that is wrong with a run."""
+
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}"

@@ -1,0 +1,201 @@
+"""The processes of one run: buckets and directories that come and go, and the volumes that outlive them.
+
+Everything inside a process is the product's own code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from serve_app.bucket.server import BucketServer
+from serve_app.directory.directory import Directory
+from serve_app.errors import StorageFault
+from serve_app.storage.engine import EngineFailed
+from serve_app.wire.endpoint import Endpoint
+from tests.simulation.disk import SimulatedDisk, Volume, new_disk
+from tests.simulation.loop import Process
+from tests.simulation.machine import Machine
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+_OPEN_S = 0.02
+
+
+class Node:
+    """A process that comes and goes under one name."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.process: Process | None = None
+
+    @property
+    def up(self) -> bool:
+        return self.process is not None
+
+    def start(self) -> None:
+        """A new process."""
+        if self.process is None:
+            self.process = self.world.loop.process(self.name)
+            self.world.note(f"{self.name} starts")
+            self.world.loop.create_task(self._main(), name=f"{self.name} main", context=self.process.context)
+
+    async def _main(self) -> None:
+        raise NotImplementedError
+
+    def crash(self, *, silently: bool = False) -> None:
+        """End at once, as kill -9 does; silently, as a machine does that loses its power or its network."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        self.world.note(f"{self.name} crashes{' silently' if silently else ''}")
+        self.world.network.bury(process, silently=silently)
+        self.world.loop.kill(process)
+
+    def sleep(self, seconds: float) -> None:
+        """Stand still for a while."""
+        process = self.process
+        if process is None or process.asleep:
+            return
+        self.world.note(f"{self.name} sleeps for {seconds:.3f} s")
+        self.world.loop.sleep(process)
+        self.world.after(seconds, self._wake, process)
+
+    def _wake(self, process: Process) -> None:
+        if process.alive and process.asleep:
+            self.world.note(f"{self.name} wakes")
+            self.world.loop.wake(process)
+
+    def wake(self) -> None:
+        if self.process is not None:
+            self._wake(self.process)
+
+
+class BucketNode(Node):
+    """One bucket: its volume, and the process that serves it."""
+
+    def __init__(self, world: World, bucket_id: int) -> None:
+        super().__init__(world, f"bucket-{bucket_id}")
+        self.bucket_id = bucket_id
+        self.disk = self._new_disk()
+        #: How slow its machine is when its process starts.
+        self.slowness = 1.0
+        #: The store has gone on without it, and it has ended: only who looks for it brings it back.
+        self.retired = False
+        #: The volume itself, while another is in its place.
+        self.lost_disk: SimulatedDisk | None = None
+        self.server: BucketServer | None = None
+        self.machine: Machine | None = None
+        self.endpoint: Endpoint | None = None
+        self.fault = ""
+
+    async def _main(self) -> None:
+        world = self.world
+        await asyncio.sleep(world.rng.random() * 2 * _OPEN_S)
+        self.machine = Machine(world.loop, world.rng, self.disk, world.plan.speed)
+        self.machine.slowness = self.slowness
+        self.fault = ""
+        try:
+            storage = Volume(self.disk, self.bucket_id)
+        except StorageFault as fault:
+            self.fault = str(fault)
+            world.fail("surprise", f"{self.name} can't open its volume: {fault}")
+            return
+        self.server = BucketServer(
+            storage, world.plan.limits, world.loop, failed=self._storage_failed, platform=self.machine.platform()
+        )
+        self.endpoint = await self.server.start(self.name)
+        self.server.take_part_in_moves(world, jitter=world.rng.random, retired=self._retire)
+
+    def _retire(self) -> None:
+        self.world.counts["buckets retired"] += 1
+        self.world.note(f"{self.name} retires")
+        self.retired = True
+        self.crash()
+
+    def _new_disk(self) -> SimulatedDisk:
+        disk = new_disk(self.world.rng, self.bucket_id)
+        disk.cold_share = self.world.plan.cold_share
+        disk.changed = lambda facts: self.world.stored(self, facts)
+        return disk
+
+    def _storage_failed(self, error: EngineFailed) -> None:
+        if "mistake" in str(error):
+            self.world.fail("surprise", f"{self.name}: {error}")
+        self.crash()
+        self.world.after(self.world.rng.uniform(0.05, 2.0), self.start)
+
+    def crash(self, *, silently: bool = False) -> None:
+        was_up = self.up
+        super().crash(silently=silently)
+        self.server, self.endpoint = None, None
+        if was_up and self.machine is not None:
+            self.machine.power_off()
+            self.machine = None
+
+    def lose_volume(self) -> None:
+        """Come back with an empty one in its place."""
+        self.crash()
+        if self.lost_disk is None:
+            self.lost_disk, self.disk = self.disk, self._new_disk()
+            self.world.note(f"{self.name} loses its volume")
+
+    def replace_volume(self) -> None:
+        """The store has gone on without this bucket: its volume is deleted for good."""
+        if any(self.disk.scan()):
+            self.world.fail("volumes", f"{self.name} has retired with records on its volume")
+        self.disk = self._new_disk()
+        self.world.note(f"{self.name} gets another volume")
+
+    def find_volume(self) -> None:
+        """The volume itself is there again; one that the store has gone on without stays away."""
+        topology = self.world.topology
+        if self.lost_disk is None:
+            return
+        if topology is not None and topology.lists(
+            self.bucket_id, Volume(self.lost_disk, self.bucket_id).facts.identity
+        ):
+            self.crash()
+            self.disk, self.lost_disk = self.lost_disk, None
+            self.disk.settle()
+            self.world.note(f"{self.name} has its volume again")
+            return
+        if any(self.lost_disk.scan()):
+            self.world.fail("volumes", f"the store has gone on without the records on {self.name}'s lost volume")
+        self.lost_disk = None
+
+
+class DirectoryNode(Node):
+    """One directory: the process that clients speak to."""
+
+    def __init__(self, world: World, number: int) -> None:
+        super().__init__(world, f"directory-{number}")
+        self.directory: Directory | None = None
+        #: Answers that clients wait for.
+        self.open_requests: dict[asyncio.Future[Any], None] = {}
+
+    async def _main(self) -> None:
+        world = self.world
+        identity = f"{self.name}-{world.rng.getrandbits(64):016x}"
+        self.directory = Directory(world, world.plan.limits, jitter=world.rng.random, identity=identity)
+        self.directory.watch.configure(world.configured_count)
+        await self.directory.start()
+
+    def configure(self) -> None:
+        """Take the count that is configured now; one that sleeps takes it when it wakes."""
+        if self.process is not None:
+            self.world.loop.call_soon(self._configure, context=self.process.context)
+
+    def _configure(self) -> None:
+        if self.directory is not None:
+            self.directory.watch.configure(self.world.configured_count)
+
+    def crash(self, *, silently: bool = False) -> None:
+        super().crash(silently=silently)
+        self.directory = None
+        requests, self.open_requests = self.open_requests, {}
+        for answer in requests:
+            if not answer.done():
+                answer.set_exception(ConnectionResetError("the directory crashed"))
