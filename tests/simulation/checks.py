@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 from serve_app import placement
 from serve_app.storage import records
@@ -11,7 +12,7 @@ from tests.simulation.clients import Clients
 from tests.simulation.loop import Process
 from tests.simulation.observer import fallen
 from tests.simulation.world import World
-from tests.support.linearizability import violation
+from tests.support.linearizability import Event, violation
 
 #: How long the store may take to be whole again when nothing is wrong any more.
 HEALED_WITHIN_S = 40.0
@@ -81,9 +82,28 @@ def _not_whole(world: World) -> str:
 
 def check_history(world: World, clients: Clients) -> None:
     """What clients saw has an explanation, and what directories saw of revisions never fell."""
-    for kind, problem in (("history", violation(clients.events)), ("revisions", fallen(world.observer.revisions))):
+
+    def lost_at_s(key: bytes) -> list[float]:
+        return [lost.at_s for lost in world.lost_volumes if lost.may_have_had(key.decode())]
+
+    history = clients.events + _losses(world, clients)
+    revisions = fallen(world.observer.revisions, lost_at_s)
+    for kind, problem in (("history", violation(history)), ("revisions", revisions)):
         if problem:
             world.fail(kind, problem)
+
+
+def _losses(world: World, clients: Clients) -> list[Event]:
+    """Each volume that was given up as a delete, then or later or never, of every key that it may have had."""
+    began: dict[str, float] = {}
+    for event in clients.events:
+        began[event.key] = min(event.called_s, began.get(event.key, math.inf))
+    return [
+        Event(key, "delete", None, None, lost.at_s, math.inf)
+        for lost in world.lost_volumes
+        for key, began_s in began.items()
+        if began_s <= lost.at_s and lost.may_have_had(key)
+    ]
 
 
 def check_disks(world: World, found: dict[str, str | None]) -> None:

@@ -44,7 +44,9 @@ class Clients:
     async def work(self) -> None:
         """Run all clients to their end."""
         self._bursts = [asyncio.create_task(self._begin(number)) for number in range(len(self.begun))]
-        first = [number for number in range(len(self._generation)) if self.world.rng.random() < 0.7]
+        first = [
+            number for number in range(len(self._generation)) if self.world.rng.random() < self.world.plan.first_keys
+        ]
         await asyncio.gather(
             *(self.operate(self.world.rng.choice(self.world.directories), "put", self._key(number)) for number in first)
         )

@@ -231,7 +231,7 @@ class Faults:
         """One at a time, and never the only one: nobody could tell an empty volume from a new store then."""
         bucket = self._any_bucket()
         lost = any(node.lost_disk is not None for node in self.world.buckets.values())
-        if bucket is None or lost or not self._has_company(bucket) or self.world.rng.random() < 0.5:
+        if bucket is None or lost or not self.world.has_company(bucket) or self.world.rng.random() < 0.5:
             return
         topology = self.world.topology
         if topology is not None and bucket.bucket_id >= len(topology.identities):
@@ -246,16 +246,6 @@ class Faults:
     def _find_volume(self, bucket: BucketNode) -> None:
         bucket.find_volume()
         bucket.start()
-
-    def _has_company(self, bucket: BucketNode) -> bool:
-        """Whether another bucket has the topology on its disk, and is asked by every directory that starts."""
-        counts = [self.world.configured_count, *(change.bucket_count for change in self.world.plan.changes)]
-        if self.world.topology is not None:
-            counts.append(self.world.topology.bucket_count)
-        return any(
-            node is not bucket and node.bucket_id < min(counts) and node.disk.get_fact(b"topology") is not None
-            for node in self.world.buckets.values()
-        )
 
     def _control_plane_away(self) -> None:
         seconds = self._duration_s(6.0)

@@ -84,8 +84,11 @@ class BucketNode(Node):
         self.slowness = 1.0
         #: The store has gone on without it, and it has ended: only who looks for it brings it back.
         self.retired = False
-        #: The volume itself, while another is in its place.
+        #: The volume itself, while another is in its place; and whether an operator is to go on without it.
         self.lost_disk: SimulatedDisk | None = None
+        self.loss_pending = False
+        #: A volume that the store has gone on without.
+        self.old_disk: SimulatedDisk | None = None
         self.server: BucketServer | None = None
         self.machine: Machine | None = None
         self.endpoint: Endpoint | None = None
@@ -135,12 +138,41 @@ class BucketNode(Node):
             self.machine.power_off()
             self.machine = None
 
-    def lose_volume(self) -> None:
+    @property
+    def identity(self) -> str:
+        """Of the volume that it has now."""
+        return (self.disk.get_fact(b"identity") or b"").decode()
+
+    def lose_volume(self, *, for_good: bool = False) -> None:
         """Come back with an empty one in its place."""
         self.crash()
         if self.lost_disk is None:
             self.lost_disk, self.disk = self.disk, self._new_disk()
+            self.loss_pending = for_good
             self.world.note(f"{self.name} loses its volume")
+
+    def give_up_lost_volume(self) -> None:
+        """The store goes on without it, with the one in its place."""
+        self.old_disk, self.lost_disk, self.loss_pending = self.lost_disk, None, False
+
+    def come_back(self) -> None:
+        """It had ended, and is wanted again: on the volume that it had, or on one that was given up earlier."""
+        self.retired = False
+        old = self.old_disk
+        if old is not None and self.world.may_return(old):
+            old.settle()
+            self.disk, self.old_disk = old, None
+            self.world.counts["old volumes back"] += 1
+            self.world.note(f"{self.name} has an old volume")
+            if any(old.scan()):  # it does not join so; an operator will see that
+                self.world.after(self.world.rng.uniform(0.5, 3.0), self.take_new_volume)
+        self.start()
+
+    def take_new_volume(self) -> None:
+        """An operator has looked at it, and gives it a new one."""
+        self.crash()
+        self.disk = self._new_disk()
+        self.start()
 
     def replace_volume(self) -> None:
         """The store has gone on without this bucket: its volume is deleted for good."""
@@ -152,7 +184,7 @@ class BucketNode(Node):
     def find_volume(self) -> None:
         """The volume itself is there again; one that the store has gone on without stays away."""
         topology = self.world.topology
-        if self.lost_disk is None:
+        if self.lost_disk is None or self.loss_pending:
             return
         if topology is not None and topology.lists(
             self.bucket_id, Volume(self.lost_disk, self.bucket_id).facts.identity

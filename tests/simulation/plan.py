@@ -27,6 +27,7 @@ FAULTS = (
     "disk-fails",
     "disk-damaged",
     "volume-lost",
+    "accept-loss",
     "control-plane-away",
     "repeat",
 )
@@ -43,6 +44,16 @@ _FAULTS_ABOUT_MOVES = (
     "slow",
     "repeat",
 )
+
+
+#: How many runs lose a volume for good: those can't tell whether its records would have been lost anyway.
+_LOSSES_SHARE = 1 / 6
+
+
+#: After this a bucket that has left the store has ended.
+_ENDED_S = 4.0
+#: Who is left when directories start anew may be a volume that was given up.
+_FORGETTING = frozenset({"crash-directory", "power-cut"})
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,18 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Loss:
+    """A volume is lost for good, and an operator accepts that.
+
+    after_s: since the one before was accepted. who: the part that its bucket plays then; see losses.py.
+    """
+
+    after_s: float
+    who: str
+    accepted_after_s: float
+
+
+@dataclass(frozen=True)
 class Plan:
     """The shape of one run."""
 
@@ -82,6 +105,8 @@ class Plan:
     #: When the bursts begin, and how many operations each client does in one.
     bursts_s: tuple[float, ...]
     burst_operations: int
+    #: How many of the keys are put before anything else, 0 to 1.
+    first_keys: float
     hot_keys: int
     cold_keys: int
     #: Between a client's operations in a burst, on average.
@@ -97,6 +122,9 @@ class Plan:
     follows_moves: float
     moving: Moving
     fault_every_s: float
+    #: What is lost for good, and whether such a volume may come back when its bucket joins the store again.
+    losses: tuple[Loss, ...]
+    old_volumes_return: bool
     #: How often a bucket crashes when it has begun, taken or moved a window, where that is among the faults.
     crash_in_window_share: float
     cold_share: float
@@ -122,17 +150,20 @@ def draw(rng: random.Random) -> Plan:
         client_count=client_count,
         bursts_s=starts_s,
         burst_operations=burst_operations,
+        first_keys=0.7,
         hot_keys=rng.randint(1, 4),
         cold_keys=rng.choice((0, 6, 12, 16)),
         think_s=rng.choice((0.0005, 0.005, 0.02)),
         puts=rng.uniform(0.2, 0.6),
         deletes=rng.uniform(0.05, 0.3),
-        faults=frozenset(kind for kind in FAULTS if rng.random() < share),
+        faults=frozenset(kind for kind in FAULTS if rng.random() < share and kind != "accept-loss"),
         changes=_draw_changes(rng),
         bursts_in_moves=rng.choice((0.3, 1.0, 1.0)),
         follows_moves=rng.choice((0.0, 0.6, 0.9)),
         moving=moving,
         fault_every_s=rng.choice((0.1, 0.4, 1.2)),
+        losses=(),
+        old_volumes_return=False,
         crash_in_window_share=rng.choice((0.05, 0.1, 0.2)),
         cold_share=rng.choice((0.0, 0.1, 0.6)),
         weather=Weather(
@@ -163,7 +194,35 @@ def draw(rng: random.Random) -> Plan:
             max_waiting_per_bucket=rng.choice((64, 64, 64, 2)),
         ),
     )
-    return _about_moves(rng, plan) if rng.random() < 0.6 else plan
+    if rng.random() < 0.6:
+        plan = _about_moves(rng, plan)
+    return _with_losses(rng, plan) if rng.random() < _LOSSES_SHARE else plan
+
+
+def _with_losses(rng: random.Random, plan: Plan) -> Plan:
+    """The plan with some volumes lost for good."""
+    if rng.random() < 0.4:
+        return _there_and_back(rng, _about_moves(rng, plan))
+    parts = ("stable", "zero", "joining", "joined-in-vain", "leaving", "staying", "any")
+    losses = tuple(
+        Loss(rng.expovariate(1), rng.choice(parts), rng.choice((0.1, 1.0))) for _ in range(rng.randint(1, 3))
+    )
+    return replace(plan, losses=losses, old_volumes_return=not plan.faults & _FORGETTING)
+
+
+def _there_and_back(rng: random.Random, plan: Plan) -> Plan:
+    """The plan, which is about moves, with a joining bucket's volume lost while it is empty still; it is back when the bucket
+    has left and joins again."""
+    low, high = plan.bucket_count, plan.changes[0].bucket_count
+    and_back = (Change(True, _ENDED_S, high), Change(True, rng.expovariate(20), low))
+    return replace(
+        plan,
+        changes=(Change(True, rng.expovariate(20), high), Change(True, rng.expovariate(20), low), *and_back, *and_back),
+        first_keys=rng.choice((0.0, 0.3)),
+        faults=plan.faults - _FORGETTING - {"sleep-directory"},
+        losses=(Loss(0.0, "joined-in-vain", 0.1),),
+        old_volumes_return=True,
+    )
 
 
 def _about_moves(rng: random.Random, plan: Plan) -> Plan:

@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from unittest.mock import patch
 
 from serve_app.bucket import server, source
+from serve_app.cli import buckets
 from serve_app.directory import watch
 from serve_app.resharding import coordinator, mover
 from serve_app.wire import link
@@ -21,6 +23,7 @@ from tests.simulation.clients import Clients
 from tests.simulation.failures import Failure
 from tests.simulation.faults import Faults
 from tests.simulation.loop import new_loop
+from tests.simulation.losses import Losses
 from tests.simulation.plan import FAULTS, Moving, draw
 from tests.simulation.world import World
 
@@ -72,7 +75,7 @@ def simulate(seed: int, *, verbose: bool = False) -> Report:
     collecting = gc.isenabled()
     gc.disable()  # whatever is cleaned up in the middle of a run could act in it
     try:
-        with _small_steps(plan.moving):
+        with _small_steps(plan.moving, rng):
             loop.run(_main(world, clients))
         check_history(world, clients)
     except Exception as error:
@@ -97,10 +100,12 @@ async def _main(world: World, clients: Clients) -> None:
     world.start()
     faults = Faults(world)
     harm = asyncio.create_task(faults.run())
+    losses = asyncio.create_task(Losses(world).run())
     changes = asyncio.create_task(_change_bucket_count(world))
     watch = asyncio.create_task(watch_held(world))
     await clients.work()
     harm.cancel()
+    losses.cancel()
     changes.cancel()
     faults.heal()
     await asyncio.sleep(world.plan.limits.request_timeout_s)  # for what is still under way, of unknown fate
@@ -121,8 +126,8 @@ async def _change_bucket_count(world: World) -> None:
 
 
 @contextmanager
-def _small_steps(moving: Moving) -> Iterator[None]:
-    """Let few keys move in many steps, and moves begin soon."""
+def _small_steps(moving: Moving, rng: random.Random) -> Iterator[None]:
+    """Let few keys move in many steps, and moves begin soon; and nobody draw by himself."""
     with (
         patch.multiple(
             mover, WINDOW_BYTES=moving.window_bytes, PART_BYTES=moving.part_bytes, _WAY_TO_CLIENTS=moving.rest
@@ -132,6 +137,7 @@ def _small_steps(moving: Moving) -> Iterator[None]:
             coordinator, AGREED_S=moving.agreed_s, LATELY_S=moving.lately_s, _INTERVAL_S=moving.refresh_s / 4
         ),
         patch.object(watch, "REFRESH_S", moving.refresh_s),
+        patch.object(buckets, "BucketLink", partial(link.BucketLink, jitter=rng.random)),
         patch.object(server, "_LEFT_ALONE_S", 2.5),
         patch.object(link, "_SWEEP_S", 0.15),  # every link's, it is most of what happens otherwise
     ):

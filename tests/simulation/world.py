@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -20,12 +20,16 @@ from serve_app.storage.engine import Changes
 from serve_app.topology import Topology
 from serve_app.wire.endpoint import Endpoint
 from serve_app.wire.link import BucketFault
+from tests.simulation.disk import SimulatedDisk
 from tests.simulation.failures import Failure
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.network import Network
 from tests.simulation.nodes import BucketNode, DirectoryNode
 from tests.simulation.observer import Observer
 from tests.simulation.plan import Plan
+
+if TYPE_CHECKING:
+    from tests.simulation.losses import LostVolume
 
 _RESOLVE_S = 0.005
 
@@ -59,6 +63,8 @@ class World:
         self.changes_left = len(plan.changes)
         #: The newest topology that is on any disk.
         self.topology: Topology | None = None
+        #: What was given up by an accepted loss.
+        self.lost_volumes: list[LostVolume] = []
         self._waiting: list[asyncio.Future[None]] = []
         #: The windows that are being moved, by their buckets, and those that were begun last.
         self.windows: dict[int, Cursor] = {}
@@ -99,16 +105,17 @@ class World:
             node = self.buckets[bucket_id] = BucketNode(self, bucket_id)
             node.start()
         elif node.retired:
-            node.retired = False
-            node.start()
+            node.come_back()
         return node
 
-    async def resolve(self, bucket_id: int) -> Endpoint:
-        """Implements ControlPlane."""
+    async def resolve(self, bucket_id: int, *, make: bool = True) -> Endpoint:
+        """Implements ControlPlane. make: whether a bucket that is not there is made."""
         loop = self.loop
         await asyncio.sleep(self.rng.random() * 2 * _RESOLVE_S)
         while self.control_plane_away_until_s > loop.time():  # noqa: ASYNC110 - it may be put off meanwhile
             await asyncio.sleep(self.control_plane_away_until_s - loop.time())
+        if not make and (bucket_id not in self.buckets or self.buckets[bucket_id].retired):
+            raise ConnectionError(f"there is no bucket-{bucket_id}")
         node = self.bucket(bucket_id)
         endpoint, fault = node.endpoint, node.fault
         await asyncio.sleep(self.rng.random() * 2 * _RESOLVE_S)  # the answer may be out of date when it is here
@@ -117,6 +124,27 @@ class World:
         if endpoint is None:
             raise ConnectionError(f"bucket-{bucket_id} is not running")
         return endpoint
+
+    def has_company(self, node: BucketNode) -> bool:
+        """Whether another bucket has the topology on its disk, and is asked by every directory that starts: else nobody could
+        tell this one's empty volume from a new store."""
+        counts = [self.configured_count, *(change.bucket_count for change in self.plan.changes)]
+        if self.topology is not None:
+            counts.append(self.topology.bucket_count)
+        return any(
+            other is not node and other.bucket_id < min(counts) and other.disk.get_fact(b"topology") is not None
+            for other in self.buckets.values()
+        )
+
+    def may_return(self, old: SimulatedDisk) -> bool:
+        """Whether a volume that was given up may be some bucket's again: nobody is left who would take it for what it was.
+
+        Whoever knows no later topology than it has would: that is why an operator must not bring it back.
+        """
+        raw = old.get_fact(b"topology")
+        epoch = 0 if raw is None else msgspec.msgpack.decode(raw, type=Topology).epoch
+        known = [None if node.directory is None else node.directory.watch.topology for node in self.directories]
+        return self.plan.old_volumes_return and all(each is not None and each.epoch > epoch for each in known)
 
     def configure(self, bucket_count: int) -> None:
         """Configure all directories anew, one after the other, as a rolling change does."""
@@ -190,10 +218,11 @@ class World:
         self.after(0, self.on_window, what, node)
 
     def _stored_topology(self, node: BucketNode, topology: Topology) -> None:
-        if self.topology is None or topology.epoch > self.topology.epoch:
-            if topology.moving:
+        before = self.topology
+        if before is None or topology.epoch > before.epoch:
+            if topology.moving and (before is None or not before.same_move(topology)):
                 self.counts["moves begun"] += 1
-            elif self.topology is not None:
+            elif before is not None and before.moving and not topology.moving:
                 self.counts["moves ended"] += 1
             self.topology = topology
             self.windows.clear()

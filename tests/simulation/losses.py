@@ -1,0 +1,143 @@
+"""Volumes that are lost for good, and the operator who goes on without them: `accept-loss`, by the command's own code.
+
+The operator is a process of its own in the simulated network. A volume that was given up may come back, years later as it
+were: when its bucket had left the store and is to join again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from serve_app import placement
+from serve_app.cli.buckets import TROUBLE, Buckets
+from serve_app.cli.failure import Failure
+from serve_app.cli.loss import accept, find_loss
+from serve_app.topology import Topology
+from serve_app.wire.endpoint import Endpoint
+from tests.simulation.nodes import BucketNode
+from tests.simulation.plan import Loss
+from tests.simulation.world import World
+
+#: How long a loss waits for the moment that it is meant for.
+_MOMENT_WITHIN_S = 10.0
+_TRY_AGAIN_S = 1.0
+_FIND_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True)
+class LostVolume:
+    """What is given up: the records that a bucket had then. topology: the store's newest at that time."""
+
+    bucket_id: int
+    topology: Topology
+    at_s: float
+
+    def may_have_had(self, key: str) -> bool:
+        """Whether the bucket was the key's home, the old or the new one."""
+        counts = (self.topology.bucket_count, self.topology.target_count)
+        return any(placement.bucket_of(key.encode(), count) == self.bucket_id for count in counts)
+
+
+class Losses:
+    """Loses volumes as planned, one after the other, and has each loss accepted."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def run(self) -> None:
+        """For as long as nobody cancels. A loss that has happened is accepted all the same."""
+        for loss in self.world.plan.losses:
+            await asyncio.sleep(loss.after_s)
+            node = await self._victim(loss)
+            if node is None:
+                continue
+            self._lose(node, loss)
+            while node.loss_pending:  # noqa: ASYNC110 - one loss at a time
+                await asyncio.sleep(0.1)
+
+    async def _victim(self, loss: Loss) -> BucketNode | None:
+        """The bucket that is meant, waited for."""
+        world = self.world
+        deadline_s = world.loop.time() + _MOMENT_WITHIN_S
+        while world.loop.time() < deadline_s:
+            topology = world.topology
+            if topology is not None and not any(node.lost_disk for node in world.buckets.values()):
+                found = [node for bucket_id in _meant(loss.who, topology) if (node := self._fits(loss.who, bucket_id))]
+                if found:
+                    return world.rng.choice(found)
+            await world.next_moment(0.5)
+            if loss.who not in ("stable", "joined-in-vain"):
+                await asyncio.sleep(world.rng.expovariate(world.rng.choice((500, 20))))
+        return None
+
+    def _fits(self, who: str, bucket_id: int) -> BucketNode | None:
+        node = self.world.buckets.get(bucket_id)
+        if node is None or not self.world.has_company(node):
+            return None
+        if who == "joined-in-vain" and (node.disk.get_fact(b"markers") in (None, b"\x80") or any(node.disk.scan())):
+            return None
+        return node
+
+    def _lose(self, node: BucketNode, loss: Loss) -> None:
+        world, rng = self.world, self.world.rng
+        assert world.topology is not None
+        moving = "moving" if world.topology.moving else "stable"
+        world.note(f"{node.name} loses its volume for good ({loss.who}, {moving})")
+        world.lost_volumes.append(LostVolume(node.bucket_id, world.topology, world.loop.time()))
+        node.lose_volume(for_good=True)
+        world.after(rng.expovariate(10), node.start)
+        process = world.loop.process("operator")
+        delay_s = rng.expovariate(1 / loss.accepted_after_s)
+        world.loop.create_task(self._accept(node, delay_s), name="operator", context=process.context)
+
+    async def _accept(self, node: BucketNode, delay_s: float) -> None:
+        """Try again until the store goes on without the volume."""
+        world = self.world
+        await asyncio.sleep(delay_s)
+        while not self._accepted(node):
+            try:
+                async with Buckets(self, _FIND_TIMEOUT_S) as buckets:
+                    topology, _ = await accept(buckets, await find_loss(buckets, node.bucket_id))
+                world.note(f"the loss of {node.name}'s volume is accepted: {topology}")
+            except (Failure, *TROUBLE) as error:
+                world.note(f"the loss of {node.name}'s volume is not accepted yet: {error}")
+                if "is not a new one" in str(error):
+                    node.take_new_volume()  # it was told of the store, by a message that came late
+                await asyncio.sleep(world.rng.random() * _TRY_AGAIN_S)
+        assert world.topology is not None
+        if node.bucket_id < len(world.topology.identities):
+            world.counts["accept-loss"] += 1
+            if world.topology.moving:
+                world.counts["accept-loss while moving"] += 1
+        node.give_up_lost_volume()
+
+    def _accepted(self, node: BucketNode) -> bool:
+        """Whether the store goes on without the lost volume, or needs the bucket no more."""
+        topology = self.world.topology
+        assert topology is not None
+        return node.bucket_id >= len(topology.identities) or topology.lists(node.bucket_id, node.identity)
+
+    # -- cli.buckets.Finder ----------------------------------------------------------------------------------------------
+
+    async def ids(self) -> list[int]:
+        return sorted(bucket_id for bucket_id, node in self.world.buckets.items() if not node.retired)
+
+    async def resolve(self, bucket_id: int) -> Endpoint:
+        return await self.world.resolve(bucket_id, make=False)
+
+
+def _meant(who: str, topology: Topology) -> list[int]:
+    """The buckets that play this part."""
+    old, new = topology.bucket_count, topology.target_count
+    if who == "stable":
+        return [] if topology.moving else list(range(old))
+    if who == "zero":
+        return [0]
+    if who in ("joining", "joined-in-vain"):
+        return list(range(old, new))
+    if who == "leaving":
+        return list(range(new, old))
+    if who == "staying":
+        return list(range(min(old, new))) if topology.moving else []
+    return list(range(len(topology.identities)))
