@@ -112,6 +112,10 @@ class SimulatedDisk:
                 raise StorageDamaged(f"the block of {key!r} is damaged")
             yield key, raw
 
+    def held_keys(self) -> list[bytes]:
+        """What it holds, readable or not."""
+        return sorted(self._records)
+
     def free_bytes(self) -> int:
         return self.free
 

@@ -36,6 +36,8 @@ class Faults:
             "disk-full": self._disk_full,
             "disk-fails": self._disk_fails,
             "disk-damaged": self._disk_damaged,
+            "read-error": self._read_error,
+            "power-cut": self._power_cut,
             "volume-lost": self._volume_lost,
             "control-plane-away": self._control_plane_away,
         }
@@ -43,7 +45,7 @@ class Faults:
             world.observer.on_repeatable = self._may_repeat
 
     async def run(self) -> None:
-        """One after the other, for as long as nobody cancels."""
+        """One after the other, for as long as nobody cancels. Each is counted when it happens; some never do."""
         plan, rng = self.world.plan, self.world.rng
         kinds = sorted(kind for kind in plan.faults if kind in self._kinds)
         while kinds:
@@ -52,7 +54,6 @@ class Faults:
                 await self.world.next_moment(2.0)
                 await asyncio.sleep(rng.expovariate(rng.choice((20, 500))))
             kind = rng.choice(kinds)
-            self.world.counts[kind] += 1
             self._kinds[kind]()
 
     def heal(self) -> None:
@@ -69,6 +70,7 @@ class Faults:
                 node.disk.free = 1 << 40
                 node.slowness = 1.0
                 node.disk.fails_in, node.disk.damaged_next = None, False
+                node.disk.unreadable.clear()
                 if node.server is not None and node.server.bucket.last_error:
                     node.crash()  # an operator's part: it has met damage, and is started again
                 if node.machine is not None:
@@ -95,6 +97,7 @@ class Faults:
     def _break(self) -> None:
         connections = self.world.network.open_connections()
         if connections:
+            self.world.met("break")
             self.world.rng.choice(connections).break_off()
 
     def _cut(self) -> None:
@@ -102,6 +105,7 @@ class Faults:
         if self.world.rng.random() < 0.7:
             names.add(self._any_node().name)
         seconds = self._duration_s(5.0)
+        self.world.met("cut")
         self.world.note(f"cut {sorted(names)} for {seconds:.3f} s")
         self.world.network.cut(frozenset(names), self.world.loop.time() + seconds)
 
@@ -109,9 +113,9 @@ class Faults:
         """At once, or in the middle of one of its next syncs."""
         bucket = self._any_bucket()
         if bucket is not None and bucket.machine is not None and self.world.rng.random() < 0.5:
-            bucket.machine.in_sync = (self.world.rng.randrange(6), lambda: self._crash(bucket))
+            bucket.machine.in_sync = (self.world.rng.randrange(6), lambda: self._crash(bucket, "crash-bucket"))
         else:
-            self._crash(bucket)
+            self._crash(bucket, "crash-bucket")
 
     def _window(self, what: str, node: BucketNode) -> None:
         """A bucket has begun to move a window, has taken one, or has moved one."""
@@ -119,13 +123,16 @@ class Faults:
         if what == "moved" and rng.random() < 0.5:
             for bucket, message in self._windows.pop(node.name, ()):
                 self._later(rng.expovariate(10), self._repeat, node.name, bucket, message)
-        if "crash-in-window" not in world.plan.faults or self._healed:
+        if self._healed:
+            return
+        if what == "begun" and "read-error" in world.plan.faults and rng.random() < 0.3:
+            self._damage(node, world.windows[node.bucket_id].in_window)
+        if "crash-in-window" not in world.plan.faults:
             return
         if rng.random() > world.plan.crash_in_window_share:
             return
         sources = [world.buckets[bucket_id] for bucket_id in world.windows]
         victim = rng.choice([node, *sources, *sources])
-        world.counts["crash-in-window"] += 1
         if victim.machine is not None and rng.random() < 0.5:
             victim.machine.in_sync = (0, lambda: self._crash_shortly(victim))
         else:
@@ -138,6 +145,7 @@ class Faults:
         world, rng = self.world, self.world.rng
         if not node.up or self._healed:
             return
+        world.met("crash-in-window")
         node.crash()
         node.slowness = rng.choice((1.0, 1.0, 10.0))
         back_s = rng.expovariate(rng.choice((20, 3)))
@@ -155,15 +163,26 @@ class Faults:
             node.machine.slowness = 1.0
 
     def _crash_directory(self) -> None:
-        self._crash(self.world.rng.choice(self.world.directories))
+        self._crash(self.world.rng.choice(self.world.directories), "crash-directory")
 
-    def _crash(self, node: Node | None) -> None:
+    def _power_cut(self) -> None:
+        """Of everything at once; it comes back one by one."""
+        self.world.met("power-cut")
+        for node in [*self.world.buckets.values(), *self.world.directories]:
+            self._crash(node)
+
+    def _crash(self, node: Node | None, kind: str = "") -> None:
         if node is not None and node.up and not self._healed:
+            if kind:
+                self.world.met(kind)
             node.crash(silently=self.world.rng.random() < 0.15)
             self._later(self._duration_s(3.0), node.start)
 
     def _sleep_directory(self) -> None:
         rng, directory = self.world.rng, self.world.rng.choice(self.world.directories)
+        if directory.process is None or directory.process.asleep:
+            return
+        self.world.met("sleep-directory")
         if rng.random() < 0.5:
             directory.sleep(self._duration_s(10.0))
         else:
@@ -179,11 +198,13 @@ class Faults:
 
     def _sleep_bucket(self) -> None:
         bucket = self._any_bucket()
-        if bucket is not None:
+        if bucket is not None and bucket.process is not None and not bucket.process.asleep:
+            self.world.met("sleep-bucket")
             bucket.sleep(self._duration_s(3.0))
 
     def _slow(self) -> None:
         node, factor, seconds = self._any_node(), self.world.rng.uniform(2, 50), self._duration_s(6.0)
+        self.world.met("slow")
         self.world.note(f"{node.name} is slow by {factor:.1f} for {seconds:.3f} s")
         self.world.network.slowness[node.name] = factor
         machine = node.machine if isinstance(node, BucketNode) else None
@@ -216,6 +237,21 @@ class Faults:
             bucket.disk.fails_in = self.world.rng.randrange(6)
             self.world.note(f"{bucket.name}: a sync soon fails")
 
+    def _read_error(self) -> None:
+        bucket = self._any_bucket()
+        if bucket is not None:
+            self._damage(bucket, lambda key: True)
+
+    def _damage(self, bucket: BucketNode, chosen: Callable[[bytes], bool]) -> None:
+        """One record can't be read for a while."""
+        disk = bucket.disk
+        keys = [key for key in disk.held_keys() if chosen(key)]
+        if keys:
+            key = self.world.rng.choice(keys)
+            disk.unreadable.add(key)
+            self.world.note(f"{bucket.name}: {key!r} can't be read")
+            self._later(self._duration_s(3.0), disk.unreadable.discard, key)
+
     def _disk_damaged(self) -> None:
         bucket = self._any_bucket()
         if bucket is not None and self.world.rng.random() < 0.2:
@@ -237,8 +273,10 @@ class Faults:
         if topology is not None and bucket.bucket_id >= len(topology.identities):
             # It may be about to join. When it has ended nobody relies on it, and what comes back may be another volume.
             if bucket.retired:
+                self.world.met("volume-lost")
                 bucket.replace_volume()
             return
+        self.world.met("volume-lost")
         bucket.lose_volume()
         self._later(self._duration_s(1.0), bucket.start)
         self._later(self._duration_s(6.0) + 1.0, self._find_volume, bucket)
@@ -249,6 +287,7 @@ class Faults:
 
     def _control_plane_away(self) -> None:
         seconds = self._duration_s(6.0)
+        self.world.met("control-plane-away")
         self.world.note(f"the control plane is away for {seconds:.3f} s")
         self.world.control_plane_away_until_s = self.world.loop.time() + seconds
 
@@ -273,7 +312,7 @@ class Faults:
             self._deliver_late(sender, bucket, message)
             return
         process, connection = found
-        self.world.counts["repeat"] += 1
+        self.world.met("repeat")
         self.world.note(f"{sender} repeats {type(message).__name__} to {bucket}")
         self.world.loop.call_soon(self.world.observer.repeat, connection, message, 2.0, context=process.context)
 
@@ -289,7 +328,7 @@ class Faults:
                 connection, _ = await open_connection(endpoint, bucket_id, "", self.world.plan.limits, connect_tcp)
             except (OSError, TimeoutError, HandshakeRefused):
                 return
-            self.world.counts["repeat"] += 1
+            self.world.met("repeat")
             self.world.note(f"{type(message).__name__} of {sender} comes late to {bucket}")
             self.world.observer.repeat(connection, message, 2.0)
             await asyncio.sleep(2.0)

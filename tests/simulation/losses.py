@@ -75,7 +75,7 @@ class Losses:
         node = self.world.buckets.get(bucket_id)
         if node is None or not self.world.has_company(node):
             return None
-        if who == "joined-in-vain" and (node.disk.get_fact(b"markers") in (None, b"\x80") or any(node.disk.scan())):
+        if who == "joined-in-vain" and (node.disk.get_fact(b"markers") in (None, b"\x80") or node.disk.held_keys()):
             return None
         return node
 
@@ -107,9 +107,7 @@ class Losses:
                 await asyncio.sleep(world.rng.random() * _TRY_AGAIN_S)
         assert world.topology is not None
         if node.bucket_id < len(world.topology.identities):
-            world.counts["accept-loss"] += 1
-            if world.topology.moving:
-                world.counts["accept-loss while moving"] += 1
+            world.met("accept-loss")
         node.give_up_lost_volume()
 
     def _accepted(self, node: BucketNode) -> bool:

@@ -122,6 +122,7 @@ class BucketNode(Node):
         disk = new_disk(self.world.rng, self.bucket_id)
         disk.cold_share = self.world.plan.cold_share
         disk.changed = lambda facts: self.world.stored(self, facts)
+        disk.happened = self.world.met
         return disk
 
     def _storage_failed(self, error: EngineFailed) -> None:
@@ -164,7 +165,7 @@ class BucketNode(Node):
             self.disk, self.old_disk = old, None
             self.world.counts["old volumes back"] += 1
             self.world.note(f"{self.name} has an old volume")
-            if any(old.scan()):  # it does not join so; an operator will see that
+            if old.held_keys():  # it does not join so; an operator will see that
                 self.world.after(self.world.rng.uniform(0.5, 3.0), self.take_new_volume)
         self.start()
 
@@ -176,7 +177,7 @@ class BucketNode(Node):
 
     def replace_volume(self) -> None:
         """The store has gone on without this bucket: its volume is deleted for good."""
-        if any(self.disk.scan()):
+        if self.disk.held_keys():
             self.world.fail("volumes", f"{self.name} has retired with records on its volume")
         self.disk = self._new_disk()
         self.world.note(f"{self.name} gets another volume")
@@ -194,7 +195,7 @@ class BucketNode(Node):
             self.disk.settle()
             self.world.note(f"{self.name} has its volume again")
             return
-        if any(self.lost_disk.scan()):
+        if self.lost_disk.held_keys():
             self.world.fail("volumes", f"the store has gone on without the records on {self.name}'s lost volume")
         self.lost_disk = None
 

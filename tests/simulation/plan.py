@@ -26,6 +26,8 @@ FAULTS = (
     "disk-full",
     "disk-fails",
     "disk-damaged",
+    "read-error",
+    "power-cut",
     "volume-lost",
     "accept-loss",
     "control-plane-away",
@@ -33,16 +35,12 @@ FAULTS = (
 )
 
 
+#: An accepted loss is planned (`Loss`).
+_RANDOM_FAULTS = tuple(kind for kind in FAULTS if kind != "accept-loss")
+
 #: Those that do most harm where keys move, and let moves go on.
-_FAULTS_ABOUT_MOVES = (
-    "break",
-    "cut",
-    "crash-bucket",
-    "crash-in-window",
-    "crash-in-window",
-    "sleep-directory",
-    "slow",
-    "repeat",
+_FAULTS_ABOUT_MOVES = frozenset(
+    {"break", "cut", "crash-bucket", "crash-in-window", "sleep-directory", "slow", "repeat"}
 )
 
 
@@ -156,7 +154,7 @@ def draw(rng: random.Random) -> Plan:
         think_s=rng.choice((0.0005, 0.005, 0.02)),
         puts=rng.uniform(0.2, 0.6),
         deletes=rng.uniform(0.05, 0.3),
-        faults=frozenset(kind for kind in FAULTS if rng.random() < share and kind != "accept-loss"),
+        faults=frozenset(kind for kind in _RANDOM_FAULTS if rng.random() < share),
         changes=_draw_changes(rng),
         bursts_in_moves=rng.choice((0.3, 1.0, 1.0)),
         follows_moves=rng.choice((0.0, 0.6, 0.9)),
@@ -241,7 +239,9 @@ def _about_moves(rng: random.Random, plan: Plan) -> Plan:
         burst_operations=burst_operations,
         cold_keys=rng.choice((4, 10)),
         think_s=rng.choice((0.002, 0.01, 0.03)),
-        faults=frozenset(kind for kind in _FAULTS_ABOUT_MOVES if rng.random() < 0.6),
+        faults=frozenset(
+            kind for kind in _RANDOM_FAULTS if rng.random() < (0.6 if kind in _FAULTS_ABOUT_MOVES else 0.15)
+        ),
         fault_every_s=rng.choice((0.4, 1.2)),
         changes=tuple(Change(True, rng.expovariate(20), count) for _ in range(8) for count in (high, low)),
         bursts_in_moves=1.0,

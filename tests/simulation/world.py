@@ -18,6 +18,7 @@ import msgspec
 from serve_app.cursor import Cursor
 from serve_app.storage.engine import Changes
 from serve_app.topology import Topology
+from serve_app.wire import messages
 from serve_app.wire.endpoint import Endpoint
 from serve_app.wire.link import BucketFault
 from tests.simulation.disk import SimulatedDisk
@@ -54,6 +55,7 @@ class World:
         self.failures: list[Failure] = []
         self.network = loop.network = Network(loop, rng, self.trace, plan.weather, self.counts)
         self.observer = Observer(loop.time)
+        self.observer.on_message = self._message
         self.network.on_connect = self.observer.connected
         self.control_plane_away_until_s = 0.0
         self.buckets: dict[int, BucketNode] = {}
@@ -82,6 +84,16 @@ class World:
         """Something is wrong. kind: see failures.py."""
         self.note(f"{kind}: {text}")
         self.failures.append(Failure(kind, text))
+
+    def met(self, kind: str) -> None:
+        """A fault has happened: count it, also among those that happened while keys moved."""
+        self.counts[kind] += 1
+        if self.topology is not None and self.topology.moving:
+            self.counts[f"{kind} while moving"] += 1
+
+    def _message(self, sender: str, receiver: str, message: object) -> None:
+        if isinstance(message, messages.Refused) and message.reason == "disk-full":
+            self.met("disk-full")
 
     def note(self, text: str) -> None:
         """Something happened that a reader of the run wants to know."""

@@ -6,18 +6,34 @@ same workload and faults as everything else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+
+from tests.simulation.failures import Failure
+
+HISTORY, REVISIONS, DISKS = frozenset({"history"}), frozenset({"revisions"}), frozenset({"disks"})
+VOLUMES, HELD, ANSWERS, WHOLE = (frozenset({kind}) for kind in ("volumes", "held", "answers", "whole"))
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """One bug. within_seeds: of seeds 0, 1, 2, …, one of the first so many must catch it."""
+    """One bug.
+
+    within_seeds: of seeds 0, 1, 2, …, one of the first so many must catch it; three to five times as many as it took when
+        this was written, and at least ten. expects: the kinds of failures (failures.py) that catch it.
+    """
 
     name: str
     within_seeds: int
+    expects: frozenset[str]
     inject: Callable[[], AbstractContextManager[object]]
+
+    def caught(self, failures: Iterable[Failure]) -> bool:
+        """Whether these are what the bug does to a store, and not what it does to the simulation: where the product is
+        surprised too, the bug may have been seen for no other reason."""
+        kinds = {failure.kind for failure in failures}
+        return bool(kinds & self.expects) and ("surprise" not in kinds or "surprise" in self.expects)
 
     def __str__(self) -> str:
         return self.name

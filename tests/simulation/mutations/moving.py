@@ -16,9 +16,11 @@ from serve_app.bucket.connection import BucketConnection, ColdRead, ReadReply
 from serve_app.bucket.judgement import Hold
 from serve_app.bucket.move_operations import AdvanceOperation, IntentOperation, WindowOperation
 from serve_app.bucket.operations import _RecordOperation
+from serve_app.bucket.refusals import refused
 from serve_app.bucket.source import BucketSource
 from serve_app.cursor import Cursor, Marker, cursor_for
 from serve_app.directory.watch import TopologyWatch
+from serve_app.errors import StorageFault
 from serve_app.placement import bucket_of
 from serve_app.resharding.coordinator import Coordinator
 from serve_app.resharding.mover import Mover, Part
@@ -26,7 +28,7 @@ from serve_app.resharding.source import Overtaken
 from serve_app.storage.group_commit import Group
 from serve_app.topology import Topology
 from serve_app.wire import messages
-from tests.simulation.mutations import Mutation
+from tests.simulation.mutations import HELD, HISTORY, REVISIONS, Mutation
 
 # -- the seven of the design -----------------------------------------------------------------------------------------
 
@@ -299,7 +301,10 @@ def a_read_from_the_disk_is_not_judged_again() -> Iterator[None]:
     """A read that waited for the disk is answered with what it found, though the key may have moved meanwhile."""
 
     def reading(self: Bucket, request: messages.Get, arrived_s: float) -> messages.Reply:
-        return self._value(request.call, self._engine.get(request.key))
+        try:
+            return self._value(request.call, self._engine.get(request.key))
+        except StorageFault as error:
+            return refused(request.call, error)
 
     with patch.object(Bucket, "read", reading):
         yield
@@ -326,6 +331,28 @@ def a_late_verdict_is_kept_held() -> Iterator[None]:
 
 
 @contextmanager
+def an_advance_reads_what_it_deletes() -> Iterator[None]:
+    """A record that can't be read leaves the window half deleted, and the cursor where it was."""
+    with patch.object(Group, "drop", lambda self, key, size_bytes: self.delete(key)):
+        yield
+
+
+@contextmanager
+def a_read_is_judged_in_another_epoch() -> Iterator[None]:
+    """A key that was away when it was read, and is here again when that is judged, is answered as missing."""
+
+    def reading(self: Bucket, request: messages.Get, arrived_s: float) -> messages.Reply | Hold:
+        try:
+            reply = self._value(request.call, self._engine.get(request.key))
+        except StorageFault as error:
+            return refused(request.call, error)
+        return self._judge_read(request) or reply
+
+    with patch.object(Bucket, "read", reading):
+        yield
+
+
+@contextmanager
 def a_directory_keeps_what_it_learned_over_epochs() -> Iterator[None]:
     """A directory takes the cursors of one move for those of the next."""
     adopt = TopologyWatch._adopt
@@ -340,27 +367,34 @@ def a_directory_keeps_what_it_learned_over_epochs() -> Iterator[None]:
 
 
 MUTATIONS = [
-    Mutation("advancing before the acknowledgement", 20, advancing_before_the_acknowledgement),
-    Mutation("writes are not held", 20, writes_are_not_held),
-    Mutation("reads are not held", 200, reads_are_not_held),
-    Mutation("the cursor moves before it is durable", 1000, the_cursor_moves_before_it_is_durable),
-    Mutation("the intent is kept in memory only", 200, the_intent_is_kept_in_memory_only),
-    Mutation("there is no marker", 50, there_is_no_marker),
-    Mutation("a claim of another epoch is believed", 300, a_claim_of_another_epoch_is_believed),
-    Mutation("no claim is asked for", 100, no_claim_is_asked_for),
-    Mutation("an epoch goes back", 100, an_epoch_goes_back),
-    Mutation("empty windows are not sent", 100, empty_windows_are_not_sent),
-    Mutation("the counter is not raised", 20, the_counter_is_not_raised),
-    Mutation("markers are kept over epochs", 20, markers_are_kept_over_epochs),
-    Mutation("cursors are kept over epochs", 20, cursors_are_kept_over_epochs),
-    Mutation("a move ends too early", 20, a_move_ends_too_early),
-    Mutation("a move ends on an earlier one's word", 400, a_move_ends_on_an_earlier_ones_word),
-    Mutation("a window of another epoch is taken", 50, a_window_of_another_epoch_is_taken),
+    Mutation("advancing before the acknowledgement", 20, HISTORY, advancing_before_the_acknowledgement),
+    Mutation("writes are not held", 20, HISTORY, writes_are_not_held),
+    Mutation("reads are not held", 200, HISTORY, reads_are_not_held),
+    Mutation("the cursor moves before it is durable", 1000, HISTORY, the_cursor_moves_before_it_is_durable),
+    Mutation("the intent is kept in memory only", 200, HISTORY, the_intent_is_kept_in_memory_only),
+    Mutation("there is no marker", 50, HISTORY, there_is_no_marker),
+    Mutation("a claim of another epoch is believed", 300, HISTORY, a_claim_of_another_epoch_is_believed),
+    Mutation("no claim is asked for", 100, HISTORY, no_claim_is_asked_for),
+    Mutation("an epoch goes back", 100, HISTORY, an_epoch_goes_back),
+    Mutation("empty windows are not sent", 100, REVISIONS | HISTORY, empty_windows_are_not_sent),
+    Mutation("the counter is not raised", 20, REVISIONS, the_counter_is_not_raised),
+    Mutation("markers are kept over epochs", 20, HISTORY, markers_are_kept_over_epochs),
+    Mutation("cursors are kept over epochs", 20, HISTORY, cursors_are_kept_over_epochs),
+    Mutation("a move ends too early", 20, HISTORY, a_move_ends_too_early),
+    Mutation("a move ends on an earlier one's word", 400, HISTORY, a_move_ends_on_an_earlier_ones_word),
+    Mutation("a window of another epoch is taken", 50, HISTORY, a_window_of_another_epoch_is_taken),
     Mutation(
-        "what was written before the intent is left behind", 100, what_was_written_before_the_intent_is_left_behind
+        "what was written before the intent is left behind",
+        100,
+        HISTORY,
+        what_was_written_before_the_intent_is_left_behind,
     ),
-    Mutation("held writes are carried out at the source", 20, held_writes_are_carried_out_at_the_source),
-    Mutation("a read from the disk is not judged again", 500, a_read_from_the_disk_is_not_judged_again),
-    Mutation("a late verdict is kept held", 25, a_late_verdict_is_kept_held),
-    Mutation("a directory keeps what it learned over epochs", 50, a_directory_keeps_what_it_learned_over_epochs),
+    Mutation("held writes are carried out at the source", 20, HISTORY, held_writes_are_carried_out_at_the_source),
+    Mutation("a read from the disk is not judged again", 500, HISTORY, a_read_from_the_disk_is_not_judged_again),
+    Mutation("a late verdict is kept held", 25, HELD, a_late_verdict_is_kept_held),
+    Mutation("an advance reads what it deletes", 1000, HISTORY, an_advance_reads_what_it_deletes),
+    Mutation("a read is judged in another epoch", 1000, HISTORY, a_read_is_judged_in_another_epoch),
+    Mutation(
+        "a directory keeps what it learned over epochs", 50, HISTORY, a_directory_keeps_what_it_learned_over_epochs
+    ),
 ]

@@ -13,7 +13,7 @@ from serve_app.storage.group_commit import Group
 from serve_app.topology import Topology, first_topology
 from serve_app.wire.client import ConnectionBroken
 from serve_app.wire.link import BucketLink
-from tests.simulation.mutations import Mutation
+from tests.simulation.mutations import HISTORY, WHOLE, Mutation
 
 
 @contextmanager
@@ -54,8 +54,8 @@ def a_store_is_founded_twice() -> Iterator[None]:
 
 
 MUTATIONS = [
-    Mutation("an empty volume is served", 200, an_empty_volume_is_served),
-    Mutation("a write that was sent is sent again", 100, a_write_that_was_sent_is_sent_again),
-    Mutation("unknown is called refused", 100, unknown_is_called_refused),
-    Mutation("a store is founded twice", 100, a_store_is_founded_twice),
+    Mutation("an empty volume is served", 200, HISTORY, an_empty_volume_is_served),
+    Mutation("a write that was sent is sent again", 100, HISTORY, a_write_that_was_sent_is_sent_again),
+    Mutation("unknown is called refused", 100, HISTORY, unknown_is_called_refused),
+    Mutation("a store is founded twice", 100, HISTORY | WHOLE, a_store_is_founded_twice),
 ]
