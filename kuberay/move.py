@@ -6,10 +6,10 @@ import dataclasses
 
 from kuberay.diagnosis import troubles
 from kuberay.observation import observe
-from kuberay.pace import Pace
 from kuberay.session import Session
 from kuberay.store import Reply
 from kuberay.waiting import Look, Trouble, wait
+from serve_app.cli.move_progress import MoveProgress, waits_for
 from serve_app.http.models import TopologyAnswer
 
 #: Before pods are ended, the store has to have had its number of buckets for so long. A directory that has not been told
@@ -25,11 +25,8 @@ class Move:
         self._count = count
         self._epoch = known.epoch
         self._last = Look("")
-        self._pace = Pace()
         self._settled_s: float | None = None
-        self._from_to = (0, 0)
-        #: By bucket, keys that have left and that have yet to; kept while a bucket is away.
-        self._progress: dict[int, tuple[int, int]] = {}
+        self._progress = MoveProgress()
 
     def follow(self, timeout_s: float, *, settled_s: float) -> None:
         """Show it, until the store has had `count` buckets for `settled_s`. Raises Failure after `timeout_s`."""
@@ -70,18 +67,10 @@ class Move:
         return Look(f"waiting for the move to begin{_waits_for(known)}", troubles=self._troubles())
 
     def _moving(self, known: TopologyAnswer, found: tuple[Trouble, ...]) -> Look:
-        if self._from_to != (known.bucket_count, known.target_count):
-            self._from_to, self._progress, self._pace = (known.bucket_count, known.target_count), {}, Pace()
-        self._progress |= {
-            bucket.bucket_id: (bucket.moved, bucket.remaining) for bucket in known.buckets if bucket.reachable
-        }
-        moved = sum(moved for moved, _ in self._progress.values())
-        total = moved + sum(remaining for _, remaining in self._progress.values())
-        clock = self._session.clock
         return Look(
             f"moving keys from {known.bucket_count} to {known.target_count} buckets{_waits_for(known)}",
             troubles=found,
-            share=self._pace.share(moved, total, clock.monotonic_s(), clock.now()),
+            share=self._progress.share(known, self._session.clock.now()),
         )
 
     def _troubles(self) -> tuple[Trouble, ...]:
@@ -91,10 +80,5 @@ class Move:
 
 def _waits_for(known: TopologyAnswer) -> str:
     """What is in the way, as the end of a line; empty for nothing."""
-    found = [known.problem] if known.problem else []
-    found += [
-        f"bucket-{bucket.bucket_id}: {bucket.last_error}"
-        for bucket in known.buckets
-        if bucket.last_error and bucket.last_error not in known.problem
-    ]
+    found = waits_for(known)
     return f" ({'; '.join(found)})" if found else ""

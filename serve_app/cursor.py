@@ -23,7 +23,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     intent_end: the end of the window [position, intent_end) that is being moved, empty where none is. Once this is
         durable, the window's bounds and records stay as they are until it has moved.
     moved_keys, moved_bytes: what has left so far.
-    keys_at_start: how many keys the bucket had when the move began.
+    keys_at_start, bytes_at_start: what the bucket had when the move began.
     """
 
     epoch: int
@@ -32,6 +32,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     moved_keys: int = 0
     moved_bytes: int = 0
     keys_at_start: int = 0
+    bytes_at_start: int = 0
 
     @property
     def done(self) -> bool:
@@ -49,13 +50,15 @@ class Marker(msgspec.Struct, frozen=True, array_like=True):
     end: bytes
 
 
-def cursor_for(new: Topology, bucket_id: int, old: Topology | None, cursor: Cursor | None, keys: int) -> Cursor:
-    """The cursor with which a bucket of so many keys takes on a topology, given what it had."""
+def cursor_for(
+    new: Topology, bucket_id: int, old: Topology | None, cursor: Cursor | None, keys: int, size_bytes: int
+) -> Cursor:
+    """The cursor with which a bucket of so many keys and bytes takes on a topology, given what it had."""
     if old is not None and cursor is not None and cursor.epoch == old.epoch and old.same_move(new):
         return msgspec.structs.replace(cursor, epoch=new.epoch)
     # A storage that takes another one's place in a move has nothing: what that had is lost, or has moved already.
     nothing_to_move = not new.moving or bucket_id >= new.bucket_count or bucket_id in new.replaced
-    return Cursor(new.epoch, END if nothing_to_move else b"", keys_at_start=keys)
+    return Cursor(new.epoch, END if nothing_to_move else b"", keys_at_start=keys, bytes_at_start=size_bytes)
 
 
 def markers_for(new: Topology, old: Topology | None, markers: dict[int, Marker]) -> dict[int, Marker]:
@@ -65,8 +68,8 @@ def markers_for(new: Topology, old: Topology | None, markers: dict[int, Marker])
     return {source: Marker(new.epoch, marker.end) for source, marker in markers.items() if marker.epoch == old.epoch}
 
 
-def expected_to_move(topology: Topology, bucket_id: int, keys: int) -> int:
-    """How many of a bucket's keys will leave it in the move, as far as the hash is even.
+def expected_to_move(topology: Topology, bucket_id: int, count: int) -> int:
+    """How many of a bucket's keys, or of their bytes, will leave it in the move, as far as the hash is even.
 
     A key of bucket b can go to the buckets that are b modulo gcd(M, N), each as likely.
     """
@@ -74,7 +77,7 @@ def expected_to_move(topology: Topology, bucket_id: int, keys: int) -> int:
         return 0
     stays = bucket_id < topology.target_count
     possible = len(possible_homes(topology, bucket_id)) + stays
-    return keys - keys // possible if stays else keys
+    return count - count // possible if stays else count
 
 
 def possible_homes(topology: Topology, bucket_id: int) -> list[int]:

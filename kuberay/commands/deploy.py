@@ -17,10 +17,10 @@ from kuberay.manifests import NAME, Options, render, to_yaml
 from kuberay.observation import Observation, observe
 from kuberay.session import Session
 from kuberay.store import SERVICE
-from kuberay.terminal import Terminal
 from kuberay.upgrade_state import upgrade_of
 from kuberay.waiting import Look, Trouble, wait
 from serve_app.cli.failure import Failure
+from serve_app.cli.terminal import Terminal
 
 #: An operator that runs looks at a RayService within a second or two.
 _NOTICED_WITHIN_S = 20.0

@@ -17,6 +17,7 @@ from kuberay.session import Session
 from kuberay.store import Reply
 from kuberay.upgrade_state import upgrade_of
 from serve_app.cli.failure import Failure
+from serve_app.cli.move_progress import MoveProgress, drawn, waits_for
 from serve_app.http.models import BucketStatus
 
 
@@ -38,6 +39,9 @@ def status(session: Session) -> int:
     terminal.draw(_pods(seen))
     terminal.say("")
     terminal.draw(_buckets(seen, reply))
+    if reply.topology is not None and reply.topology.phase == "moving":
+        terminal.say("")
+        terminal.draw(drawn("keys on their way", MoveProgress().share(reply.topology, session.clock.now())))
     for warning in warnings(seen, reply):
         terminal.warn(warning)
     return 0
@@ -56,11 +60,8 @@ def warnings(seen: Observation, reply: Reply) -> list[str]:
     if upgrade is not None:
         found.append(upgrade.how_to_go_on())
     if reply.topology is not None:
-        if reply.topology.problem:
-            found.append(reply.topology.problem)
+        found += waits_for(reply.topology)
         for bucket in reply.topology.buckets:
-            if bucket.last_error:
-                found.append(f"bucket-{bucket.bucket_id}: {bucket.last_error}")
             if bucket.disk_full:
                 found.append(f"bucket-{bucket.bucket_id}: its disk is full: puts are refused")
     return found

@@ -13,9 +13,10 @@ from serve_app import events
 from serve_app.bucket import judgement
 from serve_app.bucket.judgement import Hold
 from serve_app.bucket.platform import Platform
+from serve_app.bucket.progress import Pace, progress
 from serve_app.bucket.refusals import refused
 from serve_app.bucket.stats import BucketStats
-from serve_app.cursor import Cursor, expected_to_move
+from serve_app.cursor import Cursor
 from serve_app.errors import StorageDamaged, StorageFault, StorageForeign, StorageNewer
 from serve_app.settings import Limits
 from serve_app.storage import records
@@ -68,6 +69,7 @@ class Bucket:
         self.touched = False
         #: What a move, or its beginning, waits for, by who waits; for people.
         self.waiting: dict[str, str] = {}
+        self._pace = Pace(platform.monotonic_s)
         self.fault = ""
         self.last_error = ""
         #: Ids of other buckets with data beside this one, as far as this process can see.
@@ -176,6 +178,7 @@ class Bucket:
     def advance(self, cursor: Cursor) -> None:
         """Serve by a cursor that is now durable."""
         self._durable = (self.topology, cursor)
+        self._pace.note(cursor)
 
     def may_take(self, new: Topology) -> bool:
         """Whether the writer is to take on a topology: it is newer, of this store, and lists this storage.
@@ -204,6 +207,7 @@ class Bucket:
     def take_topology(self, topology: Topology, cursor: Cursor) -> None:
         """Serve by a topology that is now durable. It lists this storage, so whatever an earlier one said is past."""
         self._durable = (topology, cursor)
+        self._pace.note(cursor)
         self.fault = ""
         events.info("topology installed", bucket=self.bucket_id, epoch=topology.epoch, buckets=topology.bucket_count)
 
@@ -237,18 +241,8 @@ class Bucket:
             self.fault,
             self.last_error,
             self.siblings,
-            *self._progress(),
+            *progress(self.bucket_id, *self._durable, self._pace, "; ".join(filter(None, self.waiting.values()))),
         )
-
-    def _progress(self) -> tuple[bool, int, int, int, str]:
-        """Of the move under way: done, keys and bytes that have left, keys that have not, what it waits for."""
-        topology, cursor = self._durable
-        waiting_for = "; ".join(filter(None, self.waiting.values()))
-        if topology is None or cursor is None or not topology.moving:
-            return True, 0, 0, 0, waiting_for
-        leaving = 0 if cursor.done else expected_to_move(topology, self.bucket_id, cursor.keys_at_start)
-        remaining = max(0, leaving - cursor.moved_keys)
-        return cursor.done, cursor.moved_keys, cursor.moved_bytes, remaining, waiting_for
 
     def wait_for(self, who: str, what: str) -> None:
         """Remember what somebody waits for; empty for nothing."""

@@ -159,7 +159,7 @@ class InstallOperation(BucketOperation):
             return
         old = bucket.decided_topology
         # In one batch with the topology: a move's epoch never meets another move's cursor or markers.
-        bucket.decided_cursor = cursor_for(new, bucket.bucket_id, old, bucket.decided_cursor, group.keys)
+        bucket.decided_cursor = cursor_for(new, bucket.bucket_id, old, bucket.decided_cursor, group.keys, group.bytes)
         bucket.decided_markers = markers_for(new, old, bucket.decided_markers)
         bucket.decided_topology = new
         group.set_fact(*facts.topology_fact(new))

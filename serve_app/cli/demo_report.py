@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from serve_app.cli.dataset import DataSet
+from serve_app.cli.sizes import size_text
 
 _SHOWN_LOSSES = 10
 _BAR_WIDTH = 40
@@ -42,7 +43,7 @@ def progress(console: Console) -> Progress:
 
 def headline(data_set: DataSet) -> str:
     """What there is to load."""
-    text = f"{data_set.name}: {len(data_set.records):,} records, {_size(data_set.size_bytes)}"
+    text = f"{data_set.name}: {len(data_set.records):,} records, {size_text(data_set.size_bytes)}"
     if data_set.replaced:
         text += f"; {data_set.replaced:,} more had a key that came again, of which the last is kept"
     return escape(text)
@@ -90,7 +91,3 @@ def verdict(lost: list[str], count: int) -> str:
     return "\n".join(
         [f"[bold red]{len(lost):,} of {count:,} records are lost[/] or are not what was loaded:", *shown, *more]
     )
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes >= 1e5 else f"{size_bytes:,} bytes"

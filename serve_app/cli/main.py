@@ -10,6 +10,7 @@ import typer
 from serve_app.cli import demo as demo_command
 from serve_app.cli import operator as operator_command
 from serve_app.cli import run as run_command
+from serve_app.cli import status as status_command
 from serve_app.cli.failure import Failure
 
 Address = Annotated[
@@ -49,6 +50,17 @@ def demo(
 ) -> None:
     """Load a real data set through HTTP, then read every byte back and compare."""
     raise typer.Exit(_without_traceback(lambda: demo_command.demo(url, data, connections, check_only)))
+
+
+@app.command()
+def status(
+    url: Annotated[str, typer.Option(help="Where the store answers.")] = "http://127.0.0.1:8000",
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="While keys move, show how far they are until all have moved.")
+    ] = False,
+) -> None:
+    """Show the store on one screen: its buckets, and how far a move is. The exit status is 1 where one does not serve."""
+    raise typer.Exit(_without_traceback(lambda: status_command.status(url, follow)))
 
 
 @app.command()

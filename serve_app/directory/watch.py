@@ -160,6 +160,12 @@ class TopologyWatch:
             elif isinstance(answer, BaseException):
                 raise answer
 
+    async def refresh(self) -> None:
+        """`inspect_all`, and take the newest topology that they know."""
+        await self.inspect_all()
+        if self.topology is not None:
+            self._adopt(*self._reported(self.topology.store_id))
+
     # -- the loop ----------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
@@ -167,11 +173,9 @@ class TopologyWatch:
         started_s = asyncio.get_running_loop().time()
         while True:
             try:
-                await self.inspect_all()
+                await self.refresh()
                 if self.topology is None:
                     self._settle_first(asyncio.get_running_loop().time() - started_s > _FIRST_ANSWERS_S)
-                else:
-                    self._adopt(*self._reported(self.topology.store_id))
                 if self.topology is not None:
                     self._unsettled = ""
                     self._check_count(self.topology)

@@ -51,13 +51,21 @@ class BucketStatus(BaseModel):
     bytes: int | None = Field(
         description="Exact size of all keys and records; null while it can't be asked.", examples=[183415]
     )
-    moved: int = Field(description="Keys that have left for another bucket in the move under way.", examples=[0])
-    remaining: int = Field(description="Keys that have yet to leave: estimated, exact at the end.", examples=[0])
+    moved: int | None = Field(
+        description="Keys that have left for another bucket in the move under way; this and the next five are null while "
+        "it can't be asked, or has not been told of the move.",
+        examples=[0],
+    )
+    moved_bytes: int | None = Field(description="Their bytes.", examples=[0])
+    remaining: int | None = Field(description="Keys that have yet to leave: estimated, exact at the end.", examples=[0])
+    remaining_bytes: int | None = Field(description="Their bytes, likewise.", examples=[0])
+    keys_per_s: float | None = Field(description="Keys that left in a second, over the last few.", examples=[0.0])
+    bytes_per_s: float | None = Field(description="Bytes, likewise.", examples=[0.0])
     free_bytes: int | None = Field(description="Space left on its disk.", examples=[52613349376])
     disk_full: bool = Field(description="Puts are refused with 507; reads and deletes go on.", examples=[False])
+    waiting_for: str = Field(description="What its part of a move waits for; empty for nothing.", examples=[""])
     last_error: str = Field(
-        description="Why it can't be reached or serve, the last damage it met, or what its part of a move waits for.",
-        examples=[""],
+        description="Why it can't be reached or serve, or the last damage it met; empty for nothing.", examples=[""]
     )
 
 
@@ -69,5 +77,10 @@ class TopologyAnswer(BaseModel):
     target_count: int = Field(description="Where a move is going; bucket_count when there is none.", examples=[2])
     phase: Literal["stable", "moving"]
     configured_count: int | None = Field(description="bucket_count of this directory's configuration.", examples=[2])
+    expected_end_s: float | None = Field(
+        description="Seconds until all keys have moved, if it goes on as in the last few; null while that can't be told, "
+        "and where none move.",
+        examples=[None],
+    )
     problem: str = Field(description="Why the configuration is not followed; empty where it is.", examples=[""])
     buckets: list[BucketStatus]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
@@ -23,20 +23,22 @@ def health(directory: Directory) -> HealthAnswer:
 
 async def topology(directory: Directory) -> TopologyAnswer:
     """The shape, with every bucket asked just now. Raises as `health`."""
-    await directory.watch.inspect_all()
+    await directory.watch.refresh()
     known = _topology_of(directory)
     phase: Literal["stable", "moving"] = "stable" if known.phase == "stable" else "moving"
+    buckets = [
+        _bucket(directory.watch.link(bucket_id), directory.watch.statuses.get(bucket_id), known)
+        for bucket_id in range(len(known.identities))
+    ]
     return TopologyAnswer(
         epoch=known.epoch,
         bucket_count=known.bucket_count,
         target_count=known.target_count,
         phase=phase,
         configured_count=directory.watch.configured_count,
+        expected_end_s=_expected_end_s(buckets[: known.bucket_count]) if known.moving else None,
         problem=directory.watch.problem,
-        buckets=[
-            _bucket(directory.watch.link(bucket_id), directory.watch.statuses.get(bucket_id))
-            for bucket_id in range(len(known.identities))
-        ],
+        buckets=buckets,
     )
 
 
@@ -47,27 +49,58 @@ def _topology_of(directory: Directory) -> Topology:
     return known
 
 
-def _bucket(link: BucketLink, status: Status | None) -> BucketStatus:
+def _expected_end_s(sources: list[BucketStatus]) -> float | None:
+    """The slowest bucket's."""
+    slowest_s = 0.0
+    for bucket in sources:
+        if bucket.remaining is None:
+            return None
+        if bucket.remaining:
+            if not bucket.keys_per_s:
+                return None
+            slowest_s = max(slowest_s, bucket.remaining / bucket.keys_per_s)
+    return slowest_s
+
+
+def _bucket(link: BucketLink, status: Status | None, known: Topology) -> BucketStatus:
     if status is None or link.stranger:
         return BucketStatus(
             bucket_id=link.bucket_id,
             reachable=False,
             keys=None,
             bytes=None,
-            moved=0,
-            remaining=0,
+            **_NOT_KNOWN,
             free_bytes=None,
             disk_full=False,
+            waiting_for="",
             last_error=link.trouble or "it did not answer in time",
         )
+    # One that has not been told of the move yet knows nothing of what it has to give away.
+    told = not known.moving or (status.topology is not None and status.topology.epoch == known.epoch)
     return BucketStatus(
         bucket_id=link.bucket_id,
         reachable=not status.fault,
         keys=status.keys,
         bytes=status.bytes,
-        moved=status.moved_keys,
-        remaining=status.remaining_keys,
+        **(_progress(status) if told else _NOT_KNOWN),
         free_bytes=status.free_bytes,
         disk_full=status.disk_full,
-        last_error=status.fault or status.last_error or status.waiting_for,
+        waiting_for=status.waiting_for,
+        last_error=status.fault or status.last_error,
     )
+
+
+_NOT_KNOWN: dict[str, Any] = dict.fromkeys(
+    ("moved", "moved_bytes", "remaining", "remaining_bytes", "keys_per_s", "bytes_per_s")
+)
+
+
+def _progress(status: Status) -> dict[str, Any]:
+    return {
+        "moved": status.moved_keys,
+        "moved_bytes": status.moved_bytes,
+        "remaining": status.remaining_keys,
+        "remaining_bytes": status.remaining_bytes,
+        "keys_per_s": status.keys_per_s,
+        "bytes_per_s": status.bytes_per_s,
+    }

@@ -203,6 +203,10 @@ class Status(_Message, tag=7):
     remaining_keys: int = 0
     #: What the move waits for at this bucket; at bucket 0 also what keeps a move from starting.
     waiting_for: str = ""
+    #: As remaining_keys; and how fast keys have left in the last few seconds.
+    remaining_bytes: int = 0
+    keys_per_s: float = 0.0
+    bytes_per_s: float = 0.0
 
 
 class Taken(_Message, tag=8):

@@ -62,8 +62,8 @@ def in_the_middle(store: Store, before: int, after: int) -> bool:
     seen = topology(store)
     if not seen or (seen["bucket_count"], seen["target_count"], seen["phase"]) != (before, after, "moving"):
         return False
-    moved = sum(bucket["moved"] for bucket in seen["buckets"])
-    remaining = sum(bucket["remaining"] for bucket in seen["buckets"])
+    moved = sum(bucket["moved"] or 0 for bucket in seen["buckets"])
+    remaining = sum(bucket["remaining"] or 0 for bucket in seen["buckets"])
     return bool(0 < moved < remaining)
 
 

@@ -36,6 +36,8 @@ class FakeOperator:
         self.bucket_errors: dict[int, str] = {}
         self.problem = ""
         self.clusters_made = 0
+        self.keys_per_s = 2.0
+        self.expected_end_s: float | None = 7.0
         fake.store = self.store
 
     # -- the store -----------------------------------------------------------------------------------------------
@@ -59,21 +61,29 @@ class FakeOperator:
             "target_count": target,
             "phase": "stable" if count == target else "moving",
             "configured_count": configured,
+            "expected_end_s": self.expected_end_s,
             "problem": problem,
             "buckets": [self._bucket(bucket_id) for bucket_id in range(max(count, target))],
         }
 
     def _bucket(self, bucket_id: int) -> Document:
         error = self.bucket_errors.get(bucket_id, "")
+        moved = None if error else self._moved(bucket_id)
+        remaining = None if moved is None else self.keys - moved if self._moves_from(bucket_id) else 0
         return {
             "bucket_id": bucket_id,
             "reachable": not error,
             "keys": None if error else self.keys,
             "bytes": None if error else 100 * self.keys,
-            "moved": 0 if error else self._moved(bucket_id),
-            "remaining": 0 if error or not self._moves_from(bucket_id) else self.keys - self._moved(bucket_id),
+            "moved": moved,
+            "moved_bytes": None if moved is None else 100 * moved,
+            "remaining": remaining,
+            "remaining_bytes": None if remaining is None else 100 * remaining,
+            "keys_per_s": None if error else self.keys_per_s,
+            "bytes_per_s": None if error else 100 * self.keys_per_s,
             "free_bytes": 10**9,
             "disk_full": False,
+            "waiting_for": "",
             "last_error": error,
         }
 

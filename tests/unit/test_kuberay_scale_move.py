@@ -6,17 +6,14 @@ import dataclasses
 import io
 import itertools
 from collections.abc import Iterator
-from datetime import timedelta
 
 import pytest
 from rich.console import Console
 
 from kuberay.commands.scale import scale
 from kuberay.move import SETTLED_S
-from kuberay.pace import Pace
-from kuberay.terminal import Terminal
 from serve_app.cli.failure import Failure
-from tests.support.fake_kubernetes import START
+from serve_app.cli.terminal import Terminal
 from tests.support.kuberay_session import Stage
 from tests.support.scaling import after_each_step, deployed, run, running_groups, service_groups
 
@@ -34,8 +31,9 @@ def test_the_move_is_followed(cluster: Stage) -> None:
     run(cluster, 4)
     lines = cluster.out.getvalue().splitlines()
     moving = [line for line in lines if line.startswith("moving keys")]
-    assert moving[0] == "moving keys from 2 to 4 buckets: 0 of 20 keys"
-    assert moving[1].startswith("moving keys from 2 to 4 buckets: 4 of 20 keys, 4/s, until about ")
+    until = ", 4/s, until about "
+    assert moving[0].startswith(f"moving keys from 2 to 4 buckets: 0 of 20 keys, 0 bytes of 2,000 bytes{until}")
+    assert moving[1].startswith(f"moving keys from 2 to 4 buckets: 4 of 20 keys, 400 bytes of 2,000 bytes{until}")
     assert moving[-1].startswith("moving keys from 2 to 4 buckets: 14 of 20 keys")
     assert lines[-1] == "The store has 4 buckets."
 
@@ -163,23 +161,3 @@ def test_another_number_may_be_asked_for_meanwhile(cluster: Stage, before: int, 
     assert running_groups(cluster) == service_groups(cluster)
     assert len(cluster.fake.all("pods")) == 4 + then
     assert cluster.fake.get("poddisruptionbudgets", "cloud-storage-buckets")["spec"]["minAvailable"] == then - 1
-
-
-# -- how fast --------------------------------------------------------------------------------------------------------
-
-
-def test_the_pace_is_that_of_the_last_while() -> None:
-    pace = Pace()
-    assert str(pace.share(0, 1000, 0.0, START)) == "0 of 1,000 keys"
-    for second in range(1, 11):
-        share = pace.share(10 * second, 1000, float(second), START)
-    assert share.per_s == 10
-    assert share.end == START + timedelta(seconds=90)
-    for second in range(11, 60):
-        share = pace.share(100, 1000, float(second), START)
-    assert (share.per_s, share.end) == (None, None), "it stands still"
-    assert pace.share(5, 10, 60.0, START).per_s is None, "another move"
-
-
-def test_a_move_of_nothing_is_no_division_by_zero() -> None:
-    assert str(Pace().share(0, 0, 0.0, START)) == "0 of 0 keys"

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from kuberay.commands.deploy import deploy
 from kuberay.commands.status import status
-from kuberay.terminal import Terminal
 from kuberay.upgrade_state import UpgradeState
 from serve_app.cli.failure import Failure
+from serve_app.cli.terminal import Terminal
 from tests.support.kuberay_session import Stage, stage
 
 

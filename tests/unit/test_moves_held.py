@@ -118,7 +118,7 @@ async def test_one_that_is_late_is_refused_before_its_deadline(monkeypatch: pyte
 
 
 @run_async
-async def test_a_read_that_was_to_wait_is_judged_again_when_its_batch_is_done() -> None:
+async def test_a_read_that_was_to_wait_is_judged_again_when_its_batch_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its window may have been released while others of its batch were read from the disk: nothing releases it again."""
     async with local_store(1, TEST_LIMITS) as store:
         directory = await filled(store)
@@ -128,11 +128,11 @@ async def test_a_read_that_was_to_wait_is_judged_again_when_its_batch_is_done() 
         request = messages.Get(10**6, 5_000, KEYS[0])
         sent: list[messages.Reply] = []
         connection._batches += 1
-        connection._send = sent.append  # type: ignore[method-assign]
+        monkeypatch.setattr(connection, "_send", sent.append)
         connection._reads_done([(request, HOLD, server.bucket.clock())], [])
         assert len(server.held) == 0
         await until(lambda: any(isinstance(reply, messages.Value) and reply.call == 10**6 for reply in sent))
-        del connection._send  # type: ignore[attr-defined]
+        monkeypatch.undo()
         assert (await directory.get(KEYS[1])).value
 
 

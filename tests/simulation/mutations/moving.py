@@ -215,8 +215,10 @@ def markers_are_kept_over_epochs() -> Iterator[None]:
 def cursors_are_kept_over_epochs() -> Iterator[None]:
     """A source begins a move where it ended its last one."""
 
-    def keeping(new: Topology, bucket_id: int, old: Topology | None, cursor: Cursor | None, keys: int) -> Cursor:
-        fresh = cursor_for(new, bucket_id, old, cursor, keys)
+    def keeping(
+        new: Topology, bucket_id: int, old: Topology | None, cursor: Cursor | None, keys: int, size_bytes: int
+    ) -> Cursor:
+        fresh = cursor_for(new, bucket_id, old, cursor, keys, size_bytes)
         if cursor is None:
             return fresh
         return msgspec.structs.replace(fresh, position=max(fresh.position, cursor.position))

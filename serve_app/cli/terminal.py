@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.measure import Measurement
-from rich.progress_bar import ProgressBar
 from rich.status import Status
-from rich.table import Table
 
-from kuberay.pace import Share
+from serve_app.cli.move_progress import Share, drawn
 
 _WIDEST = 1000
-_BAR_WIDTH = 40
 
 
 class Terminal:
@@ -65,16 +62,9 @@ class Terminal:
         """What is waited for, and how much of it is done: a line, with a bar below it, that changes in place; where the
         output is kept, a new line when the text is another or a further tenth is done."""
         if self._status is not None:
-            self._status.update(escape(text) if share is None else _with_bar(text, share))
+            self._status.update(escape(text) if share is None else drawn(text, share))
             return
         shown = text if share is None else f"{text} {share.tenths}"
         if shown != self._shown:
             self._shown = shown
             self.say(text if share is None else f"{text}: {share}")
-
-
-def _with_bar(text: str, share: Share) -> RenderableType:
-    below = Table.grid(padding=(0, 1))
-    bar = ProgressBar(total=max(1, share.total), completed=share.done if share.total else 1, width=_BAR_WIDTH)
-    below.add_row(bar, escape(str(share)))
-    return Group(escape(text), below)
