@@ -104,7 +104,7 @@ def described(loss: Loss) -> list[str]:
         f"  the store knows its storage as  {loss.known_identity}",
         f"  the storage that is there now   {loss.identity}, which holds no records and belongs to no store",
         "All records that it had are given up, and its keys will answer 404. If the volume can still be brought back, do "
-        "that instead: after this it is never served again.",
+        "that instead: after this, delete it.",
     ]
 
 
