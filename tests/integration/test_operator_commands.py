@@ -15,6 +15,11 @@ import httpx
 import pytest
 
 from serve_app.placement import bucket_of
+from serve_app.settings import MIB
+from serve_app.storage.facts import Totals, totals_fact
+from serve_app.storage.folder import open_folder
+from serve_app.storage.records import Record, encode
+from tests.support.commands import typed
 from tests.support.running_store import ROOT, RunningStore
 
 pytestmark = pytest.mark.ray
@@ -23,38 +28,16 @@ LOST = [key for key in KEYS if bucket_of(key.encode(), 2) == 1]
 KEPT = [key for key in KEYS if bucket_of(key.encode(), 2) == 0]
 
 
-def typed(store: RunningStore, *command: str, stdin: str = "") -> tuple[int, str]:
-    """Run a command; its exit status and all that it printed. Other Rays may run on this machine, so this one is named."""
-    done = subprocess.run(
-        [sys.executable, "-m", "serve_app", *command],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=ROOT,
-        env={**os.environ, "RAY_ADDRESS": gcs_address(store), "COLUMNS": "200"},
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
-def gcs_address(store: RunningStore) -> str:
-    for process in store.processes():
-        for argument in process.cmdline():
-            if argument.startswith("--gcs-address="):
-                return argument.partition("=")[2]
-    raise AssertionError("no raylet below the launcher")
-
-
 def test_a_lost_volume_is_accepted_and_the_store_is_whole_again(tmp_path: Path) -> None:
     with RunningStore(tmp_path, args={"limits": {"request_timeout_s": 2.0}}) as store, store.client() as client:
         for key in KEYS:
             assert client.put("/put", params={"key": key, "value": "v"}).status_code == 200
         before = {store.bucket_pid(bucket_id) for bucket_id in range(2)}
-        status, said = typed(store, "verify")
+        status, said = typed(store.processes(), "verify")
         assert status == 0, said
         assert "whole: all 100 keys are at home, and every count is exact" in said
         assert {store.bucket_pid(bucket_id) for bucket_id in range(2)} == before, "nothing was replaced"
-        status, said = typed(store, "accept-loss", "1", "--yes")
+        status, said = typed(store.processes(), "accept-loss", "1", "--yes")
         assert status == 1, said
         assert "error: bucket-1 is not lost" in said
 
@@ -70,15 +53,15 @@ def test_a_lost_volume_is_accepted_and_the_store_is_whole_again(tmp_path: Path) 
         away = client.get("/topology").json()["buckets"][1]
         assert not away["reachable"]
         assert "came back empty" in away["last_error"]
-        status, said = typed(store, "verify")
+        status, said = typed(store.processes(), "verify")
         assert status == 1, said
         assert "`accept-loss 1` goes on without its data" in said
 
-        status, said = typed(store, "accept-loss", "bucket-1", stdin="no\n")
+        status, said = typed(store.processes(), "accept-loss", "bucket-1", stdin="no\n")
         assert status == 1
         assert "nothing was changed" in said
         wait_until_refused(client, LOST[0], "came back empty")
-        status, said = typed(store, "accept-loss", "bucket-1", stdin="bucket-1\n")
+        status, said = typed(store.processes(), "accept-loss", "bucket-1", stdin="bucket-1\n")
         assert status == 0, said
         assert "bucket-1 serves, and starts empty" in said
         store.wait_reachable()
@@ -87,9 +70,45 @@ def test_a_lost_volume_is_accepted_and_the_store_is_whole_again(tmp_path: Path) 
             assert client.put("/put", params={"key": key, "value": "again"}).status_code == 200
         for key in KEPT:
             assert client.get(f"/get/{key}").json()["value"] == "v"
-        status, said = typed(store, "verify")
+        status, said = typed(store.processes(), "verify")
         assert status == 0, said
         assert "whole: all 100 keys are at home" in said
+
+
+def test_verify_names_keys_that_are_in_the_wrong_bucket(tmp_path: Path) -> None:
+    """One that is nowhere else, and a second copy of one that is at home too, both beyond the API's sight."""
+    doubled, stray = KEPT[0], next(f"stray-{n}" for n in range(100) if bucket_of(b"stray-%d" % n, 2) == 0)
+    with RunningStore(tmp_path) as store:
+        with store.client() as client:
+            for key in KEYS:
+                assert client.put("/put", params={"key": key, "value": "v"}).status_code == 200
+        assert store.stop() == 0
+        plant(store.data_dir / "bucket-1", 1, [doubled, stray])
+        store.start()
+        store.wait_reachable()
+        with store.client() as client:
+            assert client.get(f"/get/{doubled}").json()["value"] == "v"
+            assert client.get(f"/get/{stray}").status_code == 404
+        status, said = typed(store.processes(), "verify")
+        assert status == 1, said
+        assert "not whole" in said
+        assert "bucket-1 holds 2 keys that belong elsewhere" in said
+        for key in (doubled, stray):
+            assert f"bucket-1 holds '{key}', which belongs to bucket-0" in said
+        assert "wrong" not in said, "the counts are right: it is the place that is not"
+
+
+def plant(folder: Path, bucket_id: int, keys: list[str]) -> None:
+    """Write records into a bucket's folder that no bucket process has open, as the bucket itself would: counted."""
+    storage = open_folder(folder, bucket_id, cache_bytes=MIB, write_buffer_bytes=MIB)
+    try:
+        count, size, revision = storage.facts.totals
+        raw = encode(Record(b"planted", "text/plain", revision + 1, 0, 0))
+        added = len(keys), sum(len(key) + len(raw) for key in keys)
+        totals = Totals(count + added[0], size + added[1], revision + 1)
+        storage.engine.write([(key.encode(), raw) for key in keys], [totals_fact(totals)])
+    finally:
+        storage.close()
 
 
 def wait_until_refused(client: httpx.Client, key: str, why: str) -> None:
