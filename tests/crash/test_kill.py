@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.linearizability import violation
+from tests.crash.history import check
 from tests.support.load import Load
 from tests.support.running_store import RunningStore
 
@@ -23,17 +23,6 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 BUCKET_KILLS = 8
 DIRECTORY_KILLS = 3
 RAY_KILLS = 2
-
-
-def check(load: Load) -> None:
-    """The history has an explanation, and says something."""
-    load.read_all()
-    assert not load.surprises, load.surprises[:5]
-    print(f"{len(load.events)} operations, {load.outcomes}, {load.overlapping():.0%} overlapping")
-    unknown = load.outcomes["unknown"] / sum(load.outcomes.values())
-    assert load.overlapping() > 0.5, "too few overlap for the check to mean much"
-    assert unknown < 0.1, "too many of unknown fate for the check to mean much"
-    assert violation(load.events) is None
 
 
 def test_buckets_and_directories_are_killed_under_load(tmp_path: Path) -> None:
@@ -65,13 +54,7 @@ def test_all_of_ray_is_killed_under_load(tmp_path: Path) -> None:
     try:
         for _ in range(RAY_KILLS):
             load.wait_for(400)
-            assert store.process is not None
-            # The launcher first: it would stop the rest politely.
-            everything = [psutil.Process(store.process.pid), *store.processes()]
-            for process in everything:
-                process.kill()
-            store.process.wait(10)
-            psutil.wait_procs(everything, timeout=10)
+            store.kill_everything()
             store.start()
         load.wait_for(400)
     finally:

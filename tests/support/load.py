@@ -29,6 +29,9 @@ class Load:
         #: How the operations ended: ok, refused, unknown.
         self.outcomes: Counter[str] = Counter()
         self.surprises: list[str] = []
+        #: The longest that any client waited for an answer, whichever it was.
+        self.longest_wait_s = 0.0
+        self._counting = threading.Lock()
         self._stop = threading.Event()
         self._started_s = time.monotonic()
         self._threads = [threading.Thread(target=self._work, args=(seed * 1000 + number,)) for number in range(clients)]
@@ -52,8 +55,9 @@ class Load:
             assert time.monotonic() < deadline_s, f"no progress: {self.outcomes}"
             time.sleep(0.02)
 
-    def read_all(self) -> None:
-        """Read every key once more, each until the store answers."""
+    def read_all(self) -> int:
+        """Read every key once more, each until the store answers; how many are there."""
+        present = 0
         with httpx.Client(base_url=self.url, timeout=30) as client:
             for key in sorted({event.key for event in self.events}):
                 deadline_s = time.monotonic() + 60
@@ -66,9 +70,11 @@ class Load:
                     if answer is not None and answer.status_code in (200, 404):
                         found = answer.json()["value"] if answer.status_code == 200 else None
                         self.events.append(Event(key, "get", None, found, called_s, time.monotonic()))
+                        present += found is not None
                         break
                     assert time.monotonic() < deadline_s, f"{key} can't be read: {answer and answer.text}"
                     time.sleep(0.1)
+        return present
 
     def overlapping(self) -> float:
         """The share of operations that ran beside another one on their key."""
@@ -103,7 +109,9 @@ class Load:
         if outcome != "refused":
             put = value if kind == "put" else None
             self.events.append(Event(key, kind, put, found, called_s, math.inf if outcome == "unknown" else ended_s))
-        self.outcomes[outcome] += 1
+        with self._counting:
+            self.outcomes[outcome] += 1
+            self.longest_wait_s = max(self.longest_wait_s, ended_s - called_s)
         return outcome
 
     def _ask(self, client: httpx.Client, key: str, kind: Kind, value: str) -> tuple[str, str | bool | None]:

@@ -20,10 +20,10 @@ def deploy(store: RunningStore, tmp_path: Path, document: dict[str, Any]) -> Non
     """`serve deploy` a changed configuration, as an operator does."""
     path = tmp_path / "changed.yaml"
     path.write_text(yaml.safe_dump(document))
-    said = re.search(r"dashboard at\D*?(http://[\d.:]+)", re.sub(r"\x1b\[\d+m", "", store.log))
-    assert said is not None, store.log[:2000]
+    said = re.findall(r"dashboard at\D*?(http://[\d.:]+)", re.sub(r"\x1b\[\d+m", "", store.log))
+    assert said, store.log[:2000]  # a line for each start; the last one counts
     done = subprocess.run(
-        [sys.executable, "-m", "ray.serve.scripts", "deploy", str(path), "--address", said.group(1)],
+        [sys.executable, "-m", "ray.serve.scripts", "deploy", str(path), "--address", said[-1]],
         capture_output=True,
         text=True,
         timeout=120,

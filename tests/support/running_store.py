@@ -6,6 +6,7 @@ allows (the fixture `store` in conftest.py does).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -164,6 +165,18 @@ class RunningStore:
         assert pid is not None, f"bucket-{bucket_id} has no process"
         os.kill(pid, signal.SIGKILL)
         return pid
+
+    def kill_everything(self) -> None:
+        """`kill -9` the launcher and all of Ray, and wait until they are gone. `start` brings the store back."""
+        assert self.process is not None
+        # The launcher first: it would stop the rest politely.
+        everything = [psutil.Process(self.process.pid), *self.processes()]
+        for process in everything:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait(10)
+        _, alive = psutil.wait_procs(everything, timeout=10)
+        assert not alive, alive
 
     def wait_reachable(self, timeout_s: float = 30.0) -> dict[str, Any]:
         """Wait until every bucket is reachable; the answer of /topology."""
