@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ import psutil
 import pytest
 import yaml
 
+from tests.support.commands import check_whole
+from tests.support.moves import check_all, put_all
+from tests.support.reconfigure import settled, wait_for_topology
 from tests.support.running_store import ROOT, RunningStore
 
 pytestmark = pytest.mark.ray
@@ -86,30 +91,45 @@ def test_a_configuration_that_is_none(tmp_path: Path) -> None:
 
 
 def test_make_run_in_a_terminal_and_ctrl_c_and_again(tmp_path: Path) -> None:
-    """As a user types it: a terminal, `make run`, Ctrl-C; exit status 0, no process left, and the data is there again."""
-    store = RunningStore(tmp_path)
+    """As a user types it: a terminal, `make run`, Ctrl-C; exit status 0, no process left, and the data is there again.
+
+    The second time with another number of buckets than the store was left with: it comes up, and moves.
+    """
+    store = RunningStore(tmp_path, bucket_count=2)
     store.config.write_text(yaml.safe_dump(store.document))
-    for value in ("first", "second"):
-        pid, terminal = pty.fork()
-        if pid == 0:
-            arguments = f"ARGS=--config {store.config}"
-            os.chdir(ROOT)
-            os.execvp("make", ["make", "--no-print-directory", "run", arguments])
-        output = read_until(terminal, b"Ctrl-C stops it")
-        assert store.url.encode() + b"/docs" in output
+    values = {f"launched-{n}": f"value {n}" for n in range(500)}
+    with make_run(store):
         with store.client() as client:
-            found = client.get("/get/launched")
-            assert found.status_code == (404 if value == "first" else 200), found.text
-            assert client.put("/put", params={"key": "launched", "value": value}).status_code == 200
-        started = psutil.Process(pid).children(recursive=True)
-        assert len(started) > 8, "Ray and the store"
-        os.write(terminal, b"\x03")
-        output = read_until(terminal, b"Stopped.")
-        assert b"Traceback" not in output
-        _, status = os.waitpid(pid, 0)
-        assert os.waitstatus_to_exitcode(status) == 0
-        os.close(terminal)
-        assert [process for process in started if runs(process)] == []
+            assert client.get("/get/launched-0").status_code == 404
+        put_all(store, values)
+    store.document["applications"][0]["deployments"][0]["user_config"] = {"bucket_count": 3}
+    store.config.write_text(yaml.safe_dump(store.document))
+    with make_run(store) as pid:
+        check_all(store, values)
+        wait_for_topology(store, settled(3))
+        check_all(store, values, homes=3)
+        check_whole(psutil.Process(pid).children(recursive=True), len(values))
+
+
+@contextmanager
+def make_run(store: RunningStore) -> Iterator[int]:
+    """`make run` in a terminal, stopped by Ctrl-C; its process id."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        os.execvp("make", ["make", "--no-print-directory", "run", f"ARGS=--config {store.config}"])
+    output = read_until(terminal, b"Ctrl-C stops it")
+    assert store.url.encode() + b"/docs" in output
+    yield pid
+    started = psutil.Process(pid).children(recursive=True)
+    assert len(started) > 8, "Ray and the store"
+    os.write(terminal, b"\x03")
+    output = read_until(terminal, b"Stopped.")
+    assert b"Traceback" not in output
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    os.close(terminal)
+    assert [process for process in started if runs(process)] == []
 
 
 def test_ctrl_c_during_start(tmp_path: Path) -> None:
