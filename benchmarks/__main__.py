@@ -82,7 +82,9 @@ def _measure(wanted: Options, folder: Path) -> Results:
         )
     move = None
     if wanted.large_keys:
-        move = moving.measure(folder / "moving", keys=moving.KEYS, seconds=wanted.seconds, say=_say)
+        move = moving.measure(
+            folder / "moving", keys=moving.KEYS, more_keys=moving.MORE_KEYS, seconds=wanted.seconds, say=_say
+        )
     return Results(
         machine=described,
         rounds=wanted.rounds,

@@ -1,15 +1,20 @@
-"""Moving keys: how fast a pair of buckets moves them alone, and what clients notice of it.
+"""Moving keys: how fast a pair of buckets moves them alone, what clients notice of it, and what memory it takes.
 
 The store is filled with values of 1 KB in one bucket and moved to two with nobody at work, then back to one bucket under the
-90/10 load, with the rate that ships. A move is over when /topology says so; what it moved is what the bucket that joined, or
-left, counts.
+90/10 load, with the limits that ship, `move_bytes_per_s` among them. A move has begun, and is over, when /topology says so.
+
+Memory is the highest that each of the two processes had during the first move, beyond what it had just before. It is taken
+for two sizes of the store. Both are far larger than what the buckets may keep in caches and write buffers, or the smaller
+one would look thrifty for not having filled them yet (30,000 keys do not).
 """
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,64 +26,113 @@ from benchmarks.failure import BenchmarkFailed
 from benchmarks.filling import check_count, fill_store, settle
 from benchmarks.stage import Stage
 from benchmarks.systems import STORE
+from serve_app.settings import Limits
+from tests.support.memory import PeakMemory
 from tests.support.reconfigure import deploy
 from tests.support.running_store import ROOT
 
 KEYS = 300_000
+MORE_KEYS = 1_000_000
 VALUE_BYTES = 1000
 CONNECTIONS = 32
-_UNLIMITED = 1 << 40
 _TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True)
-class Move:
-    """alone_keys_per_s: 1 → 2 buckets, nobody at work. loaded: 2 → 1 under load, and the same load before it."""
+class Alone:
+    """1 → 2 buckets, nobody at work: half of so many keys moved. The growths are of resident memory, at its peak."""
 
     keys: int
+    keys_per_s: float
+    source_growth_bytes: int
+    target_growth_bytes: int
+
+
+@dataclass(frozen=True)
+class Move:
+    """alone and larger: 1 → 2 buckets, at two sizes of the store. loaded: 2 → 1 under load, and the same load before it."""
+
     value_bytes: int
-    alone_keys_per_s: float
+    rate_bytes_per_s: int
+    alone: Alone
+    larger: Alone
     loaded_keys_per_s: float
     before: wrk.Result
     during: wrk.Result
 
+    @property
+    def p99_ratio(self) -> float:
+        """p99 while keys move, against before."""
+        return self.during.p99_ms / self.before.p99_ms
 
-def measure(folder: Path, *, keys: int, seconds: int, say: Callable[[str], None]) -> Move:
-    """Run it, with a store of its own.
+
+def measure(folder: Path, *, keys: int, more_keys: int, seconds: int, say: Callable[[str], None]) -> Move:
+    """Run it, with stores of its own.
 
     Raises:
         BenchmarkFailed: something did not succeed.
     """
-    stage = Stage(folder, [STORE], bucket_count=1)
-    stage.store.document["applications"][0]["args"]["limits"] = {"move_bytes_per_s": _UNLIMITED}
-    with stage:
-        fill_store(stage, 0, keys, VALUE_BYTES)
-        settle(stage)
-        _configure(stage, 2)
-        took_s = _follow(stage, 2)
-        moved = stage.store.wait_reachable()["buckets"][1]["keys"]
-        check_count(stage, keys)
-        alone = moved / took_s
-        say(f"{moved:,} keys of 1 KB moved from one bucket to two in {took_s:.1f} s: {alone:,.0f} a second")
+    folder.mkdir()
+    with Stage(folder / "larger", [STORE], bucket_count=1) as stage:
+        larger = _move_alone(stage, more_keys, say)
+    with Stage(folder / "smaller", [STORE], bucket_count=1) as stage:
+        alone = _move_alone(stage, keys, say)
         settle(stage)
         load = wrk.Load("mix", CONNECTIONS, keys, VALUE_BYTES)
         before = wrk.run(stage.target(STORE), load, seconds=seconds, seed=1, folder=stage.folder)
-        _configure(stage, 1)
-        began_s = _until(stage, lambda body: body["phase"] == "moving")
+        with _configuring(stage, 1):
+            pass
+        started_s, started = _until(stage, lambda body: body["phase"] == "moving")
         during = wrk.run(stage.target(STORE), load, seconds=seconds, seed=2, folder=stage.folder)
-        progress = _topology(stage)
-        if progress["phase"] != "moving":
+        ended_s, ended = _until(stage, lambda body: True)
+        if ended["phase"] != "moving":
             raise BenchmarkFailed("the move was over before the load was: use more keys")
-        loaded = progress["buckets"][1]["moved"] / (time.monotonic() - began_s)
+        loaded = (ended["buckets"][1]["moved"] - started["buckets"][1]["moved"]) / (ended_s - started_s)
         _follow(stage, 1)
         check_count(stage, keys)
         say(f"under load, back to one: {loaded:,.0f} a second; p99 {before.p99_ms:.1f} → {during.p99_ms:.1f} ms")
-        return Move(keys, VALUE_BYTES, alone, loaded, before, during)
+        # The configuration that is run sets no limits, so these are in force.
+        return Move(VALUE_BYTES, Limits().move_bytes_per_s, alone, larger, loaded, before, during)
 
 
-def _configure(stage: Stage, count: int) -> None:
+def _move_alone(stage: Stage, keys: int, say: Callable[[str], None]) -> Alone:
+    """Fill the store's one bucket and let half of it go to a second one."""
+    fill_store(stage, 0, keys, VALUE_BYTES)
+    settle(stage)
+    # A move begins while the command that asks for it is still at work, but seconds after the bucket that joins is there.
+    with _configuring(stage, 2):
+        source, target = _pid(stage, 0), _pid(stage, 1)
+        memory = PeakMemory([source, target])
+        if _topology(stage)["phase"] != "stable":
+            raise BenchmarkFailed("the move began before the memory could be looked at")
+        took_s = _follow(stage, 2)
+    moved = stage.store.wait_reachable()["buckets"][1]["keys"]
+    check_count(stage, keys)
+    alone = Alone(keys, moved / took_s, memory.growth_bytes(source), memory.growth_bytes(target))
+    say(f"{moved:,} keys of 1 KB moved from one bucket to two in {took_s:.1f} s: {alone.keys_per_s:,.0f} a second")
+    grown = alone.source_growth_bytes / 1e6, alone.target_growth_bytes / 1e6
+    say(f"  resident memory of source and target grew by at most {grown[0]:.0f} and {grown[1]:.0f} MB")
+    return alone
+
+
+def _pid(stage: Stage, bucket_id: int) -> int:
+    """A bucket's process, waited for."""
+    deadline_s = time.monotonic() + _TIMEOUT_S
+    while (pid := stage.store.bucket_pid(bucket_id)) is None:
+        if time.monotonic() > deadline_s:
+            raise BenchmarkFailed(f"bucket {bucket_id} has not come")
+        time.sleep(0.02)
+    return pid
+
+
+@contextlib.contextmanager
+def _configuring(stage: Stage, count: int) -> Iterator[None]:
+    """`serve deploy` another number of buckets, while the block runs."""
     stage.store.document["applications"][0]["deployments"][0]["user_config"] = {"bucket_count": count}
-    deploy(stage.store, stage.folder, stage.store.document)
+    with ThreadPoolExecutor(1) as pool:
+        deploying = pool.submit(deploy, stage.store, stage.folder, stage.store.document)
+        yield
+        deploying.result()
 
 
 def _topology(stage: Stage) -> dict[str, Any]:
@@ -86,20 +140,20 @@ def _topology(stage: Stage) -> dict[str, Any]:
     return body
 
 
-def _until(stage: Stage, condition: Callable[[dict[str, Any]], bool]) -> float:
-    """Wait for a topology; the moment it was there (monotonic seconds)."""
+def _until(stage: Stage, condition: Callable[[dict[str, Any]], bool]) -> tuple[float, dict[str, Any]]:
+    """Wait for a topology; the moment it was there (monotonic seconds), and it."""
     deadline_s = time.monotonic() + _TIMEOUT_S
-    while not condition(_topology(stage)):
+    while not condition(found := _topology(stage)):
         if time.monotonic() > deadline_s:
-            raise BenchmarkFailed(f"waited in vain: {_topology(stage)}")
+            raise BenchmarkFailed(f"waited in vain: {found}")
         time.sleep(0.02)
-    return time.monotonic()
+    return time.monotonic(), found
 
 
 def _follow(stage: Stage, count: int) -> float:
     """Seconds from the beginning of the move to its end."""
-    began_s = _until(stage, lambda body: body["phase"] == "moving" or body["bucket_count"] == count)
-    ended_s = _until(stage, lambda body: (body["phase"], body["bucket_count"]) == ("stable", count))
+    began_s, _ = _until(stage, lambda body: body["phase"] == "moving" or body["bucket_count"] == count)
+    ended_s, _ = _until(stage, lambda body: (body["phase"], body["bucket_count"]) == ("stable", count))
     return ended_s - began_s
 
 
@@ -108,8 +162,9 @@ def main() -> None:
     from benchmarks.bars import of_move
 
     wrk.require_wrk()
+    (ROOT / "build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
-        move = measure(Path(folder) / "moving", keys=KEYS, seconds=5, say=print)
+        move = measure(Path(folder) / "moving", keys=KEYS, more_keys=MORE_KEYS, seconds=5, say=print)
     for bar in of_move(move):
         print(f"{bar.figure}: {bar.measured}, promised {bar.wanted}{'' if bar.met else ' (missed)'}")
 

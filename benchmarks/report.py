@@ -170,17 +170,34 @@ def _buckets(buckets: Sequence[LargeBucket]) -> Iterator[str]:
 
 
 def _move(move: Move) -> Iterator[str]:
-    yield from _heading(f"Moving keys ({move.keys:,} of {move.value_bytes:,} B in all)")
+    yield from _heading(f"Moving keys ({move.alone.keys:,} of {move.value_bytes:,} B in all)")
+    yield f"At the rate that ships: at most {move.rate_bytes_per_s / (1 << 20):g} MiB of records a second from each bucket."
+    yield ""
     rows = [
-        ("1 → 2 buckets, nobody at work", f"{move.alone_keys_per_s:,.0f}", "", "", ""),
-        ("90/10, 32 conn., before", "", *_client_side(move.before)),
-        ("2 → 1 buckets under that load", f"{move.loaded_keys_per_s:,.0f}", *_client_side(move.during)),
+        ("1 → 2 buckets, nobody at work", f"{move.alone.keys_per_s:,.0f}", "", "", "", ""),
+        ("90/10, 32 conn., before", "", *_client_side(move.before, 1.0)),
+        ("2 → 1 buckets under that load", f"{move.loaded_keys_per_s:,.0f}", *_client_side(move.during, move.p99_ratio)),
     ]
-    yield from _table(("", "keys moved/s", "requests/s", "p99 ms", "longest ms"), rows)
+    yield from _table(("", "keys moved/s", "requests/s", "p99 ms", "x", "longest ms"), rows)
+    yield ""
+    yield "What the first of these adds to the resident memory of its two processes, at its peak:"
+    yield ""
+    yield from _table(
+        ("keys in the store", "keys moved/s", "source MB", "target MB"),
+        (
+            (
+                f"{each.keys:,}",
+                f"{each.keys_per_s:,.0f}",
+                f"{each.source_growth_bytes / 1e6:,.0f}",
+                f"{each.target_growth_bytes / 1e6:,.0f}",
+            )
+            for each in (move.alone, move.larger)
+        ),
+    )
 
 
-def _client_side(result: Result) -> tuple[str, str, str]:
-    return f"{result.requests_per_s:,.0f}", f"{result.p99_ms:.1f}", f"{result.longest_ms:.0f}"
+def _client_side(result: Result, p99_ratio: float) -> tuple[str, str, str, str]:
+    return f"{result.requests_per_s:,.0f}", f"{result.p99_ms:.1f}", f"{p99_ratio:.1f}", f"{result.longest_ms:.0f}"
 
 
 def _memory(memory: dict[int, list[Resident]]) -> Iterator[str]:

@@ -18,7 +18,11 @@ class PeakMemory:
 
     def growth_mib(self) -> float:
         """Of the process that grew most."""
-        return max(_status_bytes(pid, "VmHWM") - before for pid, before in self._before.items()) / MIB
+        return max(self.growth_bytes(pid) for pid in self._before) / MIB
+
+    def growth_bytes(self, pid: int) -> int:
+        """Of one of them."""
+        return _status_bytes(pid, "VmHWM") - self._before[pid]
 
 
 def _status_bytes(pid: int, field: str) -> int:
