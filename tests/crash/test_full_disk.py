@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +10,10 @@ import httpx
 import pytest
 
 from tests.support.running_store import RunningStore
+from tests.support.small_disk import MIB, fill, needs_root, small_disk
 
-pytestmark = [
-    pytest.mark.ray,
-    pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs takes root"),
-]
+pytestmark = [pytest.mark.ray, needs_root]
 
-MIB = 1024 * 1024
 DISK_BYTES = 160 * MIB
 RESERVE_BYTES = 48 * MIB
 
@@ -26,23 +21,8 @@ RESERVE_BYTES = 48 * MIB
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """An empty file system of 160 MiB."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(mount)], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"tmpfs can't be mounted here: {mounted.stderr.strip()}")
-    yield mount
-    subprocess.run(["umount", "--lazy", str(mount)], check=True)
-
-
-def fill(path: Path, leave_bytes: int) -> None:
-    """Let a file take all of the disk's space but so much."""
-    disk = os.statvfs(path.parent)
-    with path.open("wb") as filler:
-        for _ in range(max(0, disk.f_bavail * disk.f_frsize - leave_bytes) // MIB):
-            filler.write(b"\0" * MIB)
+    with small_disk(tmp_path / "disk", DISK_BYTES):
+        yield tmp_path / "disk"
 
 
 def wait_for_put(client: httpx.Client, key: str, status: int) -> None:

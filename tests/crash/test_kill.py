@@ -6,12 +6,9 @@ found. (That writes are synced this does not show, for the page cache survives a
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.crash.history import check
@@ -35,11 +32,9 @@ def test_buckets_and_directories_are_killed_under_load(tmp_path: Path) -> None:
             for victim in victims:
                 load.wait_for(rng.randrange(50, 300))
                 if victim == "bucket":
-                    killed = store.kill_bucket(rng.randrange(2))
+                    store.kill_bucket(rng.randrange(2))
                 else:
-                    killed = rng.choice(store.directory_pids())
-                    os.kill(killed, signal.SIGKILL)
-                psutil.wait_procs([psutil.Process(killed)] if psutil.pid_exists(killed) else [], timeout=10)
+                    store.kill_directory(rng.choice)
                 store.wait_reachable()
             load.wait_for(300)
         finally:

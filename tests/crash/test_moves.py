@@ -7,14 +7,11 @@ read back, and `verify`, which reads every record of every bucket, finds each ke
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.crash.history import check
@@ -63,21 +60,15 @@ class Victims:
             self.store.kill_everything()
             self.store.start()
         else:
-            pid = self._find(kind, rng)
-            process = psutil.Process(pid)
-            os.kill(pid, signal.SIGKILL)
-            psutil.wait_procs([process], timeout=10)
-            assert not process.is_running()
+            self._kill_one(kind, rng)
         self.kills.append(f"{kind} ({total(body, 'moved')}/{total(body, 'remaining')})")
 
-    def _find(self, kind: str, rng: random.Random) -> int:
-        """The process, by the database that it has open or by its title."""
+    def _kill_one(self, kind: str, rng: random.Random) -> None:
+        """The process is found by the database that it has open, or by its title."""
         if kind == "directory":
-            return rng.choice(self.store.directory_pids())
-        bucket_id = {"source": self.source, "target": self.target, "bucket 0": 0}[kind]
-        pid = self.store.bucket_pid(bucket_id)
-        assert pid is not None, f"bucket-{bucket_id} was reachable just now"
-        return pid
+            self.store.kill_directory(rng.choice)
+        else:
+            self.store.kill_bucket({"source": self.source, "target": self.target, "bucket 0": 0}[kind])
 
     def _check_in_the_middle(self, kind: str, body: dict[str, Any]) -> None:
         assert body["phase"] == "moving"

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _kill(pid: int) -> None:
+    process = psutil.Process(pid)
+    process.kill()
+    _, alive = psutil.wait_procs([process], timeout=10)
+    assert not alive, f"{pid} outlived kill -9"
 
 
 class RunningStore:
@@ -160,10 +168,16 @@ class RunningStore:
         return found
 
     def kill_bucket(self, bucket_id: int) -> int:
-        """`kill -9` bucket i's process; its id."""
+        """`kill -9` bucket i's process, and wait until it is gone; its id."""
         pid = self.bucket_pid(bucket_id)
         assert pid is not None, f"bucket-{bucket_id} has no process"
-        os.kill(pid, signal.SIGKILL)
+        _kill(pid)
+        return pid
+
+    def kill_directory(self, which: Callable[[Sequence[int]], int]) -> int:
+        """`kill -9` the directory that `which` picks by its process id, and wait until it is gone; its id."""
+        pid = which(self.directory_pids())
+        _kill(pid)
         return pid
 
     def kill_everything(self) -> None:
