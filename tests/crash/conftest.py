@@ -1,12 +1,31 @@
-"""What the crash tests did, in numbers, at the end of a run: a kill that fell outside of what it was for proves nothing."""
+"""What crash tests share: a store to kill, and a place to say what was killed.
+
+At the end of a run the summary gives it in numbers: a kill that fell outside of what it was meant for proves nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.support.running_store import RunningStore
+
 _told = pytest.StashKey[list[str]]()
+
+MOVE_BYTES_PER_S = 100_000
+
+
+@pytest.fixture(scope="package")
+def crash_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
+    """One real store, with two directories, for all tests that see it come back from what they do to it.
+
+    Use `with_buckets` for the number of buckets, and keys of your own. It moves keys slowly, so that there is time to kill.
+    """
+    folder = tmp_path_factory.mktemp("crash")
+    limits = {"move_bytes_per_s": MOVE_BYTES_PER_S}
+    with RunningStore(folder, bucket_count=2, directories=2, args={"limits": limits}) as running:
+        yield running
 
 
 @pytest.fixture

@@ -7,57 +7,58 @@ found. (That writes are synced this does not show, for the page cache survives a
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.crash.history import check
 from tests.support.load import Load
+from tests.support.moves import with_buckets
 from tests.support.running_store import RunningStore
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 BUCKET_KILLS = 8
 DIRECTORY_KILLS = 3
-RAY_KILLS = 2
 
 
-def test_buckets_and_directories_are_killed_under_load(tmp_path: Path) -> None:
-    with RunningStore(tmp_path, bucket_count=2, directories=2) as store:
-        load = Load(store.url, seed=1).start()
-        rng = random.Random(1)
-        victims = ["bucket"] * BUCKET_KILLS + ["directory"] * DIRECTORY_KILLS
-        rng.shuffle(victims)
-        try:
-            for victim in victims:
-                load.wait_for(rng.randrange(50, 300))
-                if victim == "bucket":
-                    store.kill_bucket(rng.randrange(2))
-                else:
-                    store.kill_directory(rng.choice)
-                store.wait_reachable()
-            load.wait_for(300)
-        finally:
-            load.stop()
-        check(load)
-
-
-def test_all_of_ray_is_killed_under_load(tmp_path: Path) -> None:
-    store = RunningStore(tmp_path, bucket_count=2)
-    store.start()
-    load = Load(store.url, seed=2).start()
+def test_buckets_and_directories_are_killed_under_load(
+    crash_store: RunningStore, tmp_path: Path, tell: Callable[[str], None]
+) -> None:
+    store = crash_store
+    with_buckets(store, tmp_path, 2)
+    load = Load(store.url, seed=1).start()
+    rng = random.Random(1)
+    victims = ["bucket"] * BUCKET_KILLS + ["directory"] * DIRECTORY_KILLS
+    rng.shuffle(victims)
     try:
-        for _ in range(RAY_KILLS):
-            load.wait_for(400)
-            store.kill_everything()
-            store.start()
+        for victim in victims:
+            load.wait_for(rng.randrange(50, 300))
+            if victim == "bucket":
+                store.kill_bucket(rng.randrange(2))
+            else:
+                store.kill_directory(rng.choice)
+            store.wait_reachable()
+        load.wait_for(300)
+    finally:
+        load.stop()
+    tell(f"kills: {BUCKET_KILLS} of buckets, {DIRECTORY_KILLS} of directories")
+    tell(check(load)[1])
+
+
+def test_all_of_ray_is_killed_under_load(crash_store: RunningStore, tell: Callable[[str], None]) -> None:
+    """Once here; test_moves.py does it in the middle of moves."""
+    load = Load(crash_store.url, seed=2).start()
+    try:
+        load.wait_for(400)
+        crash_store.kill_everything()
+        crash_store.start()
         load.wait_for(400)
     finally:
         load.stop()
-    try:
-        check(load)
-    finally:
-        store.stop()
+    tell("kills: all of Ray")
+    tell(check(load)[1])
 
 
 def test_a_killed_bucket_is_back_and_the_others_never_noticed(store: RunningStore) -> None:

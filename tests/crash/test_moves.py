@@ -8,7 +8,7 @@ read back, and `verify`, which reads every record of every bucket, finds each ke
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +17,25 @@ import pytest
 from tests.crash.history import check
 from tests.support.commands import check_whole
 from tests.support.load import Load
-from tests.support.moves import check_all, configure, put_all, total, wait_for_move
+from tests.support.moves import check_all, configure, put_all, total, wait_for_move, with_buckets
 from tests.support.reconfigure import settled, wait_for_topology
 from tests.support.running_store import RunningStore
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
-DIRECTORIES = 2
-#: Records of 1 KB, two thirds of which move between 2 and 3 buckets, for some 20 s at this rate.
+#: Records of 1 KB, two thirds of which move between 2 and 3 buckets, for some 20 s at the store's rate.
 RECORDS = 5_000
 MOVING = RECORDS * 2 // 3
-RATE_BYTES_PER_S = 100_000
 VALUES = {f"filler-{n}": f"{n:04d}" * 250 for n in range(RECORDS)}
 #: "Many have not moved": at least this share. Usually it is half or more.
 MANY = MOVING // 5
 
 
 @pytest.fixture(scope="module")
-def moving_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
-    """A slow mover's store, filled."""
-    folder = tmp_path_factory.mktemp("moves")
-    limits = {"move_bytes_per_s": RATE_BYTES_PER_S}
-    with RunningStore(folder, bucket_count=2, directories=DIRECTORIES, args={"limits": limits}) as store:
-        put_all(store, VALUES)
-        yield store
+def filled(crash_store: RunningStore) -> RunningStore:
+    """The store with VALUES in it."""
+    put_all(crash_store, VALUES)
+    return crash_store
 
 
 class Victims:
@@ -91,7 +86,7 @@ class Victims:
     [pytest.param(2, 3, 1, 2, 3, id="growing"), pytest.param(3, 2, 2, 1, 4, id="shrinking")],
 )
 def test_a_move_goes_on_whoever_is_killed(
-    moving_store: RunningStore,
+    filled: RunningStore,
     tmp_path: Path,
     tell: Callable[[str], None],
     before: int,
@@ -100,10 +95,8 @@ def test_a_move_goes_on_whoever_is_killed(
     target: int,
     seed: int,
 ) -> None:
-    store, rng = moving_store, random.Random(seed)
-    if store.wait_reachable()["bucket_count"] != before:  # the other direction's test was not run before this one
-        configure(store, tmp_path, before)
-        wait_for_topology(store, settled(before))
+    store, rng = filled, random.Random(seed)
+    with_buckets(store, tmp_path, before)
     keys = total(store.wait_reachable(), "keys")
     kinds = ["source", "target", "bucket 0", "directory", "all of Ray"]
     rng.shuffle(kinds)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -28,8 +29,17 @@ LOST = [key for key in KEYS if bucket_of(key.encode(), 2) == 1]
 KEPT = [key for key in KEYS if bucket_of(key.encode(), 2) == 0]
 
 
-def test_a_lost_volume_is_accepted_and_the_store_is_whole_again(tmp_path: Path) -> None:
-    with RunningStore(tmp_path, args={"limits": {"request_timeout_s": 2.0}}) as store, store.client() as client:
+@pytest.fixture(scope="module")
+def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
+    """A store to lose a volume of. The test that leaves it damaged comes last."""
+    folder = tmp_path_factory.mktemp("operated")
+    with RunningStore(folder, args={"limits": {"request_timeout_s": 2.0}}) as running:
+        yield running
+
+
+def test_a_lost_volume_is_accepted_and_the_store_is_whole_again(operated: RunningStore) -> None:
+    store = operated
+    with store.client() as client:
         for key in KEYS:
             assert client.put("/put", params={"key": key, "value": "v"}).status_code == 200
         before = {store.bucket_pid(bucket_id) for bucket_id in range(2)}
@@ -75,27 +85,26 @@ def test_a_lost_volume_is_accepted_and_the_store_is_whole_again(tmp_path: Path) 
         assert "whole: all 100 keys are at home" in said
 
 
-def test_verify_names_keys_that_are_in_the_wrong_bucket(tmp_path: Path) -> None:
+def test_verify_names_keys_that_are_in_the_wrong_bucket(operated: RunningStore) -> None:
     """One that is nowhere else, and a second copy of one that is at home too, both beyond the API's sight."""
+    store = operated
     doubled, stray = KEPT[0], next(f"stray-{n}" for n in range(100) if bucket_of(b"stray-%d" % n, 2) == 0)
-    with RunningStore(tmp_path) as store:
-        with store.client() as client:
-            for key in KEYS:
-                assert client.put("/put", params={"key": key, "value": "v"}).status_code == 200
-        assert store.stop() == 0
-        plant(store.data_dir / "bucket-1", 1, [doubled, stray])
-        store.start()
-        store.wait_reachable()
-        with store.client() as client:
-            assert client.get(f"/get/{doubled}").json()["value"] == "v"
-            assert client.get(f"/get/{stray}").status_code == 404
-        status, said = typed(store.processes(), "verify")
-        assert status == 1, said
-        assert "not whole" in said
-        assert "bucket-1 holds 2 keys that belong elsewhere" in said
-        for key in (doubled, stray):
-            assert f"bucket-1 holds '{key}', which belongs to bucket-0" in said
-        assert "wrong" not in said, "the counts are right: it is the place that is not"
+    with store.client() as client:
+        assert client.put("/put", params={"key": doubled, "value": "v"}).status_code == 200
+    assert store.stop() == 0
+    plant(store.data_dir / "bucket-1", 1, [doubled, stray])
+    store.start()
+    store.wait_reachable()
+    with store.client() as client:
+        assert client.get(f"/get/{doubled}").json()["value"] == "v"
+        assert client.get(f"/get/{stray}").status_code == 404
+    status, said = typed(store.processes(), "verify")
+    assert status == 1, said
+    assert "not whole" in said
+    assert "bucket-1 holds 2 keys that belong elsewhere" in said
+    for key in (doubled, stray):
+        assert f"bucket-1 holds '{key}', which belongs to bucket-0" in said
+    assert "wrong" not in said, "the counts are right: it is the place that is not"
 
 
 def plant(folder: Path, bucket_id: int, keys: list[str]) -> None:

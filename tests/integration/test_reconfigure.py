@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -109,11 +109,8 @@ def test_serve_run_typed_by_hand(tmp_path: Path) -> None:
         assert httpx.get(f"{store.url}/get/by-hand").json()["value"] == "v"
         assert httpx.get(f"{store.url}/docs").status_code == 200
     finally:
-        everything = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(60)
-        finally:
-            for left in everything:
-                if left.is_running():
-                    left.kill()
+        # Stopping is no part of this, and takes its time.
+        for each in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+        process.wait(10)

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from serve_app.placement import bucket_of
-from tests.support.reconfigure import deploy
+from tests.support.reconfigure import deploy, settled, wait_for_topology
 from tests.support.running_store import RunningStore
 
 _CLIENTS = 8
@@ -47,6 +47,14 @@ def configure(store: RunningStore, folder: Path, count: int) -> None:
     document["applications"][0]["deployments"][0]["user_config"] = {"bucket_count": count}
     store.document = document
     deploy(store, folder, document)
+
+
+def with_buckets(store: RunningStore, folder: Path, count: int) -> None:
+    """See to it that the store has so many buckets and nothing moves, whatever an earlier test has left."""
+    body = store.wait_reachable()
+    if (body["phase"], body["bucket_count"]) != ("stable", count):
+        configure(store, folder, count)
+        wait_for_topology(store, settled(count))
 
 
 def wait_for_move(
