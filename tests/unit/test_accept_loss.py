@@ -12,7 +12,6 @@ from serve_app.cli.loss import accept, find_loss
 from serve_app.cli.operator import accept_loss, described
 from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
-from serve_app.resharding import coordinator
 from tests.support.local_store import LocalStore, local_store, run_async, until
 from tests.support.lost_buckets import (
     KEYS,
@@ -24,11 +23,12 @@ from tests.support.lost_buckets import (
     known,
     lose,
 )
+from tests.support.quick_moves import move_quickly
 
 
 @pytest.fixture(autouse=True)
 def agree_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator, "AGREED_S", 0.05)
+    move_quickly(monkeypatch)
 
 
 async def refused(store: LocalStore, bucket_id: int) -> str:

@@ -13,6 +13,7 @@ from serve_app.resharding import coordinator, mover
 from serve_app.topology import Topology
 from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
 from tests.support.lost_buckets import KEYS, accepted, check_keys, check_whole, filled_store, known, lose
+from tests.support.quick_moves import move_quickly
 
 #: Slow enough to catch a move in its middle: windows of some five keys, and a pause after each.
 SLOW = TEST_LIMITS.model_copy(update={"move_bytes_per_s": 15_000})
@@ -20,7 +21,7 @@ SLOW = TEST_LIMITS.model_copy(update={"move_bytes_per_s": 15_000})
 
 @pytest.fixture(autouse=True)
 def in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator, "AGREED_S", 0.05)
+    move_quickly(monkeypatch)
     monkeypatch.setattr(mover, "WINDOW_BYTES", 200)
 
 

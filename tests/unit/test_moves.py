@@ -10,13 +10,13 @@ import pytest
 from serve_app import placement
 from serve_app.directory.directory import Directory
 from serve_app.errors import StoreError
-from serve_app.resharding import coordinator
 from tests.support.local_store import LocalStore, local_store, run_async, until
+from tests.support.quick_moves import move_quickly
 
 
 @pytest.fixture(autouse=True)
 def agree_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator, "AGREED_S", 0.05)
+    move_quickly(monkeypatch)
 
 
 def at_home(store: LocalStore, bucket_count: int) -> dict[bytes, bytes]:

@@ -13,10 +13,10 @@ from serve_app.bucket.held import Held, HeldOperations
 from serve_app.bucket.judgement import HOLD
 from serve_app.directory.directory import Directory
 from serve_app.errors import StorageDamaged, Unavailable
-from serve_app.resharding import coordinator
 from serve_app.settings import Limits
 from serve_app.wire import messages
 from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
+from tests.support.quick_moves import move_quickly
 
 SLOW = Limits(disk_reserve_bytes=0, move_bytes_per_s=20_000)
 KEYS = [b"key-%03d" % n for n in range(200)]
@@ -25,7 +25,7 @@ LEAVING = [key for key in KEYS if placement.bucket_of(key, 2) == 1]
 
 @pytest.fixture(autouse=True)
 def agree_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator, "AGREED_S", 0.05)
+    move_quickly(monkeypatch)
 
 
 async def filled(store: LocalStore) -> Directory:

@@ -9,9 +9,9 @@ import pytest
 from serve_app import placement
 from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
-from serve_app.resharding import coordinator
 from serve_app.settings import Limits
 from tests.support.local_store import LocalStore, local_store, run_async, until
+from tests.support.quick_moves import move_quickly
 
 #: Small windows: a rate of so much makes each a tenth of it.
 SLOW = Limits(request_timeout_s=1.5, disk_reserve_bytes=1000, move_bytes_per_s=20_000)
@@ -20,7 +20,7 @@ KEYS = [b"key-%03d" % n for n in range(200)]
 
 @pytest.fixture(autouse=True)
 def agree_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator, "AGREED_S", 0.05)
+    move_quickly(monkeypatch)
 
 
 async def filled(store: LocalStore, bucket_count: int) -> Directory:

@@ -7,18 +7,18 @@ import pytest
 from serve_app.bucket.bucket import Bucket
 from serve_app.cursor import END, Cursor
 from serve_app.directory.directory import Directory
-from serve_app.resharding import coordinator
 from serve_app.settings import Limits
 from serve_app.storage.records import Record, encode
 from serve_app.topology import Topology, first_topology
 from serve_app.wire import messages
 from tests.support.local_store import MemoryStorage, local_store, run_async, until
 from tests.support.memory_engine import MemoryEngine, new_bucket_engine
+from tests.support.quick_moves import move_quickly
 
 
 @pytest.fixture(autouse=True)
 def agree_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator, "AGREED_S", 0.05)
+    move_quickly(monkeypatch)
 
 
 async def moved(directory: Directory, count: int) -> None:

@@ -12,10 +12,11 @@ from serve_app.cursor import END, Cursor
 from serve_app.directory.directory import Directory
 from serve_app.http.models import TopologyAnswer
 from serve_app.http.status import topology as answer
-from serve_app.resharding import coordinator, mover
+from serve_app.resharding import mover
 from serve_app.settings import Limits
 from serve_app.topology import first_topology
 from tests.support.local_store import LocalStore, local_store, run_async, until
+from tests.support.quick_moves import move_quickly
 
 SLOW = Limits(disk_reserve_bytes=0, move_bytes_per_s=40_000)
 KEYS = [b"key-%03d" % n for n in range(400)]
@@ -23,7 +24,7 @@ KEYS = [b"key-%03d" % n for n in range(400)]
 
 @pytest.fixture(autouse=True)
 def agree_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator, "AGREED_S", 0.05)
+    move_quickly(monkeypatch)
 
 
 async def filled(store: LocalStore, bucket_count: int) -> Directory:

@@ -21,18 +21,19 @@ from serve_app.cli.reading import Count
 from serve_app.cli.verification import Verification, verify
 from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
-from serve_app.resharding import coordinator, mover
+from serve_app.resharding import mover
 from serve_app.settings import Limits
 from serve_app.topology import Topology
 from serve_app.wire import messages
 from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
 from tests.support.memory_engine import new_bucket_engine
+from tests.support.quick_moves import move_quickly
 
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(survey, "_RECORDS_AT_ONCE", 10)
-    monkeypatch.setattr(coordinator, "AGREED_S", 0.05)
+    move_quickly(monkeypatch)
     monkeypatch.setattr(verification, "_PAUSE_S", 0.01)
 
 
