@@ -82,9 +82,11 @@ def measure(folder: Path, *, keys: int, more_keys: int, seconds: int, say: Calla
         before = wrk.run(stage.target(STORE), load, seconds=seconds, seed=1, folder=stage.folder)
         with _configuring(stage, 1):
             pass
-        started_s, started = _until(stage, lambda body: body["phase"] == "moving")
+        started_s, started = _until(
+            stage, lambda body: body["phase"] == "moving" and body["buckets"][1]["moved"] is not None
+        )
         during = wrk.run(stage.target(STORE), load, seconds=seconds, seed=2, folder=stage.folder)
-        ended_s, ended = _until(stage, lambda body: True)
+        ended_s, ended = _until(stage, lambda body: body["buckets"][-1]["moved"] is not None)
         if ended["phase"] != "moving":
             raise BenchmarkFailed("the move was over before the load was: use more keys")
         loaded = (ended["buckets"][1]["moved"] - started["buckets"][1]["moved"]) / (ended_s - started_s)

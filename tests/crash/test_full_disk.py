@@ -70,7 +70,7 @@ def test_below_the_reserve_puts_are_refused_and_reads_and_deletes_go_on(small: R
 def stopped(body: dict[str, Any]) -> bool:
     """Every source says that it waits for bucket 2's disk."""
     sources = body["buckets"][:2]
-    return all("bucket-2" in each["last_error"] and "reserve" in each["last_error"] for each in sources)
+    return all(each["waiting_for"].startswith("bucket-2: the disk has less than its reserve") for each in sources)
 
 
 def test_a_move_to_a_full_disk_waits_for_room(small: RunningStore, tmp_path: Path, tell: Callable[[str], None]) -> None:
@@ -86,7 +86,7 @@ def test_a_move_to_a_full_disk_waits_for_room(small: RunningStore, tmp_path: Pat
     target = body["buckets"][2]
     assert target["disk_full"]
     assert target["keys"] > 0, "some of what it holds is read from there now"
-    tell(f"stopped with {moved} of {RECORDS} keys moved: {body['buckets'][0]['last_error']}")
+    tell(f"stopped with {moved} of {RECORDS} keys moved: {body['buckets'][0]['waiting_for']}")
 
     check_all(store, VALUES)
     # Down to the last byte: who only reads doesn't notice.

@@ -60,7 +60,7 @@ def with_buckets(store: RunningStore, folder: Path, count: int) -> None:
 def wait_for_move(
     store: RunningStore, count: int, condition: Callable[[dict[str, Any]], bool], timeout_s: float = 60.0
 ) -> dict[str, Any]:
-    """Wait until every bucket is reachable and the move to `count` buckets has come as far as `condition` says.
+    """Wait until every bucket is there and knows of the move to `count` buckets, and it has come as far as `condition` says.
 
     The answer of /topology that said so. A move that is over by then is a failure: what was meant to happen in the middle
     of it would not.
@@ -69,7 +69,8 @@ def wait_for_move(
     while True:
         body = store.wait_reachable()
         assert (body["phase"], body["bucket_count"]) != ("stable", count), f"the move is over already: {body}"
-        if body["phase"] == "moving" and condition(body):
+        told = all(bucket["moved"] is not None for bucket in body["buckets"])
+        if body["phase"] == "moving" and told and condition(body):
             return body
         assert time.monotonic() < deadline_s, body
         time.sleep(0.02)
