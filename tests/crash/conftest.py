@@ -13,7 +13,7 @@ from tests.support.running_store import RunningStore
 
 _told = pytest.StashKey[list[str]]()
 
-MOVE_BYTES_PER_S = 100_000
+MOVE_BYTES_PER_S = 60_000
 
 
 @pytest.fixture(scope="package")

@@ -24,7 +24,7 @@ from tests.support.running_store import RunningStore
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 #: Records of 1 KB, two thirds of which move between 2 and 3 buckets, for some 20 s at the store's rate.
-RECORDS = 5_000
+RECORDS = 3_000
 MOVING = RECORDS * 2 // 3
 VALUES = {f"filler-{n}": f"{n:04d}" * 250 for n in range(RECORDS)}
 #: "Many have not moved": at least this share. Usually it is half or more.

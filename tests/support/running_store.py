@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -25,11 +26,18 @@ ROOT = Path(__file__).parent.parent.parent
 START_TIMEOUT_S = 120.0
 
 
+#: Below those that Linux gives to whoever asks for any (32768 on), above those of Ray's workers (to 19999): a store takes
+#: 10 s until it listens, and its own Ray asks for many meanwhile.
+_PORTS = range(20_000, 32_768)
+
+
 def free_port() -> int:
-    """A TCP port that nothing listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nothing listens on just now, and nothing is given by chance soon."""
+    while True:
+        port = random.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            return port
 
 
 def _kill(pid: int) -> None:
