@@ -22,10 +22,10 @@ from tests.support.small_disk import MIB, enlarge, fill, free_bytes, needs_root,
 pytestmark = [pytest.mark.ray, needs_root]
 
 RESERVE_BYTES = 16 * MIB
-#: Of bucket 1. Of bucket 2, what is left above the reserve holds some of the 10 MB that move there.
-DISK_1_BYTES, DISK_2_BYTES = 160 * MIB, 24 * MIB
+#: Of bucket 1. Of bucket 2, what is left above the reserve holds less than half of the 13 MB that move there.
+DISK_1_BYTES, DISK_2_BYTES = 160 * MIB, 23 * MIB
 ROOM_BYTES = 128 * MIB
-RECORDS = 3_000
+RECORDS = 4_000
 VALUES = {f"full-{n}": os.urandom(5_000).hex() for n in range(RECORDS)}  # not to be compressed
 # RocksDB sets disk space aside by the size of its write buffer.
 LIMITS = {"disk_reserve_bytes": RESERVE_BYTES, "write_buffer_bytes": MIB, "request_timeout_s": 30.0}
@@ -80,18 +80,18 @@ def test_a_move_to_a_full_disk_waits_for_room(small: RunningStore, tmp_path: Pat
     put_all(store, VALUES)
     configure(store, tmp_path, 3)
     body = wait_for_move(store, 3, stopped)
-    moved = total(body, "moved")
-    assert 0 < moved < RECORDS // 2
-    assert total(body, "remaining") > 0
+    assert total(body, "moved") > 0
+    assert all(source["remaining"] > 0 for source in body["buckets"][:2])
     target = body["buckets"][2]
     assert target["disk_full"]
     assert target["keys"] > 0, "some of what it holds is read from there now"
-    tell(f"stopped with {moved} of {RECORDS} keys moved: {body['buckets'][0]['waiting_for']}")
-
     check_all(store, VALUES)
-    # Down to the last byte: who only reads doesn't notice.
+    # Down to the last byte: who only reads doesn't notice. (Until then RocksDB may have found something to clear away.)
     fill(volume / "filler")
-    assert free_bytes(volume) == 0
+    assert free_bytes(volume) < MIB
+    body = wait_for_move(store, 3, stopped)
+    moved = total(body, "moved")
+    tell(f"stopped with {moved} of {RECORDS} keys moved: {body['buckets'][0]['waiting_for']}")
     check_all(store, VALUES)
     # Whoever waits may die: what it waits for is found again.
     store.kill_bucket(1)
