@@ -23,8 +23,8 @@ class SimulatedDisk:
         self._rng = rng or random.Random(0)
         self._records: dict[bytes, bytes] = {}
         self._facts: dict[bytes, bytes] = {}
-        #: Called before and after something is read, where a reading thread reads: it may stand still there.
-        self.stand_still: Callable[[], None] | None = None
+        #: Called before and after a `get` or `scan` reads, where a reading thread does: it may stand still there.
+        self.stand_still: Callable[[str], None] | None = None
         #: Free space to report.
         self.free = _PLENTY_BYTES
         #: After so many more writes one fails, as a sync does.
@@ -43,11 +43,11 @@ class SimulatedDisk:
         self.happened: Callable[[str], None] = lambda kind: None
 
     def get(self, key: bytes) -> bytes | None:
-        self._stand_still()
+        self._stand_still("get")
         try:
             return self._read(key)
         finally:
-            self._stand_still()
+            self._stand_still("get")
 
     def get_in_memory(self, key: bytes) -> bytes | NotInMemory | None:
         if key in self.unreadable or (self.cold_share and self._rng.random() < self.cold_share):
@@ -63,9 +63,9 @@ class SimulatedDisk:
             raise StorageDamaged(f"the block of {key!r} is damaged")
         return self._records.get(key)
 
-    def _stand_still(self) -> None:
+    def _stand_still(self, what: str) -> None:
         if self.stand_still is not None:
-            self.stand_still()
+            self.stand_still(what)
 
     def get_fact(self, name: bytes) -> bytes | None:
         return self._facts.get(name)
@@ -99,10 +99,10 @@ class SimulatedDisk:
             self.changed(facts)
 
     def scan(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        self._stand_still()
+        self._stand_still("scan")
         found = sorted(item for item in self._records.items() if item[0] >= start and (end is None or item[0] < end))
         damaged = self.unreadable & {key for key, _ in found}
-        self._stand_still()
+        self._stand_still("scan")
         return self._walk(found, damaged)
 
     def _walk(self, found: list[tuple[bytes, bytes]], damaged: set[bytes]) -> Iterator[tuple[bytes, bytes]]:

@@ -125,7 +125,7 @@ class Faults:
                 self._later(rng.expovariate(10), self._repeat, node.name, bucket, message)
         if self._healed:
             return
-        if what == "begun" and "read-error" in world.plan.faults and rng.random() < 0.3:
+        if what == "begun" and "read-error" in world.plan.faults and rng.random() < 0.6:
             self._damage(node, world.windows[node.bucket_id].in_window)
         if "crash-in-window" not in world.plan.faults:
             return

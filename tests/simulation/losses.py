@@ -96,15 +96,17 @@ class Losses:
         world = self.world
         await asyncio.sleep(delay_s)
         while not self._accepted(node):
+            buckets = Buckets(self, _FIND_TIMEOUT_S)
             try:
-                async with Buckets(self, _FIND_TIMEOUT_S) as buckets:
-                    topology, _ = await accept(buckets, await find_loss(buckets, node.bucket_id))
+                topology, _ = await accept(buckets, await find_loss(buckets, node.bucket_id))
                 world.note(f"the loss of {node.name}'s volume is accepted: {topology}")
             except (Failure, *TROUBLE) as error:
                 world.note(f"the loss of {node.name}'s volume is not accepted yet: {error}")
                 if "is not a new one" in str(error):
                     node.take_new_volume()  # it was told of the store, by a message that came late
                 await asyncio.sleep(world.rng.random() * _TRY_AGAIN_S)
+            # No `async with`, which would wait where the run ends and whatever is left is cleaned up.
+            await buckets.__aexit__(None, None, None)
         assert world.topology is not None
         if node.bucket_id < len(world.topology.identities):
             world.met("accept-loss")

@@ -37,6 +37,8 @@ class Speed:
     #: before the loop hears of that.
     stalled_read_share: float = 0.0
     stalled_read_s: float = 1.0
+    #: Whether that befalls the scans of movers too.
+    scans_stall: bool = True
     #: Between a thread and the loop.
     wake_s: float = 0.0002
 
@@ -82,14 +84,16 @@ class Machine:
     def wake_s(self) -> float:
         return self.rng.random() * 2 * self.speed.wake_s
 
-    def read_s(self) -> float:
+    def read_s(self, what: str) -> float:
         speed, rng = self.speed, self.rng
-        return rng.random() * (speed.stalled_read_s if rng.random() < speed.stalled_read_share else speed.read_s)
+        stalls = (what == "get" or speed.scans_stall) and rng.random() < speed.stalled_read_share
+        return rng.random() * (speed.stalled_read_s if stalls else speed.read_s)
 
     def handover_s(self) -> float:
         """Between a reading thread and the loop. Those of the writer are its own: they keep their order."""
         speed, rng = self.speed, self.rng
-        stalled_s = rng.random() * speed.stalled_read_s if rng.random() < speed.stalled_read_share else 0.0
+        stalls = speed.scans_stall and rng.random() < speed.stalled_read_share
+        stalled_s = rng.random() * speed.stalled_read_s if stalls else 0.0
         return (self.wake_s() + stalled_s) * self.slowness
 
     def sync_s(self) -> float:
@@ -176,14 +180,21 @@ class SimulatedReaders(Executor):
 
     def _step(self, thread: SteppedThread) -> None:
         machine = self._machine
-        machine.disk.stand_still = thread.stand_still
+        stands_at = ""
+
+        def stand_still(what: str) -> None:
+            nonlocal stands_at
+            stands_at = what
+            thread.stand_still()
+
+        machine.disk.stand_still = stand_still
         machine.loop.handover_s = machine.handover_s
         try:
             thread.step()
         finally:
             machine.disk.stand_still = machine.loop.handover_s = None
         if not thread.ended:
-            machine.after(machine.read_s(), self._step, thread)
+            machine.after(machine.read_s(stands_at), self._step, thread)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         pass

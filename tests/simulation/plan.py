@@ -50,6 +50,9 @@ _LOSSES_SHARE = 1 / 6
 
 #: After this a bucket that has left the store has ended.
 _ENDED_S = 4.0
+_THERE_AND_BACK_S = 12.0
+#: Of the runs about moves, how many have reads that take as long as a key is away.
+_STALLED_SHARE = 0.1
 #: Who is left when directories start anew may be a volume that was given up.
 _FORGETTING = frozenset({"crash-directory", "power-cut"})
 
@@ -194,12 +197,32 @@ def draw(rng: random.Random) -> Plan:
     )
     if rng.random() < 0.6:
         plan = _about_moves(rng, plan)
+        if rng.random() < _STALLED_SHARE:
+            plan = _with_stalled_reads(rng, plan)
     return _with_losses(rng, plan) if rng.random() < _LOSSES_SHARE else plan
+
+
+def _with_stalled_reads(rng: random.Random, plan: Plan) -> Plan:
+    """The plan, which is about moves, with little else than reads, some of which take as long as a key is away and back."""
+    speed = Speed(sync_s=0.001, slow_sync_share=0.0, stalled_read_share=0.4, stalled_read_s=2.0, scans_stall=False)
+    return replace(
+        plan,
+        faults=frozenset(),
+        cold_share=1.0,
+        puts=0.1,
+        deletes=0.02,
+        think_s=0.02,
+        burst_operations=6,
+        moving=replace(plan.moving, window_bytes=1 << 20, max_scanned=20_000, rest=0.0),
+        weather=Weather(straggler_share=0.0),
+        speed=speed,
+        limits=plan.limits.model_copy(update={"request_timeout_s": 3.0, "max_queued_writes": 4096}),
+    )
 
 
 def _with_losses(rng: random.Random, plan: Plan) -> Plan:
     """The plan with some volumes lost for good."""
-    if rng.random() < 0.4:
+    if rng.random() < 0.5:
         return _there_and_back(rng, _about_moves(rng, plan))
     parts = ("stable", "zero", "joining", "joined-in-vain", "leaving", "staying", "any")
     losses = tuple(
@@ -215,6 +238,8 @@ def _there_and_back(rng: random.Random, plan: Plan) -> Plan:
     and_back = (Change(True, _ENDED_S, high), Change(True, rng.expovariate(20), low))
     return replace(
         plan,
+        # For as long as that takes.
+        bursts_s=tuple(0.5 + _THERE_AND_BACK_S * number / len(plan.bursts_s) for number in range(len(plan.bursts_s))),
         changes=(Change(True, rng.expovariate(20), high), Change(True, rng.expovariate(20), low), *and_back, *and_back),
         first_keys=rng.choice((0.0, 0.3)),
         faults=plan.faults - _FORGETTING - {"sleep-directory"},

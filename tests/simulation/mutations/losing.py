@@ -11,7 +11,7 @@ import msgspec
 from serve_app.bucket import operations
 from serve_app.cursor import Cursor, cursor_for
 from serve_app.topology import Topology
-from tests.simulation.mutations import HISTORY, Mutation
+from tests.simulation.mutations import HELD, HISTORY, Mutation
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def the_new_storage_moves_what_the_lost_one_had() -> Iterator[None]:
 
 
 MUTATIONS = [
-    Mutation("moves of the same shape are one", 75, HISTORY, moves_of_the_same_shape_are_one),
-    Mutation("an accepted loss begins the move anew", 10, HISTORY, an_accepted_loss_begins_the_move_anew),
-    Mutation("the new storage moves what the lost one had", 1000, HISTORY, the_new_storage_moves_what_the_lost_one_had),
+    Mutation("moves of the same shape are one", 110, HISTORY, moves_of_the_same_shape_are_one),
+    Mutation("an accepted loss begins the move anew", 60, HISTORY | HELD, an_accepted_loss_begins_the_move_anew),
+    Mutation("the new storage moves what the lost one had", 450, HISTORY, the_new_storage_moves_what_the_lost_one_had),
 ]
