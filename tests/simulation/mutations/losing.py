@@ -36,8 +36,10 @@ def an_accepted_loss_begins_the_move_anew() -> Iterator[None]:
 def the_new_storage_moves_what_the_lost_one_had() -> Iterator[None]:
     """A source that goes on without its data believes that all its keys are still its own."""
 
-    def beginning(new: Topology, bucket_id: int, old: Topology | None, cursor: Cursor | None, keys: int) -> Cursor:
-        return cursor_for(msgspec.structs.replace(new, replaced=()), bucket_id, old, cursor, keys)
+    def beginning(
+        new: Topology, bucket_id: int, old: Topology | None, cursor: Cursor | None, keys: int, size_bytes: int
+    ) -> Cursor:
+        return cursor_for(msgspec.structs.replace(new, replaced=()), bucket_id, old, cursor, keys, size_bytes)
 
     with patch.object(operations, "cursor_for", beginning):
         yield
