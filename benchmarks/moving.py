@@ -3,9 +3,10 @@
 The store is filled with values of 1 KB in one bucket and moved to two with nobody at work, then back to one bucket under the
 90/10 load, with the limits that ship, `move_bytes_per_s` among them. A move has begun, and is over, when /topology says so.
 
-Memory is the highest that each of the two processes had during the first move, beyond what it had just before. It is taken
-for two sizes of the store. Both are far larger than what the buckets may keep in caches and write buffers, or the smaller
-one would look thrifty for not having filled them yet (30,000 keys do not).
+Memory is the highest that each of the two processes had in the first move, beyond what it had just before: for the target,
+which is started for the move, what a bucket has that is empty. It is taken for two sizes of the store. Both are far larger
+than what the buckets may keep in caches and write buffers, or the smaller one would look thrifty for not having filled
+them yet (30,000 keys do not).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import httpx
 from benchmarks import wrk
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.filling import check_count, fill_store, settle
+from benchmarks.memory import bucket_resident
 from benchmarks.stage import Stage
 from benchmarks.systems import STORE
 from serve_app.settings import Limits
@@ -99,32 +101,22 @@ def measure(folder: Path, *, keys: int, more_keys: int, seconds: int, say: Calla
 
 def _move_alone(stage: Stage, keys: int, say: Callable[[str], None]) -> Alone:
     """Fill the store's one bucket and let half of it go to a second one."""
+    empty = bucket_resident(stage, 0).resident_bytes
     fill_store(stage, 0, keys, VALUE_BYTES)
     settle(stage)
-    # A move begins while the command that asks for it is still at work, but seconds after the bucket that joins is there.
+    source = stage.store.bucket_pid(0)
+    assert source is not None, "it was filled just now"
+    memory = PeakMemory([source])
+    # A move begins while the command that asks for it is still at work.
     with _configuring(stage, 2):
-        source, target = _pid(stage, 0), _pid(stage, 1)
-        memory = PeakMemory([source, target])
-        if _topology(stage)["phase"] != "stable":
-            raise BenchmarkFailed("the move began before the memory could be looked at")
         took_s = _follow(stage, 2)
     moved = stage.store.wait_reachable()["buckets"][1]["keys"]
     check_count(stage, keys)
-    alone = Alone(keys, moved / took_s, memory.growth_bytes(source), memory.growth_bytes(target))
-    say(f"{moved:,} keys of 1 KB moved from one bucket to two in {took_s:.1f} s: {alone.keys_per_s:,.0f} a second")
-    grown = alone.source_growth_bytes / 1e6, alone.target_growth_bytes / 1e6
-    say(f"  resident memory of source and target grew by at most {grown[0]:.0f} and {grown[1]:.0f} MB")
-    return alone
-
-
-def _pid(stage: Stage, bucket_id: int) -> int:
-    """A bucket's process, waited for."""
-    deadline_s = time.monotonic() + _TIMEOUT_S
-    while (pid := stage.store.bucket_pid(bucket_id)) is None:
-        if time.monotonic() > deadline_s:
-            raise BenchmarkFailed(f"bucket {bucket_id} has not come")
-        time.sleep(0.02)
-    return pid
+    # The target is started for the move, which is all that it has done.
+    grown = memory.growth_bytes(source), bucket_resident(stage, 1).peak_bytes - empty
+    say(f"{moved:,} keys of 1 KB moved from one bucket to two in {took_s:.1f} s: {moved / took_s:,.0f} a second")
+    say(f"  at their peaks, source and target took {grown[0] / 1e6:.0f} and {grown[1] / 1e6:.0f} MB more than before")
+    return Alone(keys, moved / took_s, *grown)
 
 
 @contextlib.contextmanager
