@@ -27,7 +27,6 @@ from tests.simulation.losses import Losses
 from tests.simulation.plan import FAULTS, Moving, draw
 from tests.simulation.world import World
 
-
 _RUNS_A_COLLECTION = 16
 
 
