@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from serve_app.wire import messages
@@ -25,6 +25,8 @@ class Faults:
         self._windows: dict[str, deque[tuple[str, Any]]] = {}
         world.on_window = self._window
         world.on_topology = self._topology
+        if "crash-in-window" in world.plan.faults:
+            world.on_facts = self._cursor_in_sync
         self._kinds: dict[str, Callable[[], None]] = {
             "break": self._break,
             "cut": self._cut,
@@ -139,6 +141,13 @@ class Faults:
             self._later(rng.random() * 2 * world.plan.speed.sync_s, self._crash_shortly, victim)
         if what == "taken" and victim is not node and rng.random() < 0.5:  # the source comes back, and has to wait
             self._later(rng.expovariate(5), self._crash_shortly, node)
+
+    def _cursor_in_sync(self, node: BucketNode, facts: Collection[bytes]) -> None:
+        """A bucket has decided a step of its move, which is durable in a moment, or not."""
+        if self._healed or b"cursor" not in facts or node.machine is None:
+            return
+        if self.world.rng.random() < self.world.plan.crash_in_window_share / 2:
+            node.machine.in_sync = (0, lambda: self._crash_shortly(node))
 
     def _crash_shortly(self, node: BucketNode) -> None:
         """It comes back soon: slowly, or where its peers can't be reached for a while, or none of that."""

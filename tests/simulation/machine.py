@@ -8,7 +8,7 @@ of a sync leaves the group whole or not at all.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -53,6 +53,8 @@ class Machine:
         self.writer: SimulatedWriter | None = None
         #: What happens at some instant within a later sync: how many syncs from now, and what.
         self.in_sync: tuple[int, Callable[[], None]] | None = None
+        #: Gets the names of the facts that a sync which begins is to make durable.
+        self.on_facts: Callable[[Collection[bytes]], None] = lambda names: None
         #: Wall clocks are wrong, and nothing may rely on them.
         self._wall_ms = _WALL_CLOCK_MS + rng.randint(-3_600_000, 3_600_000)
 
@@ -142,6 +144,8 @@ class SimulatedWriter(Writer):
             return
         self.syncing, self.before = group, self._committer.totals
         machine = self._machine
+        if group._facts:
+            machine.on_facts(group._facts)
         sync_s = machine.sync_s()
         machine.after(sync_s, self._synced, group)
         if machine.in_sync is not None:

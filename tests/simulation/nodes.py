@@ -99,6 +99,7 @@ class BucketNode(Node):
         await asyncio.sleep(world.rng.random() * 2 * _OPEN_S)
         self.machine = Machine(world.loop, world.rng, self.disk, world.plan.speed)
         self.machine.slowness = self.slowness
+        self.machine.on_facts = lambda names: world.on_facts(self, names)
         self.fault = ""
         try:
             storage = Volume(self.disk, self.bucket_id)

@@ -38,10 +38,11 @@ FAULTS = (
 #: An accepted loss is planned (`Loss`).
 _RANDOM_FAULTS = tuple(kind for kind in FAULTS if kind != "accept-loss")
 
-#: Those that do most harm where keys move, and let moves go on.
-_FAULTS_ABOUT_MOVES = frozenset(
-    {"break", "cut", "crash-bucket", "crash-in-window", "sleep-directory", "slow", "repeat"}
-)
+#: How often a run about moves has them: most often those that do most harm where keys move, and let moves go on.
+_FAULTS_ABOUT_MOVES = {
+    "crash-in-window": 0.85,
+    **dict.fromkeys(("break", "cut", "crash-bucket", "sleep-directory", "slow", "repeat"), 0.6),
+}
 
 
 #: How many runs lose a volume for good: those can't tell whether its records would have been lost anyway.
@@ -224,7 +225,7 @@ def _with_losses(rng: random.Random, plan: Plan) -> Plan:
     """The plan with some volumes lost for good."""
     if rng.random() < 0.5:
         return _there_and_back(rng, _about_moves(rng, plan))
-    parts = ("stable", "zero", "joining", "joined-in-vain", "leaving", "staying", "any")
+    parts = ("stable", "zero", "joining", "joined-in-vain", "leaving", "leaving", "staying", "staying", "any")
     losses = tuple(
         Loss(rng.expovariate(1), rng.choice(parts), rng.choice((0.1, 1.0))) for _ in range(rng.randint(1, 3))
     )
@@ -264,9 +265,7 @@ def _about_moves(rng: random.Random, plan: Plan) -> Plan:
         burst_operations=burst_operations,
         cold_keys=rng.choice((4, 10)),
         think_s=rng.choice((0.002, 0.01, 0.03)),
-        faults=frozenset(
-            kind for kind in _RANDOM_FAULTS if rng.random() < (0.6 if kind in _FAULTS_ABOUT_MOVES else 0.15)
-        ),
+        faults=frozenset(kind for kind in _RANDOM_FAULTS if rng.random() < _FAULTS_ABOUT_MOVES.get(kind, 0.15)),
         fault_every_s=rng.choice((0.4, 1.2)),
         changes=tuple(Change(True, rng.expovariate(20), count) for _ in range(8) for count in (high, low)),
         bursts_in_moves=1.0,

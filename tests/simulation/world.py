@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -73,6 +73,8 @@ class World:
         self.last_windows: deque[Window] = deque(maxlen=6)
         #: Called when a window is begun, taken or moved, with the bucket that did so.
         self.on_window: Callable[[str, BucketNode], None] = lambda what, node: None
+        #: Called when a bucket begins to make facts durable, with their names.
+        self.on_facts: Callable[[BucketNode, Collection[bytes]], None] = lambda node, names: None
         #: Called when the store has another topology.
         self.on_topology: Callable[[], None] = lambda: None
 

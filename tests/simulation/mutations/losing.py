@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest.mock import patch
 
 import msgspec
@@ -36,10 +37,8 @@ def an_accepted_loss_begins_the_move_anew() -> Iterator[None]:
 def the_new_storage_moves_what_the_lost_one_had() -> Iterator[None]:
     """A source that goes on without its data believes that all its keys are still its own."""
 
-    def beginning(
-        new: Topology, bucket_id: int, old: Topology | None, cursor: Cursor | None, keys: int, size_bytes: int
-    ) -> Cursor:
-        return cursor_for(msgspec.structs.replace(new, replaced=()), bucket_id, old, cursor, keys, size_bytes)
+    def beginning(new: Topology, *rest: Any) -> Cursor:
+        return cursor_for(msgspec.structs.replace(new, replaced=()), *rest)
 
     with patch.object(operations, "cursor_for", beginning):
         yield

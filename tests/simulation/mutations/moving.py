@@ -372,7 +372,7 @@ MUTATIONS = [
     Mutation("advancing before the acknowledgement", 10, HISTORY, advancing_before_the_acknowledgement),
     Mutation("writes are not held", 10, HISTORY, writes_are_not_held),
     Mutation("reads are not held", 10, HISTORY, reads_are_not_held),
-    Mutation("the cursor moves before it is durable", 300, HISTORY, the_cursor_moves_before_it_is_durable),
+    Mutation("the cursor moves before it is durable", 300, HISTORY | HELD, the_cursor_moves_before_it_is_durable),
     Mutation("the intent is kept in memory only", 20, HISTORY, the_intent_is_kept_in_memory_only),
     Mutation("there is no marker", 20, HISTORY, there_is_no_marker),
     Mutation("a claim of another epoch is believed", 10, HISTORY, a_claim_of_another_epoch_is_believed),
