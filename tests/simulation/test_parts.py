@@ -7,9 +7,11 @@ import random
 
 import pytest
 
-from serve_app.storage.engine import Engine, EngineFailed
+from serve_app.errors import StorageDamaged
+from serve_app.storage.engine import NOT_IN_MEMORY, Engine, EngineFailed
 from tests.simulation.disk import SimulatedDisk
-from tests.simulation.loop import new_loop
+from tests.simulation.loop import current_process, new_loop
+from tests.simulation.machine import Machine, SimulatedReaders, Speed
 from tests.simulation.network import Network, Weather
 from tests.simulation.observer import SeenRevision, fallen
 from tests.storage.contract import EngineContract
@@ -38,6 +40,72 @@ def test_a_failing_write_is_there_whole_or_not_at_all() -> None:
             disk.write([(b"a", b"1"), (b"b", b"1")], [(b"fact", b"1")])
         outcomes.add((disk.get(b"a"), disk.get(b"b"), disk.get_fact(b"fact")))
     assert outcomes == {(None, None, None), (b"1", b"1", b"1")}
+
+
+def test_a_record_that_can_not_be_read_ends_a_scan_until_it_is_written_anew() -> None:
+    disk = SimulatedDisk()
+    disk.write([(b"a", b"1"), (b"b", b"1"), (b"c", b"1")], [])
+    disk.unreadable.add(b"b")
+    scan = disk.scan()
+    assert next(scan) == (b"a", b"1")
+    with pytest.raises(StorageDamaged):
+        next(scan)
+    with pytest.raises(StorageDamaged):
+        disk.get(b"b")
+    assert disk.get_in_memory(b"b") is NOT_IN_MEMORY
+    disk.write([(b"b", b"2")], [])
+    assert disk.get(b"b") == b"2"
+
+
+def test_a_thread_stands_still_before_it_reads_and_before_it_goes_on() -> None:
+    """What it reads is as of the instant between; what it hands over comes late, and in the name of its process."""
+    loop, disk = new_loop(), SimulatedDisk()
+    machine = Machine(loop, random.Random(1), disk, Speed(read_s=1.0, wake_s=0.1))
+    seen: list[object] = []
+
+    def read() -> None:
+        seen.append(("begins", disk.get_fact(b"f")))
+        value = disk.get(b"a")
+        seen.append((value, disk.get_fact(b"f")))
+        loop.call_soon_threadsafe(lambda: seen.append((current_process(), loop.time() > ended_s[0])))
+        ended_s.append(loop.time())
+
+    def submit() -> None:
+        SimulatedReaders(machine).submit(read)
+
+    async def main() -> None:
+        process = loop.process("bucket")
+        disk.write([(b"a", b"0")], [(b"f", b"0")])
+        loop.call_soon(submit, context=process.context)
+        while len(seen) < 3:
+            disk.write([(b"a", b"%d" % disk.writes)], [(b"f", b"%d" % disk.writes)])
+            await asyncio.sleep(0.01)
+        assert seen[2] == (process, True)
+
+    ended_s: list[float] = []
+    loop.run(main())
+    (_, before), (value, after), _ = seen  # type: ignore[misc]
+    assert int(before) < int(value) < int(after)  # type: ignore[has-type]
+
+
+def test_a_thread_that_still_stands_when_all_is_over_does_nothing_more() -> None:
+    loop, disk = new_loop(), SimulatedDisk()
+    machine = Machine(loop, random.Random(1), disk, Speed(read_s=1e9))
+    ran: list[str] = []
+
+    def read() -> None:
+        try:
+            disk.get(b"a")
+        except Exception:
+            ran.append("an error of the product's")
+        ran.append("to its end")
+
+    async def main() -> None:
+        SimulatedReaders(machine).submit(read)
+        await asyncio.sleep(10)
+
+    loop.run(main())
+    assert ran == []
 
 
 class _Peer(asyncio.Protocol):
@@ -166,3 +234,11 @@ def test_a_revision_that_falls_is_seen_and_one_that_overlaps_is_not_blamed() -> 
     assert not fallen([first, SeenRevision(b"k", 5, False, 1.5, 2.0)])
     assert not fallen([first, SeenRevision(b"k", 4, True, 0.5, 2.0)])
     assert not fallen([first, SeenRevision(b"other", 1, True, 1.5, 2.0)])
+
+
+def test_a_revision_may_fall_where_the_record_was_lost_in_between() -> None:
+    first, later = SeenRevision(b"k", 5, True, 0.0, 1.0), SeenRevision(b"k", 1, True, 3.0, 4.0)
+    assert not fallen([first, later], lambda key: [2.0])
+    assert not fallen([first, later], lambda key: [0.5]), "lost while the first was under way"
+    assert fallen([first, later], lambda key: [4.5])
+    assert fallen([first, later, SeenRevision(b"k", 0, False, 5.0, 6.0)], lambda key: [2.0]), "after the loss as ever"

@@ -59,9 +59,14 @@ class MemoryEngine:
                     target[key] = bytes(value)
 
     def scan(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        return iter(
-            sorted(item for item in self._records.items() if item[0] >= start and (end is None or item[0] < end))
-        )
+        found = sorted(item for item in self._records.items() if item[0] >= start and (end is None or item[0] < end))
+        return self._walk(found)
+
+    def _walk(self, found: list[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        for key, raw in found:
+            if key in self.damaged:
+                raise StorageDamaged(f"the block of {key!r} is damaged")
+            yield key, raw
 
     def free_bytes(self) -> int:
         return self.free

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.simulation.mutations import losing, moving, routing, writing
+from tests.simulation.mutations import losing, moving, reading, routing, writing
 
-MUTATIONS = [*writing.MUTATIONS, *routing.MUTATIONS, *moving.MUTATIONS, *losing.MUTATIONS]
+MUTATIONS = [*writing.MUTATIONS, *routing.MUTATIONS, *moving.MUTATIONS, *reading.MUTATIONS, *losing.MUTATIONS]

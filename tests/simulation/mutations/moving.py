@@ -12,22 +12,19 @@ import msgspec
 
 from serve_app.bucket import judgement, operations
 from serve_app.bucket.bucket import Bucket
-from serve_app.bucket.connection import BucketConnection, ColdRead, ReadReply
+from serve_app.bucket.connection import BucketConnection
 from serve_app.bucket.judgement import Hold
 from serve_app.bucket.move_operations import AdvanceOperation, IntentOperation, WindowOperation
 from serve_app.bucket.operations import _RecordOperation
-from serve_app.bucket.refusals import refused
 from serve_app.bucket.source import BucketSource
 from serve_app.cursor import Cursor, Marker, cursor_for
 from serve_app.directory.watch import TopologyWatch
-from serve_app.errors import StorageFault
 from serve_app.placement import bucket_of
 from serve_app.resharding.coordinator import Coordinator
 from serve_app.resharding.mover import Mover, Part
 from serve_app.resharding.source import Overtaken
 from serve_app.storage.group_commit import Group
 from serve_app.topology import Topology
-from serve_app.wire import messages
 from tests.simulation.mutations import HELD, HISTORY, REVISIONS, Mutation
 
 # -- the seven of the design -----------------------------------------------------------------------------------------
@@ -299,58 +296,9 @@ def held_writes_are_carried_out_at_the_source() -> Iterator[None]:
 
 
 @contextmanager
-def a_read_from_the_disk_is_not_judged_again() -> Iterator[None]:
-    """A read that waited for the disk is answered with what it found, though the key may have moved meanwhile."""
-
-    def reading(self: Bucket, request: messages.Get, arrived_s: float) -> messages.Reply:
-        try:
-            return self._value(request.call, self._engine.get(request.key))
-        except StorageFault as error:
-            return refused(request.call, error)
-
-    with patch.object(Bucket, "read", reading):
-        yield
-
-
-@contextmanager
-def a_late_verdict_is_kept_held() -> Iterator[None]:
-    """A read that was judged to wait does so when the loop hears of that, whether the window is still open or not."""
-
-    def done(self: BucketConnection, replies: list[ReadReply], left: list[ColdRead]) -> None:
-        self._batches -= 1
-        if not self._closing:
-            self._cold.extendleft(reversed(left))
-        for request, reply, arrived_s in replies:
-            if isinstance(reply, Hold):
-                self._hold_read(request, arrived_s)
-            else:
-                self.reply(reply, "get", arrived_s)
-        self.flush()
-        self._start_reads()
-
-    with patch.object(BucketConnection, "_reads_done", done):
-        yield
-
-
-@contextmanager
 def an_advance_reads_what_it_deletes() -> Iterator[None]:
     """A record that can't be read leaves the window half deleted, and the cursor where it was."""
     with patch.object(Group, "drop", lambda self, key, size_bytes: self.delete(key)):
-        yield
-
-
-@contextmanager
-def a_read_is_judged_in_another_epoch() -> Iterator[None]:
-    """A key that was away when it was read, and is here again when that is judged, is answered as missing."""
-
-    def reading(self: Bucket, request: messages.Get, arrived_s: float) -> messages.Reply | Hold:
-        try:
-            reply = self._value(request.call, self._engine.get(request.key))
-        except StorageFault as error:
-            return refused(request.call, error)
-        return self._judge_read(request) or reply
-
-    with patch.object(Bucket, "read", reading):
         yield
 
 
@@ -392,10 +340,7 @@ MUTATIONS = [
         what_was_written_before_the_intent_is_left_behind,
     ),
     Mutation("held writes are carried out at the source", 10, HISTORY, held_writes_are_carried_out_at_the_source),
-    Mutation("a read from the disk is not judged again", 60, HISTORY, a_read_from_the_disk_is_not_judged_again),
-    Mutation("a late verdict is kept held", 110, HELD, a_late_verdict_is_kept_held),
     Mutation("an advance reads what it deletes", 280, HISTORY, an_advance_reads_what_it_deletes),
-    Mutation("a read is judged in another epoch", 160, HISTORY, a_read_is_judged_in_another_epoch),
     Mutation(
         "a directory keeps what it learned over epochs", 10, HISTORY, a_directory_keeps_what_it_learned_over_epochs
     ),
