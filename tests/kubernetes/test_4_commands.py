@@ -24,7 +24,10 @@ def opened(store: Store) -> Iterator[str]:
     """The store through `open`; its address."""
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "kuberay", "open", "--namespace", store.kubectl.namespace, "--port", str(port)], cwd=ROOT
+        [sys.executable, "-m", "kuberay", "open", "--namespace", store.kubectl.namespace, "--port", str(port)],
+        cwd=ROOT,
+        # A suite that a script has put in the background ignores Ctrl-C, and hands that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     url = f"http://127.0.0.1:{port}"
     try:
