@@ -20,8 +20,9 @@ VOLUMES, HELD, ANSWERS, WHOLE = (frozenset({kind}) for kind in ("volumes", "held
 class Mutation:
     """One bug.
 
-    within_seeds: of seeds 0, 1, 2, …, one of the first so many must catch it; three to five times as many as it took when
-        this was written, and at least ten. expects: the kinds of failures (failures.py) that catch it.
+    within_seeds: of seeds 0, 1, 2, …, one of the first so many must catch it; four or five times as many as it took on
+        average, the first three times, when this was written, and at least ten.
+    expects: the kinds of failures (failures.py) that catch it.
     """
 
     name: str

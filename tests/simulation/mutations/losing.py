@@ -45,7 +45,7 @@ def the_new_storage_moves_what_the_lost_one_had() -> Iterator[None]:
 
 
 MUTATIONS = [
-    Mutation("moves of the same shape are one", 110, HISTORY, moves_of_the_same_shape_are_one),
-    Mutation("an accepted loss begins the move anew", 60, HISTORY | HELD, an_accepted_loss_begins_the_move_anew),
-    Mutation("the new storage moves what the lost one had", 450, HISTORY, the_new_storage_moves_what_the_lost_one_had),
+    Mutation("moves of the same shape are one", 250, HISTORY, moves_of_the_same_shape_are_one),
+    Mutation("an accepted loss begins the move anew", 30, HISTORY | HELD, an_accepted_loss_begins_the_move_anew),
+    Mutation("the new storage moves what the lost one had", 350, HISTORY, the_new_storage_moves_what_the_lost_one_had),
 ]

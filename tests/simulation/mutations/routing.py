@@ -54,8 +54,8 @@ def a_store_is_founded_twice() -> Iterator[None]:
 
 
 MUTATIONS = [
-    Mutation("an empty volume is served", 20, HISTORY, an_empty_volume_is_served),
-    Mutation("a write that was sent is sent again", 10, HISTORY, a_write_that_was_sent_is_sent_again),
+    Mutation("an empty volume is served", 80, HISTORY, an_empty_volume_is_served),
+    Mutation("a write that was sent is sent again", 40, HISTORY, a_write_that_was_sent_is_sent_again),
     Mutation("unknown is called refused", 10, HISTORY, unknown_is_called_refused),
     Mutation("a store is founded twice", 10, HISTORY | WHOLE, a_store_is_founded_twice),
 ]

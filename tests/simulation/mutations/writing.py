@@ -148,11 +148,11 @@ def counts_are_in_a_batch_of_their_own() -> Iterator[None]:
 
 MUTATIONS = [
     Mutation("reads show unsynced writes", 100, HISTORY, reads_show_unsynced_writes),
-    Mutation("acknowledged before the sync", 40, HISTORY, acknowledged_before_the_sync),
-    Mutation("expired writes are carried out", 150, HISTORY, expired_writes_are_carried_out),
-    Mutation("a full disk refuses too late", 25, HISTORY, a_full_disk_refuses_too_late),
-    Mutation("a group does not see itself", 25, HISTORY | REVISIONS, a_group_does_not_see_itself),
+    Mutation("acknowledged before the sync", 15, HISTORY, acknowledged_before_the_sync),
+    Mutation("expired writes are carried out", 350, HISTORY, expired_writes_are_carried_out),
+    Mutation("a full disk refuses too late", 50, HISTORY, a_full_disk_refuses_too_late),
+    Mutation("a group does not see itself", 50, HISTORY | REVISIONS, a_group_does_not_see_itself),
     Mutation("revisions start again", 10, REVISIONS, revisions_start_again),
-    Mutation("a revision is taken back by a delete", 10, REVISIONS, a_revision_is_taken_back_by_a_delete),
-    Mutation("counts are in a batch of their own", 140, DISKS, counts_are_in_a_batch_of_their_own),
+    Mutation("a revision is taken back by a delete", 25, REVISIONS, a_revision_is_taken_back_by_a_delete),
+    Mutation("counts are in a batch of their own", 150, DISKS, counts_are_in_a_batch_of_their_own),
 ]
