@@ -44,6 +44,8 @@ class Losses:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        #: The storages that the store was told to go on with.
+        self._went_on_with: dict[BucketNode, str] = {}
 
     async def run(self) -> None:
         """For as long as nobody cancels. A loss that has happened is accepted all the same."""
@@ -92,9 +94,22 @@ class Losses:
         world.loop.create_task(self._accept(node, delay_s), name="operator", context=process.context)
 
     async def _accept(self, node: BucketNode, delay_s: float) -> None:
-        """Try again until the store goes on without the volume."""
         world = self.world
         await asyncio.sleep(delay_s)
+        await self._go_on_without(node)
+        assert world.topology is not None
+        if node.bucket_id < len(world.topology.identities):
+            world.met("accept-loss")
+            self._went_on_with[node] = node.identity
+        # With bucket 0 it may be forgotten that a loss was accepted, where nobody else had heard of it.
+        for other, identity in self._went_on_with.items():
+            if other.identity == identity:
+                await self._go_on_without(other)
+        node.give_up_lost_volume()
+
+    async def _go_on_without(self, node: BucketNode) -> None:
+        """Try again until the store goes on without the volume that the bucket had."""
+        world = self.world
         while not self._accepted(node):
             buckets = Buckets(self, _FIND_TIMEOUT_S)
             try:
@@ -107,10 +122,6 @@ class Losses:
                 await asyncio.sleep(world.rng.random() * _TRY_AGAIN_S)
             # No `async with`, which would wait where the run ends and whatever is left is cleaned up.
             await buckets.__aexit__(None, None, None)
-        assert world.topology is not None
-        if node.bucket_id < len(world.topology.identities):
-            world.met("accept-loss")
-        node.give_up_lost_volume()
 
     def _accepted(self, node: BucketNode) -> bool:
         """Whether the store goes on without the lost volume, or needs the bucket no more."""
