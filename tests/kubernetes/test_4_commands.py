@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -17,6 +19,8 @@ from kuberay import groups
 from tests.kubernetes.cluster import name_of, until
 from tests.kubernetes.store import Store
 from tests.support.running_store import ROOT, free_port
+
+DEMO_RECORDS = 8_000
 
 
 @contextmanager
@@ -60,16 +64,21 @@ def test_open_carries_requests_and_survives_a_pod_going_away(store: Store) -> No
     store.wait_until_whole()
 
 
-def test_the_demos_load_goes_through_open(store: Store) -> None:
+def test_the_demos_load_goes_through_open(store: Store, tmp_path: Path) -> None:
+    """Many requests at once, in both directions, byte for byte. (All of Debian's packages would take minutes.)"""
+    lines = [json.dumps({"key": f"demo-{n}", "value": f"{n} " * (n % 300)}) for n in range(DEMO_RECORDS)]
+    data = tmp_path / "data.jsonl"
+    data.write_text("\n".join(lines))
     store.wait_until_whole()
     with opened(store) as url:
         done = subprocess.run(
-            [sys.executable, "-m", "serve_app", "demo", "--url", url],
+            [sys.executable, "-m", "serve_app", "demo", "--url", url, "--data", str(data)],
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=500,
+            timeout=300,
         )
+    assert f"all {DEMO_RECORDS:,} records are there, byte for byte" in done.stdout
     assert done.returncode == 0, done.stdout + done.stderr
 
 
