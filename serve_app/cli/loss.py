@@ -62,11 +62,11 @@ async def find_loss(buckets: Buckets, bucket_id: int) -> Loss:
         raise Failure(
             f"the storage of {name} holds {status.keys:,} records: only an empty one takes a lost one's place"
         )
-    if status.topology is not None:
-        whose = "this" if status.topology.store_id == topology.store_id else "another"
-        raise Failure(
-            f"the storage of {name} belongs to {whose} store ({status.topology.store_id}): it is not a new one"
-        )
+    told = status.topology
+    # One of this store that leaves the bucket out says nothing of its storage: it was told, late, of what was before.
+    if told is not None and (told.store_id != topology.store_id or bucket_id < len(told.identities)):
+        whose = "this" if told.store_id == topology.store_id else "another"
+        raise Failure(f"the storage of {name} belongs to {whose} store ({told.store_id}): it is not a new one")
     _check_authority(seen, bucket_id, topology)
     return Loss(bucket_id, topology, status.identity)
 

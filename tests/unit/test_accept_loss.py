@@ -44,6 +44,22 @@ async def refused(store: LocalStore, bucket_id: int) -> str:
 
 
 @run_async
+async def test_a_new_storage_that_was_told_late_of_what_was_before_takes_the_place() -> None:
+    """A topology from before the bucket joined leaves it out, so any storage takes it: that says nothing of whose it is."""
+    async with filled_store(2, configured=1) as (store, directory):
+        before = known(store, 0)
+        assert before is not None
+        directory.watch.configure(2)
+        await until(lambda: known(store, 1) is not None and known(store, 1) == known(store, 0), 20)
+        await until(lambda: not known(store, 1).moving, 20)  # type: ignore[union-attr]
+        await lose(store, 1)
+        async with Buckets(store, find_timeout_s=0.5) as buckets:
+            await loss_module._install(buckets, 1, before)
+        await accepted(store, 1)
+        await check_keys(directory, {key for key in KEYS if placement.bucket_of(key, 2) == 1})
+
+
+@run_async
 async def test_epochs_that_a_lost_authority_had_given_away_do_not_come_again() -> None:
     async with filled_store(3) as (store, directory):
         before = known(store, 1)
