@@ -14,7 +14,7 @@ _WHILE_S = 10.0
 _APART_S = 0.25
 
 
-class Moved(NamedTuple):
+class Sample(NamedTuple):
     """At a time (seconds on the bucket's clock), so many keys and bytes had left."""
 
     at_s: float
@@ -27,11 +27,11 @@ class Pace:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._seen: deque[Moved] = deque()
+        self._seen: deque[Sample] = deque()
 
     def note(self, cursor: Cursor) -> None:
         """Called with each step of the cursor; one that falls behind the last is of another move."""
-        now = Moved(self._clock(), cursor.moved_keys, cursor.moved_bytes)
+        now = Sample(self._clock(), cursor.moved_keys, cursor.moved_bytes)
         if self._seen and (now.keys < self._seen[-1].keys or not now.keys):
             self._seen.clear()
         if len(self._seen) > 1 and now.at_s - self._seen[-2].at_s < _APART_S:
