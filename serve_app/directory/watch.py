@@ -310,6 +310,8 @@ class TopologyWatch:
         statuses = [self.statuses[bucket_id] for bucket_id in range(count)]
         if any(status.keys or status.fault for status in statuses) or self._left_over(count):
             return
+        if any(status.topology is not None for status in self.statuses.values()):
+            return  # there is a store, whose other buckets are yet to be heard
         identities = tuple(status.identity for status in statuses)
         answer = await self._links[0].ask(lambda call, ms: messages.Establish(call, ms, identities), _ASK_TIMEOUT_S)
         self._adopt(answer.topology)

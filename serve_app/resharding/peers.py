@@ -35,6 +35,8 @@ class Peers:
             link = self._links[bucket_id] = self._make_link(bucket_id, self._expected_identity)
             link.start()
         link.check_identity()  # the topology may list its storage by now, or no more
+        if link.stranger:
+            link.reconnect()  # nothing is sent to it that would show that it has vanished, and the right one is there
         deadline_s = asyncio.get_running_loop().time() + timeout_s
         connection = link.connection() or await link.wait_for_connection(deadline_s)
         return await connection.send(request(connection.next_call(), int(timeout_s * 1000)), deadline_s, size_bytes)

@@ -140,6 +140,11 @@ class BucketLink:
                 faulted=True,
             )
 
+    def reconnect(self) -> None:
+        """Break the connection, so that the bucket is looked for again."""
+        if self._connection is not None:
+            self._connection.close()
+
     async def wait_for_connection(self, deadline_s: float) -> BucketConnection:
         """The open connection, waited for until the deadline (on the loop's clock).
 

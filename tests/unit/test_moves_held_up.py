@@ -11,6 +11,7 @@ from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
 from serve_app.settings import Limits
 from tests.support.local_store import LocalStore, local_store, run_async, until
+from tests.support.memory_engine import new_bucket_engine
 from tests.support.quick_moves import move_quickly
 
 #: Small windows: a rate of so much makes each a tenth of it.
@@ -84,6 +85,41 @@ async def test_a_target_that_is_away_holds_up_one_small_window_only() -> None:
         await moved(directory, 2)
         for key in KEYS:
             assert (await directory.get(key)).value == (b"new" if key in later else b"v" * 100)
+
+
+@run_async
+async def test_a_mover_that_has_met_the_wrong_storage_goes_on_looking_for_the_right_one() -> None:
+    """Also where that vanishes without a word: no call is sent to it, so its silence would not be noticed."""
+    async with local_store(2, SLOW) as store:
+        directory = await filled(store, 1)
+        directory.watch.configure(2)
+        await until(lambda: len(store.buckets[1].records) > 5, 20)
+        right, wire = store.buckets[1].engine, store.buckets[1].wire
+        await store.buckets[1].come_back_with(new_bucket_engine(1))
+        await until(lambda: "came back empty" in waiting_for(directory, 0), 20)
+        before = wire.accepted
+        await until(lambda: wire.accepted >= before + 3, 20)
+        await store.buckets[1].come_back_with(right)
+        await moved(directory, 2)
+
+
+@run_async
+async def test_a_fresh_directory_founds_no_store_beside_one_that_an_empty_bucket_tells_of() -> None:
+    """Bucket 0 came back empty, bucket 2 is away, and bucket 1 holds no record, but belongs to a store."""
+    async with local_store(3) as store:
+        directory = await store.directory(3)
+        topology = directory.watch.topology
+        assert topology is not None
+        await until(lambda: all(b.server is not None and b.server.bucket.topology == topology for b in store.buckets))
+        await directory.stop()
+        await store.buckets[2].crash()
+        await store.buckets[0].come_back_with(new_bucket_engine(0))
+        fresh = await store.directory(2, settled=False)
+        await until(lambda: fresh.watch.topology is not None, 20)
+        assert fresh.watch.topology == topology
+        lost = next(key for key in KEYS if placement.bucket_of(key, 3) == 0)
+        with pytest.raises(Unavailable, match="came back empty"):
+            await fresh.put(lost, b"v", "")
 
 
 @run_async
