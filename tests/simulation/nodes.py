@@ -160,8 +160,10 @@ class BucketNode(Node):
     def come_back(self) -> None:
         """It had ended, and is wanted again: on the volume that it had, or on one that was given up earlier."""
         self.retired = False
-        old = self.old_disk
-        if old is not None and self.world.may_return(old):
+        old, topology = self.old_disk, self.world.topology
+        # Its present volume may have joined already: taking that away would be a loss that nobody has accepted.
+        joined = topology is not None and topology.lists(self.bucket_id, self.identity)
+        if old is not None and not joined and self.world.may_return(old):
             old.settle()
             self.disk, self.old_disk = old, None
             self.world.counts["old volumes back"] += 1
