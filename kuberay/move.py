@@ -9,7 +9,7 @@ from kuberay.observation import observe
 from kuberay.session import Session
 from kuberay.store import Reply
 from kuberay.waiting import Look, Trouble, wait
-from serve_app.cli.move_progress import MoveProgress, waits_for
+from serve_app.cli.move_progress import MoveProgress, moving, reasons
 from serve_app.http.models import TopologyAnswer
 
 #: Before pods are ended, the store has to have had its number of buckets for so long. A directory that has not been told
@@ -64,11 +64,11 @@ class Move:
         self._settled_s = None
         if known.configured_count != self._count:
             return Look(f"waiting for KubeRay to tell the directories of {self._count} buckets")
-        return Look(f"waiting for the move to begin{_waits_for(known)}", troubles=self._troubles())
+        return Look(f"waiting for the move to begin{reasons(known)}", troubles=self._troubles())
 
     def _moving(self, known: TopologyAnswer, found: tuple[Trouble, ...]) -> Look:
         return Look(
-            f"moving keys from {known.bucket_count} to {known.target_count} buckets{_waits_for(known)}",
+            f"{moving(known)}{reasons(known)}",
             troubles=found,
             share=self._progress.share(known, self._session.clock.now()),
         )
@@ -76,9 +76,3 @@ class Move:
     def _troubles(self) -> tuple[Trouble, ...]:
         """What keeps pods from running. The move goes on when they do, so nothing of it ends the wait."""
         return tuple(dataclasses.replace(trouble, heals=True) for trouble in troubles(observe(self._session)))
-
-
-def _waits_for(known: TopologyAnswer) -> str:
-    """What is in the way, as the end of a line; empty for nothing."""
-    found = waits_for(known)
-    return f" ({'; '.join(found)})" if found else ""

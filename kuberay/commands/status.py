@@ -16,8 +16,8 @@ from kuberay.observation import Observation, claim_is_bound, is_ready, observe, 
 from kuberay.session import Session
 from kuberay.store import Reply
 from kuberay.upgrade_state import upgrade_of
+from serve_app.cli import move_progress
 from serve_app.cli.failure import Failure
-from serve_app.cli.move_progress import MoveProgress, drawn, waits_for
 from serve_app.http.models import BucketStatus
 
 
@@ -41,7 +41,11 @@ def status(session: Session) -> int:
     terminal.draw(_buckets(seen, reply))
     if reply.topology is not None and reply.topology.phase == "moving":
         terminal.say("")
-        terminal.draw(drawn("keys on their way", MoveProgress().share(reply.topology, session.clock.now())))
+        terminal.draw(
+            move_progress.drawn(
+                "keys on their way", move_progress.MoveProgress().share(reply.topology, session.clock.now())
+            )
+        )
     for warning in warnings(seen, reply):
         terminal.warn(warning)
     return 0
@@ -60,10 +64,7 @@ def warnings(seen: Observation, reply: Reply) -> list[str]:
     if upgrade is not None:
         found.append(upgrade.how_to_go_on())
     if reply.topology is not None:
-        found += waits_for(reply.topology)
-        for bucket in reply.topology.buckets:
-            if bucket.disk_full:
-                found.append(f"bucket-{bucket.bucket_id}: its disk is full: puts are refused")
+        found += move_progress.warnings(reply.topology)
     return found
 
 

@@ -67,10 +67,9 @@ class HeldOperations:
         if count >= (self._max_each_stuck if self._stuck else self._max_each):
             operation.refuse(_BUSY, _STUCK if self._stuck else _TOO_MANY)
             return
-        if (count and size + operation.size_bytes > self._max_each_bytes) or len(self._held) >= MAX_HELD:
-            operation.refuse(_BUSY, _TOO_MANY)
-            return
-        if self._held and self._bytes + operation.size_bytes > MAX_HELD_BYTES:
+        too_large = count and size + operation.size_bytes > self._max_each_bytes
+        full = len(self._held) >= MAX_HELD or (self._held and self._bytes + operation.size_bytes > MAX_HELD_BYTES)
+        if too_large or full:
             operation.refuse(_BUSY, _TOO_MANY)
             return
         self._keep(operation)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 #: One page: values are read past with their keys, and a page has to fit into its caller's deadline whatever their size.
 _RECORDS_AT_ONCE = 20_000
 _BYTES_AT_ONCE = 64 * 1024 * 1024
-_MISPLACED_SHOWN = 100
 
 
 def survey(bucket: Bucket, request: messages.Survey, arrived_s: float) -> messages.Reply:
@@ -47,15 +46,17 @@ def survey(bucket: Bucket, request: messages.Survey, arrived_s: float) -> messag
     except Exception as error:
         events.error("survey failed", exc_info=error, bucket=bucket.bucket_id)
         return messages.Refused(request.call, "fault", "the bucket made a mistake; its log says more")
-    return messages.Surveyed(request.call, keys, misplaced[:_MISPLACED_SHOWN], next_start, topology.epoch)
+    return messages.Surveyed(request.call, keys, misplaced[: messages.MISPLACED_NAMED], next_start, topology.epoch)
 
 
 def _is_at_home(bucket: Bucket, key: bytes, topology: Topology, cursor: Cursor | None) -> bool:
     """While keys move, a record of another old home is at home here once it has come, which is the marker's word."""
     if isinstance(judge(bucket.bucket_id, 0, key, topology.epoch, topology, cursor), messages.Moved):
         return False
+    if not topology.moving:
+        return True
     source = placement.bucket_of(key, topology.bucket_count)
-    if not topology.moving or source == bucket.bucket_id or source in topology.replaced:
+    if source == bucket.bucket_id or source in topology.replaced:
         return True
     marker = bucket.decided_markers.get(source)  # decided before its records are written, so never behind what is read
     return marker is not None and marker.epoch >= topology.epoch and key < marker.end

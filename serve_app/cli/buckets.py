@@ -7,15 +7,15 @@ the store does not know: to tell which it is, is what these commands are for.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
+from serve_app.directory.settling import topology_of
 from serve_app.errors import Unavailable
 from serve_app.settings import Limits
-from serve_app.topology import Topology, newest
+from serve_app.topology import Topology
 from serve_app.wire import messages
 from serve_app.wire.client import BucketConnection, CallExpired, ConnectionBroken, connect_tcp
 from serve_app.wire.link import BucketLink, ControlPlane
@@ -139,24 +139,3 @@ async def look(buckets: Buckets, except_for: int | None = None) -> Seen:
         topology = topology_of(status for bucket_id, status in statuses.items() if bucket_id != except_for)
         wanted |= set(range(len(topology.identities))) if topology is not None else set()
     return Seen(statuses, away, topology)
-
-
-def topology_of(statuses: Iterable[messages.Status]) -> Topology | None:
-    """The newest topology of the store that most of the buckets belong to, as a directory settles it.
-
-    Raises:
-        Unavailable: as many belong to one store as to another.
-    """
-    reporting = [status for status in statuses if status.topology is not None and not status.fault]
-    votes = Counter(status.topology.store_id for status in reporting if status.topology is not None)
-    if not votes:
-        return None
-    (store_id, most), *others = votes.most_common()
-    if others and others[0][1] == most:
-        belonging = ", ".join(
-            f"bucket-{status.bucket_id} to {status.topology.store_id}" for status in reporting if status.topology
-        )
-        raise Unavailable(f"the buckets' volumes are of different stores ({belonging})")
-    return newest(
-        *(status.topology for status in reporting if status.topology and status.topology.store_id == store_id)
-    )

@@ -107,6 +107,24 @@ def waits_for(known: TopologyAnswer) -> list[str]:
     return found
 
 
+def moving(known: TopologyAnswer) -> str:
+    """That keys move, as the beginning of a line."""
+    return f"moving keys from {known.bucket_count} to {known.target_count} buckets"
+
+
+def reasons(known: TopologyAnswer) -> str:
+    """What is in the way, as the end of a line; empty for nothing."""
+    found = waits_for(known)
+    return f" ({'; '.join(found)})" if found else ""
+
+
+def warnings(known: TopologyAnswer) -> list[str]:
+    """What an operator should look into, a sentence each."""
+    return waits_for(known) + [
+        f"bucket-{bucket.bucket_id}: its disk is full: puts are refused" for bucket in known.buckets if bucket.disk_full
+    ]
+
+
 def drawn(text: str, share: Share) -> RenderableType:
     """A line, and below it a bar for all and one for each bucket."""
     below = Table.grid(padding=(0, 1))

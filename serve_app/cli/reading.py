@@ -24,8 +24,7 @@ _PATIENCE_S = 20.0
 #: A count is called wrong only when it has been so every time: not for what a bucket was just about to count.
 _READINGS_TO_CONDEMN = 3
 _PAUSE_S = 0.05
-#: A page names no more than so many misplaced keys (bucket/survey.py), and a reading the first few.
-_NAMED_BY_A_PAGE = 100
+#: Of the misplaced keys that the pages name, a reading keeps the first few.
 _NAMED = 10
 
 
@@ -113,7 +112,7 @@ async def _read_once(buckets: Buckets, bucket_id: int, progress: Callable[[int],
         progress(page.keys)
         read += page.keys
         misplaced += len(page.misplaced)
-        at_least = at_least or len(page.misplaced) >= _NAMED_BY_A_PAGE
+        at_least = at_least or len(page.misplaced) >= messages.MISPLACED_NAMED
         named += page.misplaced[: _NAMED - len(named)]
         start = page.next_start
         if not start:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from serve_app.cli.failure import Failure
-from serve_app.cli.move_progress import MoveProgress, drawn, waits_for
+from serve_app.cli.move_progress import MoveProgress, drawn, moving, reasons, waits_for, warnings
 from serve_app.cli.sizes import size_text
 from serve_app.cli.terminal import Terminal
 from serve_app.http.models import BucketStatus, TopologyAnswer
@@ -107,16 +107,13 @@ def _goes_on(known: TopologyAnswer) -> bool:
 
 
 def _say(terminal: Terminal, known: TopologyAnswer, progress: MoveProgress) -> None:
-    reasons = "; ".join(waits_for(known))
     if known.phase == "moving":
-        terminal.progress(_moving(known, reasons), progress.share(known, datetime.now(UTC)))
+        terminal.progress(moving(known) + reasons(known), progress.share(known, datetime.now(UTC)))
     else:
-        terminal.progress(reasons or f"about to move from {known.bucket_count} to {known.configured_count} buckets")
-
-
-def _moving(known: TopologyAnswer, reasons: str) -> str:
-    text = f"moving keys from {known.bucket_count} to {known.target_count} buckets"
-    return f"{text} ({reasons})" if reasons else text
+        terminal.progress(
+            "; ".join(waits_for(known))
+            or f"about to move from {known.bucket_count} to {known.configured_count} buckets"
+        )
 
 
 def _show(terminal: Terminal, known: TopologyAnswer) -> None:
@@ -126,12 +123,9 @@ def _show(terminal: Terminal, known: TopologyAnswer) -> None:
     terminal.draw(_table(known.buckets))
     if known.phase == "moving":
         terminal.say("")
-        terminal.draw(drawn(_moving(known, ""), MoveProgress().share(known, datetime.now(UTC))))
-    for reason in waits_for(known):
-        terminal.warn(reason)
-    for bucket in known.buckets:
-        if bucket.disk_full:
-            terminal.warn(f"bucket-{bucket.bucket_id}: its disk is full: puts are refused")
+        terminal.draw(drawn(moving(known), MoveProgress().share(known, datetime.now(UTC))))
+    for warning in warnings(known):
+        terminal.warn(warning)
 
 
 def _table(buckets: list[BucketStatus]) -> Table:

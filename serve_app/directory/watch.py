@@ -8,10 +8,10 @@ first topology, and whatever it answers is the topology.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 
 from serve_app import events
+from serve_app.directory.settling import topology_of
 from serve_app.errors import Unavailable
 from serve_app.topology import Topology, newest
 from serve_app.wire import messages
@@ -217,16 +217,7 @@ class TopologyWatch:
         self._ensure_links(expected)
         if not waited and any(bucket_id not in self.statuses for bucket_id in range(expected)):
             return
-        votes = Counter(topology.store_id for topology in reported)
-        (store_id, most), *others = votes.most_common()
-        if others and others[0][1] == most:
-            belonging = ", ".join(
-                f"bucket-{status.bucket_id} to {status.topology.store_id}"
-                for status in self.statuses.values()
-                if status.topology is not None
-            )
-            raise Unavailable(f"the buckets' volumes are of different stores ({belonging})")
-        self._adopt(*self._reported(store_id))
+        self._adopt(topology_of(self.statuses.values()))
 
     def _ensure_links(self, count: int) -> None:
         for bucket_id in range(len(self._links), count):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from serve_app.errors import Unavailable
 from serve_app.resharding.source import Source
 from serve_app.wire import messages
-from serve_app.wire.link import BucketLink
+from serve_app.wire.link import BucketLink, as_status
 
 MakeLink = Callable[[int, Callable[[int], str]], BucketLink]
 
@@ -43,14 +42,14 @@ class Peers:
 
     async def status(self, bucket_id: int, timeout_s: float) -> messages.Status:
         """What a bucket knows of itself. Raises as `ask`."""
-        return _status(bucket_id, await self.ask(bucket_id, messages.Inspect, timeout_s))
+        return as_status(bucket_id, await self.ask(bucket_id, messages.Inspect, timeout_s))
 
     async def install(self, bucket_id: int, timeout_s: float) -> messages.Status:
         """Hand a bucket our topology. Raises as `ask`; Unavailable too where it refuses it."""
         topology = self._source.topology
         assert topology is not None
         reply = await self.ask(bucket_id, lambda call, ms: messages.Install(call, ms, topology), timeout_s)
-        return _status(bucket_id, reply)
+        return as_status(bucket_id, reply)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -61,10 +60,3 @@ class Peers:
     def _expected_identity(self, bucket_id: int) -> str:
         topology = self._source.topology
         return "" if topology is None or bucket_id >= len(topology.identities) else topology.identities[bucket_id]
-
-
-def _status(bucket_id: int, reply: messages.Reply) -> messages.Status:
-    if isinstance(reply, messages.Refused):
-        raise Unavailable(f"bucket-{bucket_id}: {reply.detail}")
-    assert isinstance(reply, messages.Status), f"a Status was asked for, not {type(reply).__name__}"
-    return reply

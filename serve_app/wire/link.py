@@ -38,6 +38,14 @@ class Retired(Unavailable):
     """The store goes on without the bucket."""
 
 
+def as_status(bucket_id: int, reply: messages.Reply) -> messages.Status:
+    """A reply to what is answered with a Status. Raises Unavailable where the bucket refused it."""
+    if isinstance(reply, messages.Refused):
+        raise Unavailable(f"bucket-{bucket_id}: {reply.detail}")
+    assert isinstance(reply, messages.Status), f"a Status was asked for, not {type(reply).__name__}"
+    return reply
+
+
 class ControlPlane(Protocol):
     """How a bucket is found. `cluster/` implements it on Ray actors."""
 
@@ -191,11 +199,7 @@ class BucketLink:
             raise Unavailable(f"bucket-{self.bucket_id} is away: {self.trouble}")
         deadline_s = asyncio.get_running_loop().time() + timeout_s
         message = request(connection.next_call(), int(timeout_s * 1000))
-        reply = await connection.send(message, deadline_s, 0)
-        if isinstance(reply, messages.Refused):
-            raise Unavailable(f"bucket-{self.bucket_id}: {reply.detail}")
-        assert isinstance(reply, messages.Status), f"a Status was asked for, not {type(reply).__name__}"
-        return reply
+        return as_status(self.bucket_id, await connection.send(message, deadline_s, 0))
 
     async def _stay_connected(self) -> None:
         loop = asyncio.get_running_loop()

@@ -215,6 +215,10 @@ class Taken(_Message, tag=8):
     call: int
 
 
+#: A Surveyed names no more misplaced keys than this.
+MISPLACED_NAMED = 100
+
+
 class Surveyed(_Message, tag=9):
     """keys: how many records were looked at; misplaced: the first few that are not at home here. next_start: where to go on,
     empty at the end. epoch: of the topology and cursor that it was judged by."""
