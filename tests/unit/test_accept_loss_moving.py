@@ -8,12 +8,11 @@ import pytest
 
 from serve_app import placement
 from serve_app.cursor import Marker
-from serve_app.directory.directory import Directory
 from serve_app.resharding import coordinator, mover
 from serve_app.topology import Topology
 from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
 from tests.support.lost_buckets import KEYS, accepted, check_keys, check_whole, filled_store, known, lose
-from tests.support.quick_moves import move_quickly
+from tests.support.quick_moves import move_quickly, settled
 
 #: Slow enough to catch a move in its middle: windows of some five keys, and a pause after each.
 SLOW = TEST_LIMITS.model_copy(update={"move_bytes_per_s": 15_000})
@@ -110,11 +109,6 @@ def test_a_given_up_storage_that_joins_again_later_believes_no_old_marker(monkey
             await check_whole(store)
 
     check()
-
-
-def settled(directory: Directory, count: int) -> bool:
-    seen = directory.watch.topology
-    return seen is not None and not seen.moving and seen.bucket_count == count
 
 
 def markers(store: LocalStore, bucket_id: int) -> dict[int, Marker]:

@@ -11,7 +11,7 @@ from serve_app import placement
 from serve_app.directory.directory import Directory
 from serve_app.errors import StoreError
 from tests.support.local_store import LocalStore, local_store, run_async, until
-from tests.support.quick_moves import move_quickly
+from tests.support.quick_moves import move_quickly, settled
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +33,7 @@ def at_home(store: LocalStore, bucket_count: int) -> dict[bytes, bytes]:
 
 
 async def moved(directory: Directory, count: int) -> None:
-    def arrived() -> bool:
-        topology = directory.watch.topology
-        return topology is not None and not topology.moving and topology.bucket_count == count
-
-    await until(arrived, 20)
+    await until(lambda: settled(directory, count), 20)
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 3), (3, 2), (5, 2), (2, 8), (8, 1)])

@@ -16,7 +16,7 @@ from serve_app.errors import StorageDamaged, Unavailable
 from serve_app.settings import Limits
 from serve_app.wire import messages
 from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
-from tests.support.quick_moves import move_quickly
+from tests.support.quick_moves import filled, move_quickly
 
 SLOW = Limits(disk_reserve_bytes=0, move_bytes_per_s=20_000)
 KEYS = [b"key-%03d" % n for n in range(200)]
@@ -26,14 +26,6 @@ LEAVING = [key for key in KEYS if placement.bucket_of(key, 2) == 1]
 @pytest.fixture(autouse=True)
 def agree_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     move_quickly(monkeypatch)
-
-
-async def filled(store: LocalStore) -> Directory:
-    """All keys in one bucket of a store that could have two."""
-    directory = await store.directory(1)
-    for key in KEYS:
-        await directory.put(key, b"v" * 100, "")
-    return directory
 
 
 async def stuck(store: LocalStore, directory: Directory) -> tuple[list[bytes], list[bytes]]:
@@ -52,7 +44,7 @@ async def stuck(store: LocalStore, directory: Directory) -> tuple[list[bytes], l
 @run_async
 async def test_a_stuck_window_leaves_the_buckets_other_keys_alone() -> None:
     async with local_store(2, SLOW) as store:
-        directory = await filled(store)
+        directory = await filled(store, 1, KEYS)
         window, beyond = await stuck(store, directory)
         as_many_as_fit = SLOW.max_calls_per_bucket
         puts = [asyncio.create_task(directory.put(window[n % len(window)], b"new", "")) for n in range(as_many_as_fit)]
@@ -121,7 +113,7 @@ async def test_one_that_is_late_is_refused_before_its_deadline(monkeypatch: pyte
 async def test_a_read_that_was_to_wait_is_judged_again_when_its_batch_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its window may have been released while others of its batch were read from the disk: nothing releases it again."""
     async with local_store(1, TEST_LIMITS) as store:
-        directory = await filled(store)
+        directory = await filled(store, 1, KEYS)
         server = store.buckets[0].server
         assert server is not None
         (connection,) = [each for each in server._connections if isinstance(each, BucketConnection)]
@@ -139,7 +131,7 @@ async def test_a_read_that_was_to_wait_is_judged_again_when_its_batch_is_done(mo
 @run_async
 async def test_damage_met_where_a_window_ends_takes_no_key_away() -> None:
     async with local_store(2, TEST_LIMITS) as store:
-        directory = await filled(store)
+        directory = await filled(store, 1, KEYS)
         engine = store.buckets[0].engine
         get, reads = engine.get, 0
 

@@ -10,9 +10,9 @@ from serve_app import placement
 from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
 from serve_app.settings import Limits
-from tests.support.local_store import LocalStore, local_store, run_async, until
+from tests.support.local_store import local_store, run_async, until
 from tests.support.memory_engine import new_bucket_engine
-from tests.support.quick_moves import move_quickly
+from tests.support.quick_moves import filled, move_quickly
 
 #: Small windows: a rate of so much makes each a tenth of it.
 SLOW = Limits(request_timeout_s=1.5, disk_reserve_bytes=1000, move_bytes_per_s=20_000)
@@ -22,13 +22,6 @@ KEYS = [b"key-%03d" % n for n in range(200)]
 @pytest.fixture(autouse=True)
 def agree_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     move_quickly(monkeypatch)
-
-
-async def filled(store: LocalStore, bucket_count: int) -> Directory:
-    directory = await store.directory(bucket_count)
-    for key in KEYS:
-        await directory.put(key, b"v" * 100, "")
-    return directory
 
 
 def phase(directory: Directory) -> str:
@@ -48,7 +41,7 @@ def waiting_for(directory: Directory, bucket_id: int) -> str:
 @run_async
 async def test_a_full_target_stops_the_move_and_loses_nothing_until_there_is_room() -> None:
     async with local_store(2, SLOW) as store:
-        directory = await filled(store, 1)
+        directory = await filled(store, 1, KEYS)
         store.buckets[1].engine.free = 10
         directory.watch.configure(2)
         await until(lambda: "disk" in waiting_for(directory, 0), 20)
@@ -65,7 +58,7 @@ async def test_a_full_target_stops_the_move_and_loses_nothing_until_there_is_roo
 @run_async
 async def test_a_target_that_is_away_holds_up_one_small_window_only() -> None:
     async with local_store(2, SLOW) as store:
-        directory = await filled(store, 1)
+        directory = await filled(store, 1, KEYS)
         directory.watch.configure(2)
         await until(lambda: len(store.buckets[1].records) > 5, 20)
         await store.buckets[1].crash()
@@ -91,7 +84,7 @@ async def test_a_target_that_is_away_holds_up_one_small_window_only() -> None:
 async def test_a_mover_that_has_met_the_wrong_storage_goes_on_looking_for_the_right_one() -> None:
     """Also where that vanishes without a word: no call is sent to it, so its silence would not be noticed."""
     async with local_store(2, SLOW) as store:
-        directory = await filled(store, 1)
+        directory = await filled(store, 1, KEYS)
         directory.watch.configure(2)
         await until(lambda: len(store.buckets[1].records) > 5, 20)
         right, wire = store.buckets[1].engine, store.buckets[1].wire
@@ -125,7 +118,7 @@ async def test_a_fresh_directory_founds_no_store_beside_one_that_an_empty_bucket
 @run_async
 async def test_growing_waits_for_a_bucket_that_is_not_there_and_names_it() -> None:
     async with local_store(1) as store:
-        directory = await filled(store, 1)
+        directory = await filled(store, 1, KEYS)
         directory.watch.configure(2)
         await until(lambda: "bucket-1 does not exist" in directory.watch.problem, 20)
         assert phase(directory) == "stable"
@@ -140,7 +133,7 @@ async def test_a_bucket_that_holds_records_may_not_join() -> None:
         store.buckets[1].engine.write([], [(b"totals", (1).to_bytes(8, "big") + bytes(16))])
         await store.buckets[1].crash()
         await store.buckets[1].start()
-        directory = await filled(store, 1)
+        directory = await filled(store, 1, KEYS)
         directory.watch.configure(2)
         await until(lambda: "holds 1 records already" in directory.watch.problem, 20)
         assert phase(directory) == "stable"
@@ -149,7 +142,7 @@ async def test_a_bucket_that_holds_records_may_not_join() -> None:
 @run_async
 async def test_directories_that_disagree_start_nothing() -> None:
     async with local_store(3) as store:
-        first = await filled(store, 1)
+        first = await filled(store, 1, KEYS)
         second = await store.directory(1)
         first.watch.configure(2)
         second.watch.configure(3)
@@ -162,7 +155,7 @@ async def test_directories_that_disagree_start_nothing() -> None:
 @run_async
 async def test_a_change_asked_for_while_keys_move_is_taken_afterwards() -> None:
     async with local_store(3, SLOW.model_copy(update={"move_bytes_per_s": 4_000})) as store:
-        directory = await filled(store, 1)
+        directory = await filled(store, 1, KEYS)
         directory.watch.configure(2)
         await until(lambda: phase(directory) == "moving", 20)
         directory.watch.configure(3)
@@ -176,7 +169,7 @@ async def test_a_change_asked_for_while_keys_move_is_taken_afterwards() -> None:
 @run_async
 async def test_a_source_that_died_in_its_window_goes_on_with_the_same_one() -> None:
     async with local_store(2, SLOW) as store:
-        directory = await filled(store, 1)
+        directory = await filled(store, 1, KEYS)
         store.buckets[1].engine.free = 10  # so that the window stays open
         directory.watch.configure(2)
         await until(lambda: "disk" in waiting_for(directory, 0), 20)

@@ -13,7 +13,7 @@ from serve_app.topology import Topology, first_topology
 from serve_app.wire import messages
 from tests.support.local_store import MemoryStorage, local_store, run_async, until
 from tests.support.memory_engine import MemoryEngine, new_bucket_engine
-from tests.support.quick_moves import move_quickly
+from tests.support.quick_moves import move_quickly, settled
 
 
 @pytest.fixture(autouse=True)
@@ -22,12 +22,8 @@ def agree_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def moved(directory: Directory, count: int) -> None:
-    def arrived() -> bool:
-        topology = directory.watch.topology
-        return topology is not None and not topology.moving and topology.bucket_count == count
-
     directory.watch.configure(count)
-    await until(arrived, 20)
+    await until(lambda: settled(directory, count), 20)
 
 
 @run_async

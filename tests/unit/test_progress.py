@@ -9,14 +9,13 @@ import pytest
 from serve_app import placement
 from serve_app.bucket.progress import Pace, progress
 from serve_app.cursor import END, Cursor
-from serve_app.directory.directory import Directory
 from serve_app.http.models import TopologyAnswer
 from serve_app.http.status import topology as answer
 from serve_app.resharding import mover
 from serve_app.settings import Limits
 from serve_app.topology import first_topology
 from tests.support.local_store import LocalStore, local_store, run_async, until
-from tests.support.quick_moves import move_quickly
+from tests.support.quick_moves import filled, move_quickly
 
 SLOW = Limits(disk_reserve_bytes=0, move_bytes_per_s=40_000)
 KEYS = [b"key-%03d" % n for n in range(400)]
@@ -25,13 +24,6 @@ KEYS = [b"key-%03d" % n for n in range(400)]
 @pytest.fixture(autouse=True)
 def agree_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     move_quickly(monkeypatch)
-
-
-async def filled(store: LocalStore, bucket_count: int) -> Directory:
-    directory = await store.directory(bucket_count)
-    for key in KEYS:
-        await directory.put(key, b"v" * 100, "")
-    return directory
 
 
 def sizes(records: dict[bytes, bytes]) -> int:
@@ -50,7 +42,7 @@ def to_leave(store: LocalStore, bucket_id: int, before: int, after: int) -> dict
 @run_async
 async def test_what_it_says_is_what_there_is() -> None:
     async with local_store(4, SLOW) as store:
-        directory = await filled(store, 2)
+        directory = await filled(store, 2, KEYS)
         at_first = [to_leave(store, bucket_id, 2, 4) for bucket_id in range(2)]
         directory.watch.configure(4)
         seen: list[TopologyAnswer] = []
@@ -94,7 +86,7 @@ async def test_what_it_says_is_what_there_is() -> None:
 @run_async
 async def test_what_a_bucket_that_is_away_has_moved_is_not_known() -> None:
     async with local_store(4, SLOW) as store:
-        directory = await filled(store, 2)
+        directory = await filled(store, 2, KEYS)
         directory.watch.configure(4)
         await until(lambda: bool(store.buckets[2].records), 20)
         await store.buckets[1].crash()
@@ -107,7 +99,7 @@ async def test_what_a_bucket_that_is_away_has_moved_is_not_known() -> None:
 @run_async
 async def test_a_wait_is_shown_beside_an_earlier_error_and_only_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     async with local_store(2, SLOW) as store:
-        directory = await filled(store, 1)
+        directory = await filled(store, 1, KEYS)
         server = store.buckets[0].server
         assert server is not None
         server.bucket.last_error = "a torn log tail was set aside"
