@@ -134,6 +134,10 @@ class CommitOperation(Awaited, InstallOperation):
             raise Overtaken("the topology is another one by now")
         self._take(group, self.new)
 
+    def leave_unknown(self, error: StorageFault) -> None:
+        self.installed = self.installed_cursor = None  # as every install
+        super().leave_unknown(error)
+
 
 class WindowOperation(BucketOperation):
     """Take a window of another bucket's keys: its records and the marker, in one batch."""

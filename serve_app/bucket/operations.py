@@ -66,6 +66,10 @@ class BucketOperation:
 
     def leave_unknown(self, error: StorageFault) -> None:
         """Its group could not be written whole: it may or may not come back with the log."""
+        if self.held:  # it changed nothing, and no window will be over that it could wait for
+            self.held = False
+            self.refuse(error)
+            return
         self.bucket.note_error(error)
         self.reply = messages.Refused(self.call, "unknown", str(error))
 
@@ -152,6 +156,10 @@ class InstallOperation(BucketOperation):
 
     def decide(self, group: Group) -> None:
         self._take(group, self.request.topology)
+
+    def leave_unknown(self, error: StorageFault) -> None:
+        self.installed = self.installed_cursor = None  # it may be gone after a restart, so nobody may hear of it
+        super().leave_unknown(error)
 
     def _take(self, group: Group, new: topology.Topology) -> None:
         bucket = self.bucket

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
 
 from serve_app.directory.settling import topology_of
 from serve_app.errors import Unavailable
@@ -29,17 +28,11 @@ _HEARTBEAT_S = 1.0
 TROUBLE = (Unavailable, ConnectionBroken, CallExpired)
 
 
-class Finder(ControlPlane, Protocol):
-    """How the buckets are found, of which none is ever made for this. `cluster/operator.py` implements it on Ray."""
-
-    async def ids(self) -> list[int]:
-        """The ids of the buckets that there are. Raises Unavailable where that can't be told."""
-
-
 class Buckets:
     """A connection to each bucket, made when first needed. Use as an async context manager."""
 
-    def __init__(self, finder: Finder, find_timeout_s: float = FIND_TIMEOUT_S) -> None:
+    def __init__(self, finder: ControlPlane, find_timeout_s: float = FIND_TIMEOUT_S) -> None:
+        """finder: one that makes no bucket."""
         self._finder = finder
         self._find_timeout_s = find_timeout_s
         self._links: dict[int, BucketLink] = {}

@@ -17,12 +17,13 @@ from rich.markup import escape
 
 from serve_app import events
 from serve_app.cli import verification_report as report
-from serve_app.cli.buckets import Buckets, Finder
+from serve_app.cli.buckets import Buckets
 from serve_app.cli.failure import Failure
 from serve_app.cli.loss import Loss, accept, find_loss
 from serve_app.cli.verification import Verification
 from serve_app.cli.verification import verify as read_all
 from serve_app.errors import StoreError
+from serve_app.wire.link import ControlPlane
 
 _BUCKET = re.compile(r"(?:bucket-)?(\d+)")
 
@@ -109,7 +110,7 @@ def described(loss: Loss) -> list[str]:
 
 
 @contextmanager
-def _running_store(address: str) -> Iterator[Finder]:
+def _running_store(address: str) -> Iterator[ControlPlane]:
     """The buckets of the store on this Ray. What goes wrong meanwhile ends as a Failure."""
     if address == "local":
         raise Failure("RAY_ADDRESS is `local`, which starts a Ray of its own: unset it, or give --address")

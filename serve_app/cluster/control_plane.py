@@ -1,14 +1,14 @@
 """Finding buckets: the directory's control plane, on Ray's named actors.
 
-Ray's calls for this block their thread, and hang while the cluster's head is away. So each bucket is looked for in a
-thread of its own, one at a time, with a deadline: a lookup that hangs delays that bucket's return and nothing else.
+Each bucket is looked for in a thread of its own (ray_calls.py), one at a time, with a deadline: a lookup that hangs delays
+that bucket's return and nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
@@ -16,13 +16,20 @@ from ray.exceptions import GetTimeoutError, RayError
 from serve_app import events
 from serve_app.cluster.answers import EndpointAnswer
 from serve_app.cluster.fingerprint import Build
+from serve_app.cluster.ray_calls import actor_ids, first_line, in_thread, place_ids
+from serve_app.errors import Unavailable
 from serve_app.settings import NAMESPACE
 from serve_app.wire.endpoint import Endpoint
 from serve_app.wire.link import BucketFault
 
+T = TypeVar("T")
+
 #: How long a lookup is waited for; making a process takes a few seconds.
 RESOLVE_TIMEOUT_S = 20.0
 _ENDPOINT_TIMEOUT_S = 15.0
+_LIST_TIMEOUT_S = 5.0
+#: In place of an id: the question which buckets there are.
+_ALL = -1
 
 
 class RayControlPlane:
@@ -32,7 +39,7 @@ class RayControlPlane:
         self._build = build
         self._pin = build.settings.pin_buckets
         self._questions: dict[int, tuple[Any, Any]] = {}
-        self._under_way: dict[int, asyncio.Future[Endpoint]] = {}
+        self._under_way: dict[int, asyncio.Future[Any]] = {}
 
     async def resolve(self, bucket_id: int) -> Endpoint:
         """Find the bucket's actor, or make it, and ask for its endpoint.
@@ -42,41 +49,32 @@ class RayControlPlane:
             TimeoutError: Ray did not answer in time.
             RayError: Ray answered with an error; the bucket may be restarting.
         """
-        # A lookup that is still hanging is waited for again rather than doubled: Ray may come back and finish it.
-        future = self._under_way.get(bucket_id)
+        return await self._ask_once(bucket_id, lambda: self._resolve(bucket_id), RESOLVE_TIMEOUT_S)
+
+    async def ids(self) -> list[int]:
+        """The ids of the buckets that have an actor, or a node that is there for them alone, in order.
+
+        Raises:
+            Unavailable: Ray does not say.
+        """
+        try:
+            return await self._ask_once(_ALL, self._ids, _LIST_TIMEOUT_S)
+        except TimeoutError:
+            raise Unavailable("Ray does not say in time which buckets there are: its head may be away") from None
+        except RayError as error:
+            raise Unavailable(f"Ray does not say which buckets there are: {first_line(error)}") from error
+
+    async def _ask_once(self, what: int, work: Callable[[], T], timeout_s: float) -> T:
+        # One that is still hanging is waited for again rather than doubled: Ray may come back and finish it.
+        future = self._under_way.get(what)
         if future is None or future.done():
-            future = self._under_way[bucket_id] = self._in_thread(bucket_id)
-        async with asyncio.timeout(RESOLVE_TIMEOUT_S):
-            return await asyncio.shield(future)
+            future = self._under_way[what] = in_thread(work)
+        async with asyncio.timeout(timeout_s):
+            answer: T = await asyncio.shield(future)
+            return answer
 
-    def _in_thread(self, bucket_id: int) -> asyncio.Future[Endpoint]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Endpoint] = loop.create_future()
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # never "not retrieved"
-
-        def settle(result: Endpoint | None, error: BaseException | None) -> None:
-            if future.done():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                assert result is not None
-                future.set_result(result)
-
-        def work() -> None:
-            result: Endpoint | None = None
-            error: BaseException | None = None
-            try:
-                result = self._resolve(bucket_id)
-            except BaseException as caught:
-                error = caught
-            try:
-                loop.call_soon_threadsafe(settle, result, error)
-            except RuntimeError:
-                pass  # the loop is closed: nobody waits any more
-
-        threading.Thread(target=work, name=f"resolve-bucket-{bucket_id}", daemon=True).start()
-        return future
+    def _ids(self) -> list[int]:
+        return sorted({*actor_ids(), *(place_ids() if self._pin else ())})
 
     def _resolve(self, bucket_id: int) -> Endpoint:
         actor = self._actor(bucket_id)
@@ -126,6 +124,5 @@ class RayControlPlane:
             waiting = f"a node that offers the resource bucket-{bucket_id}" if self._pin else "its process"
             raise TimeoutError(f"bucket-{bucket_id} did not start in time: waiting for {waiting}") from None
         except RayError as error:
-            # Ray's texts run over many lines; the first says what happened.
-            raise ConnectionError(str(error).strip().splitlines()[0]) from error
+            raise ConnectionError(first_line(error)) from error
         return answer

@@ -1,33 +1,27 @@
 """Finding a running store's buckets for an operator's commands, which look at what there is.
 
-Unlike a directory's control plane (control_plane.py) this never makes, replaces or ends an actor. Ray's calls block their
-thread, and hang while the cluster's head is away: each runs in a thread of its own that nobody waits for at the end.
+Unlike a directory's control plane (control_plane.py) this never makes, replaces or ends an actor.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from serve_app.cluster.answers import EndpointAnswer
+from serve_app.cluster.ray_calls import actor_ids, first_line, in_thread
 from serve_app.errors import Unavailable
 from serve_app.settings import NAMESPACE
 from serve_app.wire.endpoint import Endpoint
 from serve_app.wire.link import BucketFault
 
-T = TypeVar("T")
-
-_NAME = re.compile(r"bucket-(0|[1-9]\d*)")
 _ENDPOINT_TIMEOUT_S = 10.0
 _LIST_TIMEOUT_S = 20.0
 _CONNECT_TIMEOUT_S = 5.0
@@ -44,7 +38,7 @@ def connected_to_ray(address: str) -> Iterator[RayBuckets]:
     try:
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError, RayError) as error:
-        raise Unavailable(f"no connection to Ray: {_first_line(error)}") from error
+        raise Unavailable(f"no connection to Ray: {first_line(error)}") from error
     try:
         yield RayBuckets()
     finally:
@@ -63,7 +57,7 @@ def _check_that_something_listens(address: str) -> None:
 
 
 class RayBuckets:
-    """Implements `cli.buckets.Finder`."""
+    """Implements `wire.link.ControlPlane`, making nothing."""
 
     async def ids(self) -> list[int]:
         """The ids of the buckets that have an actor, in order.
@@ -73,12 +67,11 @@ class RayBuckets:
         """
         try:
             async with asyncio.timeout(_LIST_TIMEOUT_S):
-                names = await _in_thread(ray.util.list_named_actors)
+                return await in_thread(actor_ids)
         except TimeoutError:
             raise Unavailable("Ray did not answer in time: its head may be away") from None
         except RayError as error:
-            raise Unavailable(f"Ray does not name its actors: {_first_line(error)}") from error
-        return sorted(int(match[1]) for match in map(_NAME.fullmatch, names) if match)
+            raise Unavailable(f"Ray does not name its actors: {first_line(error)}") from error
 
     async def resolve(self, bucket_id: int) -> Endpoint:
         """Where a bucket listens.
@@ -87,7 +80,7 @@ class RayBuckets:
             BucketFault: it says why it does not serve.
             ConnectionError, TimeoutError: there is no such actor, or it does not answer.
         """
-        answer = await _in_thread(lambda: _ask(f"bucket-{bucket_id}"))
+        answer = await in_thread(lambda: _ask(f"bucket-{bucket_id}"))
         if answer.opening:
             raise ConnectionError(answer.fault)
         if answer.endpoint is None:
@@ -105,25 +98,5 @@ def _ask(name: str) -> EndpointAnswer:
     except GetTimeoutError:
         raise TimeoutError(f"the actor {name} does not answer: its process is not running yet") from None
     except RayError as error:
-        raise ConnectionError(_first_line(error)) from error
+        raise ConnectionError(first_line(error)) from error
     return answer
-
-
-def _in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
-    future: Future[T] = Future()
-    future.set_running_or_notify_cancel()  # from here on nobody who gives up can keep the thread from ending it
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return asyncio.wrap_future(future)
-
-
-def _first_line(error: Exception) -> str:
-    """Ray's texts run over many lines; the first says what happened."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -67,6 +67,7 @@ class Directory:
         self._held_bytes = 0
         self.watch = TopologyWatch(
             lambda bucket_id, identity: BucketLink(bucket_id, control_plane, connector, limits, identity, jitter),
+            control_plane.ids,
             limits.max_waiting_for_topology,
             identity or secrets.token_hex(8),
         )

@@ -1,14 +1,14 @@
 """Keeping the topology: the directory asks every bucket about once a second what it knows, and tells those behind.
 
 Bucket 0 holds the authority; while it is away the highest epoch that any bucket reports counts. A new store is founded
-here: once every bucket of the configured count is there and none belongs to a store yet, bucket 0 is asked to commit the
-first topology, and whatever it answers is the topology.
+here: once every bucket of the configured count is there and no bucket that there is belongs to a store yet, bucket 0 is
+asked to commit the first topology, and whatever it answers is the topology.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from serve_app import events
 from serve_app.directory.settling import topology_of
@@ -28,14 +28,16 @@ _FIRST_ANSWERS_S = 3.0
 
 _Trouble = (Unavailable, ConnectionBroken, CallExpired)
 MakeLink = Callable[[int, Callable[[int], str]], BucketLink]
+FindBuckets = Callable[[], Awaitable[Iterable[int]]]
 
 
 class TopologyWatch:
     """The topology in memory, the links it implies, and what each bucket last said of itself."""
 
-    def __init__(self, make_link: MakeLink, max_waiting: int, identity: str) -> None:
+    def __init__(self, make_link: MakeLink, find_buckets: FindBuckets, max_waiting: int, identity: str) -> None:
         self._identity = identity
         self._make_link = make_link
+        self._find_buckets = find_buckets
         self._max_waiting = max_waiting
         self._waiting = 0
         self._links: dict[int, BucketLink] = {}
@@ -220,9 +222,12 @@ class TopologyWatch:
         self._adopt(topology_of(self.statuses.values()))
 
     def _ensure_links(self, count: int) -> None:
-        for bucket_id in range(len(self._links), count):
-            link = self._make_link(bucket_id, self._expected_identity)
-            self._links[bucket_id] = link
+        for bucket_id in range(count):
+            self._ensure_link(bucket_id)
+
+    def _ensure_link(self, bucket_id: int) -> None:
+        if bucket_id not in self._links:
+            self._links[bucket_id] = link = self._make_link(bucket_id, self._expected_identity)
             link.start()
 
     def _let_go(self, bucket_id: int) -> None:
@@ -294,18 +299,28 @@ class TopologyWatch:
         self._adopt(status.topology)
 
     async def _establish(self) -> None:
-        """Found a new store, once every bucket is there, empty and without a store."""
+        """Found a new store, once every bucket there is has been heard, and is empty and without a store.
+
+        Those beyond the configured count too: the store may have had more, of which bucket 0 came back empty.
+        """
         count = self.configured_count
-        if count is None or any(bucket_id not in self.statuses for bucket_id in range(count)):
+        if count is None or not self._is_new(range(count)):
             return
-        statuses = [self.statuses[bucket_id] for bucket_id in range(count)]
-        if any(status.keys or status.fault for status in statuses) or self._left_over(count):
+        for bucket_id in (there := await self._find_buckets()):
+            self._ensure_link(bucket_id)
+        if not self._is_new(there):
             return
-        if any(status.topology is not None for status in self.statuses.values()):
-            return  # there is a store, whose other buckets are yet to be heard
-        identities = tuple(status.identity for status in statuses)
+        identities = tuple(self.statuses[bucket_id].identity for bucket_id in range(count))
         answer = await self._links[0].ask(lambda call, ms: messages.Establish(call, ms, identities), _ASK_TIMEOUT_S)
         self._adopt(answer.topology)
+
+    def _is_new(self, bucket_ids: Iterable[int]) -> bool:
+        """Whether these have been heard, and no bucket that was heard belongs to a store or holds anything."""
+        assert self.configured_count is not None
+        heard = self.statuses.values()
+        if any(bucket_id not in self.statuses for bucket_id in bucket_ids) or self._left_over(self.configured_count):
+            return False
+        return not any(status.keys or status.fault or status.topology is not None for status in heard)
 
     def _left_over(self, count: int) -> list[int]:
         """Buckets with data beside bucket 0 that a new store of so many would leave out: then this is no new store."""

@@ -57,6 +57,13 @@ class ControlPlane(Protocol):
             Exception: it can't be found or asked now; trying again is right.
         """
 
+    async def ids(self) -> list[int]:
+        """The ids of the buckets that there are, in order. None is made for this.
+
+        Raises:
+            Unavailable: that can't be told.
+        """
+
 
 class BucketLink:
     """See the module. All methods run on the directory's loop."""

@@ -42,7 +42,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(autouse=True)
 def no_buckets_left(cluster: Cluster) -> Iterator[None]:
     yield
-    for bucket_id in range(3):
+    for bucket_id in range(4):
         try:
             ray.kill(ray.get_actor(f"bucket-{bucket_id}", namespace=NAMESPACE), no_restart=True)
         except ValueError:
@@ -166,6 +166,23 @@ def test_directories_that_start_at_once_share_the_buckets(cluster: Cluster, tmp_
         planes = [RayControlPlane(made_from) for _ in range(4)]
         found = await asyncio.gather(*(plane.resolve(bucket_id) for plane in planes for bucket_id in (0, 1)))
         assert len({endpoint.incarnation for endpoint in found}) == 2
+
+    asyncio.run(check())
+
+
+def test_buckets_are_told_of_by_their_actors_and_by_the_nodes_that_are_there_for_them(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """A directory that starts counts on it: none of them is left out when a store is founded."""
+
+    async def check() -> None:
+        pinned, free = RayControlPlane(build(tmp_path, pin_buckets=True)), RayControlPlane(build(tmp_path))
+        of_nodes = await pinned.ids()
+        assert {0, 1} <= set(of_nodes) <= {0, 1, 2}, "bucket 2 has a node after another test"
+        assert await free.ids() == []
+        await free.resolve(3)
+        os.kill(pid_of(3), signal.SIGKILL)  # one that comes back is there
+        assert (await pinned.ids(), await free.ids()) == ([*of_nodes, 3], [3])
 
     asyncio.run(check())
 

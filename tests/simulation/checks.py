@@ -19,6 +19,7 @@ HEALED_WITHIN_S = 40.0
 _LOOK_EVERY_S = 0.25
 #: What was held for a window is judged anew as soon as that has moved.
 _HELD_WITHIN_S = 0.1
+_SERVED_WITHIN_S = 0.05
 
 
 async def wait_until_whole(world: World) -> None:
@@ -48,6 +49,29 @@ async def watch_held(world: World) -> None:
             seen[node.name] = process
             if before.get(node.name) is process:
                 world.fail("held", f"{node.name} holds {len(server.held)} operations, and no window is open there")
+                return
+
+
+async def watch_served(world: World) -> None:
+    """Look now and then, until nobody wants to know any more, that each bucket serves by what its disk holds: no epoch, and
+    no step of a move, that a restart would take away."""
+    while True:
+        await asyncio.sleep(_SERVED_WITHIN_S)
+        for node in world.buckets.values():
+            server = node.server
+            if server is None or server.bucket.topology is None or server.bucket.cursor is None:
+                continue
+            stored = read_facts(node.disk, node.bucket_id, node.name)
+            served, cursor = server.bucket.topology, server.bucket.cursor
+            if stored.topology is None or stored.cursor is None:
+                held = False
+            else:
+                held = served.store_id == stored.topology.store_id and (cursor.epoch, cursor.position) <= (
+                    stored.cursor.epoch,
+                    stored.cursor.position,
+                )
+            if not held:
+                world.fail("served", f"{node.name} serves by {served}, {cursor}, and its disk holds {stored}")
                 return
 
 

@@ -5,6 +5,7 @@
 | history | no order explains what clients saw of a key |
 | revisions | a key's revision fell, or two writes share one |
 | disks | a record is elsewhere than at home, or in two places, or not what was read; or the counts are wrong |
+| served | a bucket serves by a topology or a cursor that its disk does not hold |
 | volumes | the store went on without records that nobody gave up |
 | held | an operation waits for a window, and no window is open |
 | answers | an answer came after its deadline, or says what it must not |

@@ -12,6 +12,9 @@ from serve_app.wire.client import HandshakeRefused, connect_tcp, open_connection
 from tests.simulation.nodes import BucketNode, DirectoryNode, Node
 from tests.simulation.world import World
 
+#: How often the sync of a step of a move, or of a topology, meets damage where that is among the faults.
+_DAMAGED_SHARE = 0.03
+
 
 class Faults:
     """Does harm until `heal`. Each kind is a method; the plan says which a run knows."""
@@ -25,8 +28,7 @@ class Faults:
         self._windows: dict[str, deque[tuple[str, Any]]] = {}
         world.on_window = self._window
         world.on_topology = self._topology
-        if "crash-in-window" in world.plan.faults:
-            world.on_facts = self._cursor_in_sync
+        world.on_facts = self._facts_in_sync
         self._kinds: dict[str, Callable[[], None]] = {
             "break": self._break,
             "cut": self._cut,
@@ -142,12 +144,15 @@ class Faults:
         if what == "taken" and victim is not node and rng.random() < 0.5:  # the source comes back, and has to wait
             self._later(rng.expovariate(5), self._crash_shortly, node)
 
-    def _cursor_in_sync(self, node: BucketNode, facts: Collection[bytes]) -> None:
-        """A bucket has decided a step of its move, which is durable in a moment, or not."""
+    def _facts_in_sync(self, node: BucketNode, facts: Collection[bytes]) -> None:
+        """A bucket has decided a step of its move, or to take on a topology, which is durable in a moment, or not."""
+        plan, rng = self.world.plan, self.world.rng
         if self._healed or b"cursor" not in facts or node.machine is None:
             return
-        if self.world.rng.random() < self.world.plan.crash_in_window_share / 2:
+        if "crash-in-window" in plan.faults and rng.random() < plan.crash_in_window_share / 2:
             node.machine.in_sync = (0, lambda: self._crash_shortly(node))
+        if "disk-damaged" in plan.faults and rng.random() < _DAMAGED_SHARE:
+            self._damage_next_sync(node)
 
     def _crash_shortly(self, node: BucketNode) -> None:
         """It comes back soon: slowly, or where its peers can't be reached for a while, or none of that."""
@@ -179,6 +184,16 @@ class Faults:
         self.world.met("power-cut")
         for node in [*self.world.buckets.values(), *self.world.directories]:
             self._crash(node)
+        if self.world.rng.random() < 0.3:
+            self._start_otherwise()
+
+    def _start_otherwise(self) -> None:
+        """It is started with another bucket_count, and perhaps without the volume of the authority."""
+        world, rng = self.world, self.world.rng
+        authority = world.buckets.get(0)
+        if authority is not None and "volume-lost" in world.plan.faults and self._may_lose(authority):
+            self._lose_volume(authority)
+        world.configure(rng.randint(1, len(world.buckets) + 1))
 
     def _crash(self, node: Node | None, kind: str = "") -> None:
         if node is not None and node.up and not self._healed:
@@ -264,9 +279,12 @@ class Faults:
     def _disk_damaged(self) -> None:
         bucket = self._any_bucket()
         if bucket is not None and self.world.rng.random() < 0.2:
-            bucket.disk.damaged_next = True
-            self.world.note(f"{bucket.name}: the next sync meets damage")
-            self._later(self._duration_s(3.0), self._restart, bucket)
+            self._damage_next_sync(bucket)
+
+    def _damage_next_sync(self, bucket: BucketNode) -> None:
+        bucket.disk.damaged_next = True
+        self.world.note(f"{bucket.name}: the next sync meets damage")
+        self._later(self._duration_s(3.0), self._restart, bucket)
 
     def _restart(self, bucket: BucketNode) -> None:
         bucket.crash()
@@ -275,8 +293,7 @@ class Faults:
     def _volume_lost(self) -> None:
         """One at a time, and never the only one: nobody could tell an empty volume from a new store then."""
         bucket = self._any_bucket()
-        lost = any(node.lost_disk is not None for node in self.world.buckets.values())
-        if bucket is None or lost or not self.world.has_company(bucket) or self.world.rng.random() < 0.5:
+        if bucket is None or not self._may_lose(bucket) or self.world.rng.random() < 0.5:
             return
         topology = self.world.topology
         if topology is not None and bucket.bucket_id >= len(topology.identities):
@@ -285,6 +302,13 @@ class Faults:
                 self.world.met("volume-lost")
                 bucket.replace_volume()
             return
+        self._lose_volume(bucket)
+
+    def _may_lose(self, bucket: BucketNode) -> bool:
+        lost = any(node.lost_disk is not None for node in self.world.buckets.values())
+        return not lost and self.world.has_company(bucket)
+
+    def _lose_volume(self, bucket: BucketNode) -> None:
         self.world.met("volume-lost")
         bucket.lose_volume()
         self._later(self._duration_s(1.0), bucket.start)

@@ -129,10 +129,10 @@ class Losses:
         assert topology is not None
         return node.bucket_id >= len(topology.identities) or topology.lists(node.bucket_id, node.identity)
 
-    # -- cli.buckets.Finder ----------------------------------------------------------------------------------------------
+    # -- wire.link.ControlPlane, making nothing --------------------------------------------------------------------------
 
     async def ids(self) -> list[int]:
-        return sorted(bucket_id for bucket_id, node in self.world.buckets.items() if not node.retired)
+        return await self.world.ids()
 
     async def resolve(self, bucket_id: int) -> Endpoint:
         return await self.world.resolve(bucket_id, make=False)

@@ -18,7 +18,7 @@ from serve_app.cli import buckets
 from serve_app.directory import watch
 from serve_app.resharding import coordinator, mover
 from serve_app.wire import link
-from tests.simulation.checks import check_disks, check_history, wait_until_whole, watch_held
+from tests.simulation.checks import check_disks, check_history, wait_until_whole, watch_held, watch_served
 from tests.simulation.clients import Clients
 from tests.simulation.failures import Failure
 from tests.simulation.faults import Faults
@@ -106,7 +106,7 @@ async def _main(world: World, clients: Clients) -> None:
     harm = asyncio.create_task(faults.run())
     losses = asyncio.create_task(Losses(world).run())
     changes = asyncio.create_task(_change_bucket_count(world))
-    watch = asyncio.create_task(watch_held(world))
+    looking = [asyncio.create_task(look(world)) for look in (watch_held, watch_served)]
     await clients.work()
     harm.cancel()
     losses.cancel()
@@ -116,7 +116,8 @@ async def _main(world: World, clients: Clients) -> None:
     await wait_until_whole(world)
     found = await clients.read_all()
     await asyncio.sleep(2.0)  # late messages may still do harm
-    watch.cancel()
+    for task in looking:
+        task.cancel()
     check_disks(world, found)
 
 

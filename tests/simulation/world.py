@@ -124,10 +124,7 @@ class World:
 
     async def resolve(self, bucket_id: int, *, make: bool = True) -> Endpoint:
         """Implements ControlPlane. make: whether a bucket that is not there is made."""
-        loop = self.loop
-        await asyncio.sleep(self.rng.random() * 2 * _RESOLVE_S)
-        while self.control_plane_away_until_s > loop.time():  # noqa: ASYNC110 - it may be put off meanwhile
-            await asyncio.sleep(self.control_plane_away_until_s - loop.time())
+        await self._control_plane_answers()
         if not make and (bucket_id not in self.buckets or self.buckets[bucket_id].retired):
             raise ConnectionError(f"there is no bucket-{bucket_id}")
         node = self.bucket(bucket_id)
@@ -139,14 +136,22 @@ class World:
             raise ConnectionError(f"bucket-{bucket_id} is not running")
         return endpoint
 
+    async def ids(self) -> list[int]:
+        """Implements ControlPlane."""
+        await self._control_plane_answers()
+        return sorted(bucket_id for bucket_id, node in self.buckets.items() if not node.retired)
+
+    async def _control_plane_answers(self) -> None:
+        await asyncio.sleep(self.rng.random() * 2 * _RESOLVE_S)
+        while self.control_plane_away_until_s > self.loop.time():  # noqa: ASYNC110 - it may be put off meanwhile
+            await asyncio.sleep(self.control_plane_away_until_s - self.loop.time())
+
     def has_company(self, node: BucketNode) -> bool:
-        """Whether another bucket has the topology on its disk, and is asked by every directory that starts: else nobody could
-        tell this one's empty volume from a new store."""
-        counts = [self.configured_count, *(change.bucket_count for change in self.plan.changes)]
-        if self.topology is not None:
-            counts.append(self.topology.bucket_count)
+        """Whether another bucket of the store has the topology on its disk: else nobody could tell this one's empty volume
+        from a new store."""
+        count = 0 if self.topology is None else len(self.topology.identities)
         return any(
-            other is not node and other.bucket_id < min(counts) and other.disk.get_fact(b"topology") is not None
+            other is not node and other.bucket_id < count and other.disk.get_fact(b"topology") is not None
             for other in self.buckets.values()
         )
 

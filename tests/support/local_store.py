@@ -169,8 +169,8 @@ class LocalStore:
         self._directories: list[Directory] = []
 
     async def ids(self) -> list[int]:
-        """Implements cli.buckets.Finder: the buckets that have a process."""
-        return [bucket.bucket_id for bucket in self.buckets if not bucket.retired and (bucket.endpoint or bucket.fault)]
+        """Implements ControlPlane: one that is being started again is there too."""
+        return [bucket.bucket_id for bucket in self.buckets if not bucket.retired]
 
     async def resolve(self, bucket_id: int) -> Endpoint:
         """Implements ControlPlane."""

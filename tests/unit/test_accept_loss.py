@@ -55,7 +55,8 @@ async def test_a_new_storage_that_was_told_late_of_what_was_before_takes_the_pla
         await lose(store, 1)
         async with Buckets(store, find_timeout_s=0.5) as buckets:
             await loss_module._install(buckets, 1, before)
-        await accepted(store, 1)
+        after = await accepted(store, 1)
+        await until(lambda: directory.watch.topology == after)
         await check_keys(directory, {key for key in KEYS if placement.bucket_of(key, 2) == 1})
 
 

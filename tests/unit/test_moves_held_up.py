@@ -129,11 +129,11 @@ async def test_growing_waits_for_a_bucket_that_is_not_there_and_names_it() -> No
 @run_async
 async def test_a_bucket_that_holds_records_may_not_join() -> None:
     async with local_store(2) as store:
+        directory = await filled(store, 1, KEYS)
         store.buckets[1].engine.write([(b"stray", b"record")], [])
         store.buckets[1].engine.write([], [(b"totals", (1).to_bytes(8, "big") + bytes(16))])
         await store.buckets[1].crash()
         await store.buckets[1].start()
-        directory = await filled(store, 1, KEYS)
         directory.watch.configure(2)
         await until(lambda: "holds 1 records already" in directory.watch.problem, 20)
         assert phase(directory) == "stable"

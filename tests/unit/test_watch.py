@@ -308,6 +308,50 @@ async def test_an_empty_bucket_0_beside_other_data_founds_nothing() -> None:
 
 
 @run_async
+async def test_no_store_is_founded_before_buckets_beyond_the_count_are_heard() -> None:
+    """A store of three whose bucket 0 came back empty, its directories started anew with a count of one."""
+    async with local_store(3, IMPATIENT) as store:
+        directory = await store.directory()
+        topology = directory.watch.topology
+        await until(lambda: stored_topologies(store) == {topology})
+        await directory.stop()
+        for away in store.buckets[1:]:
+            await away.crash()
+        await store.buckets[0].come_back_with(new_bucket_engine(0))
+        fresh = await store.directory(1, settled=False)
+        await until(lambda: "bucket-1" in fresh.watch.what_is_missing() and "bucket-2" in fresh.watch.what_is_missing())
+        with pytest.raises(Unavailable, match="waiting for bucket-1"):
+            await fresh.put(b"k", b"v", "")
+        assert stored_topologies(store) == {None}
+        await store.buckets[2].start()
+        await until(lambda: fresh.watch.topology is not None)
+        assert fresh.watch.topology == topology
+        with pytest.raises(Unavailable, match="came back empty"):
+            await fresh.put(keys_of(0, 3)[0], b"v", "")
+
+
+@run_async
+async def test_no_store_is_founded_where_nobody_says_which_buckets_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with local_store(2, IMPATIENT) as store:
+        ids, asked = store.ids, 0
+
+        async def failing() -> list[int]:
+            nonlocal asked
+            asked += 1
+            if asked < 4:
+                raise Unavailable("Ray does not say")
+            return await ids()
+
+        monkeypatch.setattr(store, "ids", failing)
+        directory = await store.directory(1, settled=False)
+        await until(lambda: directory.watch.what_is_missing() == "Ray does not say")
+        assert stored_topologies(store) == {None}
+        await until(lambda: directory.watch.topology is not None)
+        assert asked > 3
+        await until(lambda: directory.watch.links.keys() == {0})
+
+
+@run_async
 async def test_a_bucket_that_cannot_be_told_the_topology_is_unavailable_not_a_mistake() -> None:
     async with local_store(2, Limits(request_timeout_s=0.5, disk_reserve_bytes=0)) as store:
         directory = await store.directory()

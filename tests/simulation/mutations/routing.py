@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
-from serve_app.bucket.operations import EstablishOperation
+from serve_app.bucket.operations import BucketOperation, EstablishOperation, InstallOperation
 from serve_app.directory import directory
+from serve_app.directory.watch import TopologyWatch
 from serve_app.errors import Unavailable
 from serve_app.storage.group_commit import Group
 from serve_app.topology import Topology, first_topology
 from serve_app.wire.client import ConnectionBroken
 from serve_app.wire.link import BucketLink
-from tests.simulation.mutations import HISTORY, WHOLE, Mutation
+from tests.simulation.mutations import HISTORY, SERVED, WHOLE, Mutation
 
 
 @contextmanager
@@ -53,9 +54,30 @@ def a_store_is_founded_twice() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def a_topology_in_doubt_is_served() -> Iterator[None]:
+    """A topology whose batch met damage is served by, and told to others, though it may be gone after a restart."""
+    with patch.object(InstallOperation, "leave_unknown", BucketOperation.leave_unknown):
+        yield
+
+
+@contextmanager
+def a_store_is_founded_beside_another() -> Iterator[None]:
+    """Only as many buckets as are configured are waited for before a store is founded."""
+    is_new = TopologyWatch._is_new
+
+    def not_waiting(self: TopologyWatch, bucket_ids: Iterable[int]) -> bool:
+        return is_new(self, range(self.configured_count or 0))
+
+    with patch.object(TopologyWatch, "_is_new", not_waiting):
+        yield
+
+
 MUTATIONS = [
     Mutation("an empty volume is served", 80, HISTORY, an_empty_volume_is_served),
     Mutation("a write that was sent is sent again", 40, HISTORY, a_write_that_was_sent_is_sent_again),
     Mutation("unknown is called refused", 10, HISTORY, unknown_is_called_refused),
     Mutation("a store is founded twice", 10, HISTORY | WHOLE, a_store_is_founded_twice),
+    Mutation("a topology in doubt is served", 120, SERVED, a_topology_in_doubt_is_served),
+    Mutation("a store is founded beside another", 700, HISTORY | WHOLE, a_store_is_founded_beside_another),
 ]

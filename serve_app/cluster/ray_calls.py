@@ -1,0 +1,67 @@
+"""Asking Ray from an event loop.
+
+Ray's calls block their thread, and hang while the cluster's head is away: each runs in a thread of its own, which nobody
+waits for at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+
+import ray
+
+from serve_app.settings import NAMESPACE
+
+T = TypeVar("T")
+
+_BUCKET = re.compile(r"bucket-(0|[1-9]\d*)")
+
+
+def in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
+    """What `work` returns or raises, called in a thread of its own. Cancelling gives up waiting, and nothing else."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())  # never "not retrieved"
+
+    def settle(end: Callable[[], None]) -> None:
+        if not future.done():
+            end()
+
+    def run() -> None:
+        try:
+            result = work()
+            end = partial(future.set_result, result)
+        except BaseException as error:
+            end = partial(future.set_exception, error)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, end)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def first_line(error: Exception) -> str:
+    """Ray's texts run over many lines; the first says what happened."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def actor_ids() -> list[int]:
+    """The ids of the buckets that have an actor, in order. Blocks; raises RayError."""
+    actors = ray.util.list_named_actors(all_namespaces=True)
+    return _ids(actor["name"] for actor in actors if actor["namespace"] == NAMESPACE)
+
+
+def place_ids() -> list[int]:
+    """The ids of the buckets that some node has a place for, in order. Blocks; raises RayError."""
+    return _ids(ray.cluster_resources())  # type: ignore[no-untyped-call]
+
+
+def _ids(names: Iterable[str]) -> list[int]:
+    return sorted(int(match[1]) for match in map(_BUCKET.fullmatch, names) if match)
