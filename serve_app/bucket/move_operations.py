@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 _NEVER_S = float("inf")
 
 
-class Awaited:
-    """What an operation of the bucket's own adds: its end comes by the future `done`, after the group's sync."""
+class Awaited(BucketOperation):
+    """An operation of the bucket's own: its end comes by the future `done`, after the group's sync."""
 
-    bucket: Bucket
     done: asyncio.Future[None]
     error: Exception | None
 
@@ -38,7 +37,7 @@ class Awaited:
         self.error = error
 
     def leave_unknown(self, error: StorageFault) -> None:
-        self.bucket.note_error(error)
+        super().leave_unknown(error)
         self.error = error
 
     def finish(self) -> None:
@@ -51,7 +50,7 @@ class Awaited:
             self.done.set_result(None)
 
 
-class OwnOperation(Awaited, BucketOperation):
+class OwnOperation(Awaited):
     """A step of the mover. One that moves the cursor is served by from `finish` on, in the order of the groups: an install
     may come close behind."""
 
@@ -134,10 +133,6 @@ class CommitOperation(Awaited, InstallOperation):
             raise Overtaken("the topology is another one by now")
         self._take(group, self.new)
 
-    def leave_unknown(self, error: StorageFault) -> None:
-        self.installed = self.installed_cursor = None  # as every install
-        super().leave_unknown(error)
-
 
 class WindowOperation(BucketOperation):
     """Take a window of another bucket's keys: its records and the marker, in one batch."""
@@ -185,5 +180,5 @@ class AcceptLossOperation(InstallOperation):
             raise InvalidRequest(f"the store has no bucket-{request.bucket_id} that could have lost its data")
         if topology.identities[request.bucket_id] == request.identity:
             return  # asked for twice
-        events.warning("loss accepted", bucket=request.bucket_id, identity=request.identity)
+        events.warning("accepting loss", bucket=request.bucket_id, identity=request.identity)
         self._take(group, topology.accept_loss(request.bucket_id, request.identity))

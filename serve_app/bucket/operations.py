@@ -166,10 +166,10 @@ class InstallOperation(BucketOperation):
         if not bucket.may_take(new):
             return
         old = bucket.decided_topology
+        bucket.decided_topology = new  # before the markers: see survey.py
         # In one batch with the topology: a move's epoch never meets another move's cursor or markers.
         bucket.decided_cursor = cursor_for(new, bucket.bucket_id, old, bucket.decided_cursor, group.keys, group.bytes)
         bucket.decided_markers = markers_for(new, old, bucket.decided_markers)
-        bucket.decided_topology = new
         group.set_fact(*facts.topology_fact(new))
         group.set_fact(*facts.cursor_fact(bucket.decided_cursor))
         group.set_fact(*facts.markers_fact(bucket.decided_markers))

@@ -32,6 +32,7 @@ from serve_app.wire.link import BucketLink, ControlPlane
 
 _READ_BATCH_BYTES = 1024 * 1024
 #: A bucket that is left out ends when no bucket has asked for it for so long: the coordinator asks when it is to join again.
+#: One that belongs to no store yet ends when nobody at all has.
 _LEFT_ALONE_S = 5.0
 
 
@@ -83,7 +84,7 @@ class BucketServer:
         jitter: Callable[[], float] = random.random,
         retired: Callable[[], None] = lambda: None,
     ) -> None:
-        """Run the mover, and in bucket 0 the coordinator. `retired` is called when the store goes on without this bucket."""
+        """Run the mover, and in bucket 0 the coordinator. `retired` is called when no store needs this bucket."""
         bucket = self.bucket
 
         def make_link(bucket_id: int, expected_identity: Callable[[int], str]) -> BucketLink:
@@ -93,7 +94,7 @@ class BucketServer:
 
         def asked(request: messages.Inspect) -> None:
             nonlocal asked_s
-            if not request.directory:
+            if not request.directory or bucket.topology is None:
                 asked_s = bucket.clock()
 
         def retire() -> None:

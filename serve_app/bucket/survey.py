@@ -46,6 +46,8 @@ def survey(bucket: Bucket, request: messages.Survey, arrived_s: float) -> messag
     except Exception as error:
         events.error("survey failed", exc_info=error, bucket=bucket.bucket_id)
         return messages.Refused(request.call, "fault", "the bucket made a mistake; its log says more")
+    if bucket.decided_topology != topology:  # the markers may be those of the next one already
+        return messages.Moved(request.call, topology)
     return messages.Surveyed(request.call, keys, misplaced[: messages.MISPLACED_NAMED], next_start, topology.epoch)
 
 

@@ -44,6 +44,7 @@ class BucketActor:
         self._endpoint: Endpoint | None = None
         self._fault = _OPENING
         self._settled = threading.Event()
+        self._retiring: threading.Thread | None = None
         threading.Thread(target=self._main, name=f"bucket-{bucket_id}", daemon=True).start()
 
     def endpoint(self, wait_s: float = 3.0) -> EndpointAnswer:
@@ -120,10 +121,12 @@ class BucketActor:
         await asyncio.Event().wait()
 
     def _retire(self) -> None:
-        """The store goes on without this bucket, which holds nothing any more: end for good, and leave the volume.
+        """No store needs this bucket, which holds nothing: end for good, and leave the volume.
 
         An actor that exits is restarted; one that is killed with `no_restart` is not. In a thread, for Ray's calls block.
         """
+        if self._retiring is not None and self._retiring.is_alive():
+            return  # Ray does not answer
         events.info("bucket retired", bucket=self._bucket_id)
 
         def end() -> None:
@@ -132,7 +135,8 @@ class BucketActor:
             except Exception as error:  # it holds nothing and serves nothing: it does no harm by staying
                 events.warning("bucket not ended", bucket=self._bucket_id, error=repr(error))
 
-        threading.Thread(target=end, name="retire", daemon=True).start()
+        self._retiring = threading.Thread(target=end, name="retire", daemon=True)
+        self._retiring.start()
 
     def _storage_failed(self, error: EngineFailed) -> None:
         """A sync failed: what the disk holds is only known after a replay, so the process ends at once."""

@@ -7,8 +7,8 @@ that bucket's return and nothing else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, TypeVar
+import time
+from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
@@ -16,20 +16,17 @@ from ray.exceptions import GetTimeoutError, RayError
 from serve_app import events
 from serve_app.cluster.answers import EndpointAnswer
 from serve_app.cluster.fingerprint import Build
-from serve_app.cluster.ray_calls import actor_ids, first_line, in_thread, place_ids
+from serve_app.cluster.ray_calls import actor_ids, buckets_told_of, exists, first_line, in_thread, place_ids
 from serve_app.errors import Unavailable
 from serve_app.settings import NAMESPACE
 from serve_app.wire.endpoint import Endpoint
 from serve_app.wire.link import BucketFault
 
-T = TypeVar("T")
-
 #: How long a lookup is waited for; making a process takes a few seconds.
 RESOLVE_TIMEOUT_S = 20.0
 _ENDPOINT_TIMEOUT_S = 15.0
-_LIST_TIMEOUT_S = 5.0
-#: In place of an id: the question which buckets there are.
-_ALL = -1
+#: Nodes count as complete when none has come or gone for so long; a store is founded only then.
+JOINED_S = 10.0
 
 
 class RayControlPlane:
@@ -39,7 +36,10 @@ class RayControlPlane:
         self._build = build
         self._pin = build.settings.pin_buckets
         self._questions: dict[int, tuple[Any, Any]] = {}
-        self._under_way: dict[int, asyncio.Future[Any]] = {}
+        self._under_way: dict[int, asyncio.Future[Endpoint]] = {}
+        self._listing: asyncio.Future[tuple[list[int], list[int]]] | None = None
+        #: The buckets that nodes are there for, and since when they are the same ones.
+        self._places: tuple[list[int], float] = ([], 0.0)
 
     async def resolve(self, bucket_id: int) -> Endpoint:
         """Find the bucket's actor, or make it, and ask for its endpoint.
@@ -49,32 +49,38 @@ class RayControlPlane:
             TimeoutError: Ray did not answer in time.
             RayError: Ray answered with an error; the bucket may be restarting.
         """
-        return await self._ask_once(bucket_id, lambda: self._resolve(bucket_id), RESOLVE_TIMEOUT_S)
+        # A lookup that is still hanging is waited for again rather than doubled: Ray may come back and finish it.
+        future = self._under_way.get(bucket_id)
+        if future is None or future.done():
+            name = f"resolve-bucket-{bucket_id}"
+            future = self._under_way[bucket_id] = in_thread(lambda: self._resolve(bucket_id), name)
+        async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+            return await asyncio.shield(future)
 
     async def ids(self) -> list[int]:
         """The ids of the buckets that have an actor, or a node that is there for them alone, in order.
 
         Raises:
-            Unavailable: Ray does not say.
+            Unavailable: Ray does not say, or its nodes are just joining.
         """
-        try:
-            return await self._ask_once(_ALL, self._ids, _LIST_TIMEOUT_S)
-        except TimeoutError:
-            raise Unavailable("Ray does not say in time which buckets there are: its head may be away") from None
-        except RayError as error:
-            raise Unavailable(f"Ray does not say which buckets there are: {first_line(error)}") from error
+        if self._listing is not None and not self._listing.done():
+            await buckets_told_of(self._listing)  # it still hangs, and what it says will be out of date
+        self._listing = in_thread(self._ids, "list-buckets")
+        actors, places = await buckets_told_of(self._listing)
+        if self._pin:
+            self._check_that_all_have_joined(places)
+        return sorted({*actors, *places})
 
-    async def _ask_once(self, what: int, work: Callable[[], T], timeout_s: float) -> T:
-        # One that is still hanging is waited for again rather than doubled: Ray may come back and finish it.
-        future = self._under_way.get(what)
-        if future is None or future.done():
-            future = self._under_way[what] = in_thread(work)
-        async with asyncio.timeout(timeout_s):
-            answer: T = await asyncio.shield(future)
-            return answer
+    def _ids(self) -> tuple[list[int], list[int]]:
+        return actor_ids(), place_ids() if self._pin else []
 
-    def _ids(self) -> list[int]:
-        return sorted({*actor_ids(), *(place_ids() if self._pin else ())})
+    def _check_that_all_have_joined(self, places: list[int]) -> None:
+        # A new cluster knows no actors, and its nodes join one by one: one of them may hold what belongs to a store.
+        now_s = time.monotonic()
+        if places != self._places[0]:
+            self._places = places, now_s
+        if now_s - self._places[1] < JOINED_S:
+            raise Unavailable(f"nodes may still be joining: there are some for the buckets {places}")
 
     def _resolve(self, bucket_id: int) -> Endpoint:
         actor = self._actor(bucket_id)
@@ -96,6 +102,10 @@ class RayControlPlane:
         from serve_app.cluster.bucket_actor import BucketActor
 
         name = f"bucket-{bucket_id}"
+        if self._pin and not exists(name) and bucket_id not in place_ids():
+            # Made now it would wait for its node, for ever where there is none to come: it could not be told from a bucket
+            # that is away with its data.
+            raise ConnectionError(f"{name} waits for a node that offers the resource {name}")
         return (
             ray.remote(BucketActor)
             .options(

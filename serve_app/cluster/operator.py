@@ -5,7 +5,6 @@ Unlike a directory's control plane (control_plane.py) this never makes, replaces
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 from collections.abc import Iterator
@@ -16,14 +15,13 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from serve_app.cluster.answers import EndpointAnswer
-from serve_app.cluster.ray_calls import actor_ids, first_line, in_thread
+from serve_app.cluster.ray_calls import actor_ids, buckets_told_of, first_line, in_thread
 from serve_app.errors import Unavailable
 from serve_app.settings import NAMESPACE
 from serve_app.wire.endpoint import Endpoint
 from serve_app.wire.link import BucketFault
 
 _ENDPOINT_TIMEOUT_S = 10.0
-_LIST_TIMEOUT_S = 20.0
 _CONNECT_TIMEOUT_S = 5.0
 
 
@@ -65,13 +63,7 @@ class RayBuckets:
         Raises:
             Unavailable: Ray does not say.
         """
-        try:
-            async with asyncio.timeout(_LIST_TIMEOUT_S):
-                return await in_thread(actor_ids)
-        except TimeoutError:
-            raise Unavailable("Ray did not answer in time: its head may be away") from None
-        except RayError as error:
-            raise Unavailable(f"Ray does not name its actors: {first_line(error)}") from error
+        return await buckets_told_of(in_thread(actor_ids, "list-buckets"))
 
     async def resolve(self, bucket_id: int) -> Endpoint:
         """Where a bucket listens.
@@ -80,7 +72,7 @@ class RayBuckets:
             BucketFault: it says why it does not serve.
             ConnectionError, TimeoutError: there is no such actor, or it does not answer.
         """
-        answer = await in_thread(lambda: _ask(f"bucket-{bucket_id}"))
+        answer = await in_thread(lambda: _ask(f"bucket-{bucket_id}"), f"resolve-bucket-{bucket_id}")
         if answer.opening:
             raise ConnectionError(answer.fault)
         if answer.endpoint is None:

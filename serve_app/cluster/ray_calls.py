@@ -16,15 +16,17 @@ from typing import TypeVar
 
 import ray
 
+from serve_app.errors import Unavailable
 from serve_app.settings import NAMESPACE
 
 T = TypeVar("T")
 
+_LIST_TIMEOUT_S = 5.0
 _BUCKET = re.compile(r"bucket-(0|[1-9]\d*)")
 
 
-def in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
-    """What `work` returns or raises, called in a thread of its own. Cancelling gives up waiting, and nothing else."""
+def in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
+    """What `work` returns or raises, called in a thread of its own, of this name."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
     future.add_done_callback(lambda done: done.cancelled() or done.exception())  # never "not retrieved"
@@ -42,7 +44,7 @@ def in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, end)
 
-    threading.Thread(target=run, daemon=True).start()
+    threading.Thread(target=run, name=name, daemon=True).start()
     return future
 
 
@@ -52,10 +54,34 @@ def first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+async def buckets_told_of(answer: asyncio.Future[T]) -> T:
+    """What Ray answers to the question which buckets there are, waited for.
+
+    Raises:
+        Unavailable: it does not say, or not in time.
+    """
+    try:
+        async with asyncio.timeout(_LIST_TIMEOUT_S):
+            return await asyncio.shield(answer)
+    except TimeoutError:
+        raise Unavailable("Ray does not say in time which buckets there are: its head may be away") from None
+    except Exception as error:  # whatever it met: it is asked again
+        raise Unavailable(f"Ray does not say which buckets there are: {first_line(error)}") from error
+
+
 def actor_ids() -> list[int]:
     """The ids of the buckets that have an actor, in order. Blocks; raises RayError."""
     actors = ray.util.list_named_actors(all_namespaces=True)
     return _ids(actor["name"] for actor in actors if actor["namespace"] == NAMESPACE)
+
+
+def exists(name: str) -> bool:
+    """Whether the store has an actor of this name. Blocks; raises RayError."""
+    try:
+        ray.get_actor(name, namespace=NAMESPACE)
+    except ValueError:
+        return False
+    return True
 
 
 def place_ids() -> list[int]:

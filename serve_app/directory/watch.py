@@ -8,9 +8,10 @@ asked to commit the first topology, and whatever it answers is the topology.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Collection
 
 from serve_app import events
+from serve_app.directory.census import Census, FindBuckets
 from serve_app.directory.settling import topology_of
 from serve_app.errors import Unavailable
 from serve_app.topology import Topology, newest
@@ -28,7 +29,6 @@ _FIRST_ANSWERS_S = 3.0
 
 _Trouble = (Unavailable, ConnectionBroken, CallExpired)
 MakeLink = Callable[[int, Callable[[int], str]], BucketLink]
-FindBuckets = Callable[[], Awaitable[Iterable[int]]]
 
 
 class TopologyWatch:
@@ -37,7 +37,7 @@ class TopologyWatch:
     def __init__(self, make_link: MakeLink, find_buckets: FindBuckets, max_waiting: int, identity: str) -> None:
         self._identity = identity
         self._make_link = make_link
-        self._find_buckets = find_buckets
+        self._census = Census(find_buckets)
         self._max_waiting = max_waiting
         self._waiting = 0
         self._links: dict[int, BucketLink] = {}
@@ -179,11 +179,11 @@ class TopologyWatch:
                 if self.topology is None:
                     self._settle_first(asyncio.get_running_loop().time() - started_s > _FIRST_ANSWERS_S)
                 if self.topology is not None:
-                    self._unsettled = ""
                     self._check_count(self.topology)
                     await self._catch_up(self.topology)
                 else:
                     await self._establish()
+                self._unsettled = ""
             except _Trouble as error:
                 if str(error) != self._unsettled:  # it is tried ten times a second
                     events.warning("topology not settled", reason=str(error))
@@ -304,41 +304,39 @@ class TopologyWatch:
         Those beyond the configured count too: the store may have had more, of which bucket 0 came back empty.
         """
         count = self.configured_count
-        if count is None or not self._is_new(range(count)):
+        if count is None or not self._are_new(range(count)):
             return
-        for bucket_id in (there := await self._find_buckets()):
-            self._ensure_link(bucket_id)
-        if not self._is_new(there):
-            return
+        siblings = self.statuses[0].siblings
+        # Of what was said a moment ago all must have been heard; then what is said now decides.
+        for anew in (False, True):
+            there = {*range(count), *siblings, *await self._census.ids(anew=anew)}
+            for bucket_id in there:
+                self._ensure_link(bucket_id)
+            if count != self.configured_count or not self._are_new(there):
+                return
         identities = tuple(self.statuses[bucket_id].identity for bucket_id in range(count))
         answer = await self._links[0].ask(lambda call, ms: messages.Establish(call, ms, identities), _ASK_TIMEOUT_S)
         self._adopt(answer.topology)
 
-    def _is_new(self, bucket_ids: Iterable[int]) -> bool:
+    def _are_new(self, bucket_ids: Collection[int]) -> bool:
         """Whether these have been heard, and no bucket that was heard belongs to a store or holds anything."""
-        assert self.configured_count is not None
-        heard = self.statuses.values()
-        if any(bucket_id not in self.statuses for bucket_id in bucket_ids) or self._left_over(self.configured_count):
+        if any(bucket_id not in self.statuses for bucket_id in bucket_ids):
             return False
+        heard = self.statuses.values()
         return not any(status.keys or status.fault or status.topology is not None for status in heard)
-
-    def _left_over(self, count: int) -> list[int]:
-        """Buckets with data beside bucket 0 that a new store of so many would leave out: then this is no new store."""
-        zero = self.statuses.get(0)
-        return [] if zero is None else [bucket_id for bucket_id in zero.siblings if bucket_id >= count]
 
     def what_is_missing(self) -> str:
         if self._unsettled:
             return self._unsettled
         if self.configured_count is None:
             return self._refused_configuration or "no bucket_count is configured"
-        left_over = self._left_over(self.configured_count)
-        if left_over:
-            return (
-                f"bucket-0 is empty, but there is data of bucket-{left_over[0]} beside it, and bucket_count is "
-                f"{self.configured_count}: bucket-0's data is missing, or the configuration is another store's"
-            )
-        away = [f"bucket-{link.bucket_id} ({link.trouble})" for link in self._links.values() if not link.connected]
+        zero = self.statuses.get(0)
+        wanted = {*range(self.configured_count), *self._census.latest, *(() if zero is None else zero.siblings)}
+        away = [
+            f"bucket-{link.bucket_id} ({link.trouble})"
+            for link in self._links.values()
+            if not link.connected and link.bucket_id in wanted
+        ]
         holding = [
             f"bucket-{status.bucket_id} ({status.fault or 'holds records but knows of no store'})"
             for status in self.statuses.values()

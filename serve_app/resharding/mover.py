@@ -49,7 +49,7 @@ class Mover:
     """Runs on the bucket's loop for as long as the bucket lives."""
 
     def __init__(self, source: Source, peers: Peers, max_bytes_per_s: int, retire: Callable[[], None]) -> None:
-        """`retire` is called every second while the store goes on without this bucket."""
+        """`retire` is called every second while no store needs this bucket."""
         self._source = source
         self._peers = peers
         self._max_bytes_per_s = max_bytes_per_s
@@ -104,7 +104,8 @@ class Mover:
         await self._peers.close()
         if source.topology is not topology:
             return
-        left_out = topology is not None and not source.fault and source.bucket_id >= len(topology.identities)
+        members = 1 if topology is None else len(topology.identities)  # before there is a store, bucket 0 alone stays
+        left_out = not source.fault and source.bucket_id >= members
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_END_POLL_S if left_out else None):
                 await source.changed.wait()

@@ -47,7 +47,7 @@ def as_status(bucket_id: int, reply: messages.Reply) -> messages.Status:
 
 
 class ControlPlane(Protocol):
-    """How a bucket is found. `cluster/` implements it on Ray actors."""
+    """How buckets are found. `cluster/` implements it on Ray actors, for directories and for an operator's commands."""
 
     async def resolve(self, bucket_id: int) -> Endpoint:
         """Find the bucket, created if need be, and ask where it listens.
@@ -58,7 +58,7 @@ class ControlPlane(Protocol):
         """
 
     async def ids(self) -> list[int]:
-        """The ids of the buckets that there are, in order. None is made for this.
+        """The ids of the buckets that there are, or that have a place, in order. None is made for this.
 
         Raises:
             Unavailable: that can't be told.

@@ -19,7 +19,6 @@ HEALED_WITHIN_S = 40.0
 _LOOK_EVERY_S = 0.25
 #: What was held for a window is judged anew as soon as that has moved.
 _HELD_WITHIN_S = 0.1
-_SERVED_WITHIN_S = 0.05
 
 
 async def wait_until_whole(world: World) -> None:
@@ -52,29 +51,6 @@ async def watch_held(world: World) -> None:
                 return
 
 
-async def watch_served(world: World) -> None:
-    """Look now and then, until nobody wants to know any more, that each bucket serves by what its disk holds: no epoch, and
-    no step of a move, that a restart would take away."""
-    while True:
-        await asyncio.sleep(_SERVED_WITHIN_S)
-        for node in world.buckets.values():
-            server = node.server
-            if server is None or server.bucket.topology is None or server.bucket.cursor is None:
-                continue
-            stored = read_facts(node.disk, node.bucket_id, node.name)
-            served, cursor = server.bucket.topology, server.bucket.cursor
-            if stored.topology is None or stored.cursor is None:
-                held = False
-            else:
-                held = served.store_id == stored.topology.store_id and (cursor.epoch, cursor.position) <= (
-                    stored.cursor.epoch,
-                    stored.cursor.position,
-                )
-            if not held:
-                world.fail("served", f"{node.name} serves by {served}, {cursor}, and its disk holds {stored}")
-                return
-
-
 def _not_whole(world: World) -> str:
     """What keeps the store from being whole; empty where it is."""
     for node in world.directories:
@@ -98,8 +74,7 @@ def _not_whole(world: World) -> str:
             if server.bucket.writer.queued:
                 return f"bucket-{bucket_id} has writes waiting"
         for bucket_id, bucket in sorted(world.buckets.items()):
-            left_over = bucket.server is not None and bucket.server.bucket.topology is not None
-            if bucket_id >= topology.bucket_count and left_over:
+            if bucket_id >= topology.bucket_count and bucket.server is not None:
                 return f"{bucket.name} has not ended"
     return ""
 

@@ -5,8 +5,9 @@
 | history | no order explains what clients saw of a key |
 | revisions | a key's revision fell, or two writes share one |
 | disks | a record is elsewhere than at home, or in two places, or not what was read; or the counts are wrong |
-| served | a bucket serves by a topology or a cursor that its disk does not hold |
+| served | a bucket serves by what its disk does not hold, or somebody tells of a topology that no disk holds |
 | volumes | the store went on without records that nobody gave up |
+| verify | `verify` finds fault with a store that is whole, or does not get done |
 | held | an operation waits for a window, and no window is open |
 | answers | an answer came after its deadline, or says what it must not |
 | whole | the store did not become whole when nothing was wrong any more, or a key could not be read then |

@@ -14,6 +14,7 @@ from tests.simulation.world import World
 
 #: How often the sync of a step of a move, or of a topology, meets damage where that is among the faults.
 _DAMAGED_SHARE = 0.03
+_MAX_COUNT = 6
 
 
 class Faults:
@@ -193,7 +194,8 @@ class Faults:
         authority = world.buckets.get(0)
         if authority is not None and "volume-lost" in world.plan.faults and self._may_lose(authority):
             self._lose_volume(authority)
-        world.configure(rng.randint(1, len(world.buckets) + 1))
+        world.counts["started with another count"] += 1
+        world.configure(rng.randint(1, min(_MAX_COUNT, len(world.buckets) + 1)))
 
     def _crash(self, node: Node | None, kind: str = "") -> None:
         if node is not None and node.up and not self._healed:

@@ -14,7 +14,7 @@ from serve_app.cli.buckets import TROUBLE, Buckets
 from serve_app.cli.failure import Failure
 from serve_app.cli.loss import accept, find_loss
 from serve_app.topology import Topology
-from serve_app.wire.endpoint import Endpoint
+from tests.simulation.finder import Finder
 from tests.simulation.nodes import BucketNode
 from tests.simulation.plan import Loss
 from tests.simulation.world import World
@@ -111,7 +111,7 @@ class Losses:
         """Try again until the store goes on without the volume that the bucket had."""
         world = self.world
         while not self._accepted(node):
-            buckets = Buckets(self, _FIND_TIMEOUT_S)
+            buckets = Buckets(Finder(world), _FIND_TIMEOUT_S)
             try:
                 topology, _ = await accept(buckets, await find_loss(buckets, node.bucket_id))
                 world.note(f"the loss of {node.name}'s volume is accepted: {topology}")
@@ -128,14 +128,6 @@ class Losses:
         topology = self.world.topology
         assert topology is not None
         return node.bucket_id >= len(topology.identities) or topology.lists(node.bucket_id, node.identity)
-
-    # -- wire.link.ControlPlane, making nothing --------------------------------------------------------------------------
-
-    async def ids(self) -> list[int]:
-        return await self.world.ids()
-
-    async def resolve(self, bucket_id: int) -> Endpoint:
-        return await self.world.resolve(bucket_id, make=False)
 
 
 def _meant(who: str, topology: Topology) -> list[int]:

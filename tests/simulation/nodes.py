@@ -6,12 +6,17 @@ Everything inside a process is the product's own code.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.server import BucketServer
+from serve_app.cursor import Cursor
 from serve_app.directory.directory import Directory
 from serve_app.errors import StorageFault
 from serve_app.storage.engine import EngineFailed
+from serve_app.storage.facts import read_facts
+from serve_app.topology import Topology
 from serve_app.wire.endpoint import Endpoint
 from tests.simulation.disk import SimulatedDisk, Volume, new_disk
 from tests.simulation.loop import Process
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 _OPEN_S = 0.02
+_Position = tuple[Topology | None, Cursor | None]
 
 
 class Node:
@@ -110,8 +116,29 @@ class BucketNode(Node):
         self.server = BucketServer(
             storage, world.plan.limits, world.loop, failed=self._storage_failed, platform=self.machine.platform()
         )
+        self.server.bucket.siblings = world.siblings(self)
+        self._check_what_is_served(self.server.bucket)
         self.endpoint = await self.server.start(self.name)
         self.server.take_part_in_moves(world, jitter=world.rng.random, retired=self._retire)
+
+    def start(self) -> None:
+        if not self.retired:
+            super().start()
+
+    def _check_what_is_served(self, bucket: Bucket) -> None:
+        """Whenever it takes on a topology, or a cursor moves, its disk must hold it: a restart must not take it away."""
+
+        def checked(serve_by: Callable[..., None]) -> Callable[..., None]:
+            def checking(*args: Any) -> None:
+                serve_by(*args)
+                stored = read_facts(self.disk, self.bucket_id, self.name)
+                if not _is_held(bucket.durable, (stored.topology, stored.cursor)):
+                    self.world.fail("served", f"{self.name} serves by {bucket.durable}; its disk holds {stored}")
+
+            return checking
+
+        bucket.take_topology = checked(bucket.take_topology)  # type: ignore[method-assign]
+        bucket.advance = checked(bucket.advance)  # type: ignore[method-assign]
 
     def _retire(self) -> None:
         self.world.counts["buckets retired"] += 1
@@ -201,6 +228,14 @@ class BucketNode(Node):
         if self.lost_disk.held_keys():
             self.world.fail("volumes", f"the store has gone on without the records on {self.name}'s lost volume")
         self.lost_disk = None
+
+
+def _is_held(served: _Position, stored: _Position) -> bool:
+    """Whether a disk holds what is served by. It may be ahead, of what the loop has not heard of yet, but never behind."""
+    if served[0] is None or served[1] is None or stored[0] is None or stored[1] is None:
+        return False
+    steps = [(cursor.epoch, cursor.position, cursor.intent_end) for cursor in (served[1], stored[1])]
+    return served[0].store_id == stored[0].store_id and steps[0] <= steps[1]
 
 
 class DirectoryNode(Node):

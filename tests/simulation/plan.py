@@ -127,6 +127,10 @@ class Plan:
     #: What is lost for good, and whether such a volume may come back when its bucket joins the store again.
     losses: tuple[Loss, ...]
     old_volumes_return: bool
+    #: Whether all volumes are folders of one disk, as without Kubernetes.
+    shared_disk: bool
+    #: Whether an operator runs `verify` all the time.
+    verifies: bool
     #: How often a bucket crashes when it has begun, taken or moved a window, where that is among the faults.
     crash_in_window_share: float
     cold_share: float
@@ -166,6 +170,8 @@ def draw(rng: random.Random) -> Plan:
         fault_every_s=rng.choice((0.1, 0.4, 1.2)),
         losses=(),
         old_volumes_return=False,
+        shared_disk=rng.random() < 0.3,
+        verifies=rng.random() < 0.25,
         crash_in_window_share=rng.choice((0.05, 0.1, 0.2)),
         cold_share=rng.choice((0.0, 0.1, 0.6)),
         weather=Weather(

@@ -18,13 +18,14 @@ from serve_app.cli import buckets
 from serve_app.directory import watch
 from serve_app.resharding import coordinator, mover
 from serve_app.wire import link
-from tests.simulation.checks import check_disks, check_history, wait_until_whole, watch_held, watch_served
+from tests.simulation.checks import check_disks, check_history, wait_until_whole, watch_held
 from tests.simulation.clients import Clients
 from tests.simulation.failures import Failure
 from tests.simulation.faults import Faults
 from tests.simulation.loop import new_loop
 from tests.simulation.losses import Losses
 from tests.simulation.plan import FAULTS, Moving, draw
+from tests.simulation.verifying import start_verifying, verify_at_the_end
 from tests.simulation.world import World
 
 _RUNS_A_COLLECTION = 16
@@ -106,7 +107,9 @@ async def _main(world: World, clients: Clients) -> None:
     harm = asyncio.create_task(faults.run())
     losses = asyncio.create_task(Losses(world).run())
     changes = asyncio.create_task(_change_bucket_count(world))
-    looking = [asyncio.create_task(look(world)) for look in (watch_held, watch_served)]
+    watch = asyncio.create_task(watch_held(world))
+    if world.plan.verifies:
+        start_verifying(world)
     await clients.work()
     harm.cancel()
     losses.cancel()
@@ -115,9 +118,9 @@ async def _main(world: World, clients: Clients) -> None:
     await asyncio.sleep(world.plan.limits.request_timeout_s)  # for what is still under way, of unknown fate
     await wait_until_whole(world)
     found = await clients.read_all()
+    await verify_at_the_end(world, sum(value is not None for value in found.values()))
     await asyncio.sleep(2.0)  # late messages may still do harm
-    for task in looking:
-        task.cancel()
+    watch.cancel()
     check_disks(world, found)
 
 

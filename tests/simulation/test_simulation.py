@@ -56,6 +56,7 @@ def test_every_kind_of_fault_happened_in_these_seeds(reports: list[Report]) -> N
     in_moves = ("disk-full", "disk-fails", "read-error", "power-cut", "crash-bucket", "accept-loss")
     assert [kind for kind in in_moves if not happened[f"{kind} while moving"]] == []
     assert happened["old volumes back"] > 0
+    assert happened["verifications while moving"] > 0
     losing = sum(report.faults["accept-loss"] > 0 for report in reports)
     assert _SEEDS / 12 < losing < _SEEDS / 4, "a run that gives up records proves less of the others"
 

@@ -96,6 +96,11 @@ class World:
     def _message(self, sender: str, receiver: str, message: object) -> None:
         if isinstance(message, messages.Refused) and message.reason == "disk-full":
             self.met("disk-full")
+        told: Topology | None = getattr(message, "topology", None)
+        authority = "operator"  # where bucket 0 itself is lost, the command makes what is to be next
+        known = 0 if self.topology is None else self.topology.epoch
+        if told is not None and told.epoch > known and sender != authority:
+            self.fail("served", f"{sender} tells {receiver} of {told}, which is on no disk")
 
     def note(self, text: str) -> None:
         """Something happened that a reader of the run wants to know."""
@@ -137,9 +142,16 @@ class World:
         return endpoint
 
     async def ids(self) -> list[int]:
-        """Implements ControlPlane."""
+        """Implements ControlPlane. Where all is on one disk, and one machine, nothing but processes is known."""
         await self._control_plane_answers()
-        return sorted(bucket_id for bucket_id, node in self.buckets.items() if not node.retired)
+        shared = self.plan.shared_disk
+        return sorted(
+            bucket_id for bucket_id, node in self.buckets.items() if not node.retired and (node.up or not shared)
+        )
+
+    def siblings(self, node: BucketNode) -> tuple[int, ...]:
+        """Whose volumes lie beside this one's."""
+        return tuple(sorted(self.buckets.keys() - {node.bucket_id})) if self.plan.shared_disk else ()
 
     async def _control_plane_answers(self) -> None:
         await asyncio.sleep(self.rng.random() * 2 * _RESOLVE_S)

@@ -6,9 +6,11 @@ import asyncio
 import io
 import itertools
 import random
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -23,6 +25,7 @@ from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
 from serve_app.resharding import mover
 from serve_app.settings import Limits
+from serve_app.storage.engine import Changes
 from serve_app.topology import Topology
 from serve_app.wire import messages
 from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
@@ -191,6 +194,33 @@ def test_a_move_that_stands_still_is_checked_by_cursor(monkeypatch: pytest.Monke
                 assert f"bucket-{wrong} holds {late.decode()!r}, which belongs to bucket-0, or bucket-2 once" in text
 
     check()
+
+
+@run_async
+async def test_the_end_of_a_move_does_not_mislead_it_while_its_sync_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A topology that is decided and not durable yet has forgotten the markers by which records were judged before."""
+    syncs = threading.Event()
+    async with filled_store(2, configured=1) as (store, directory):
+        target = store.buckets[1].engine
+        write = target.write
+
+        def stands_still(records: Changes, facts: Changes) -> None:
+            topology = dict(facts).get(b"topology")
+            if topology is not None and not msgspec.msgpack.decode(topology, type=Topology).moving:
+                assert syncs.wait(20)
+            write(records, facts)
+
+        monkeypatch.setattr(target, "write", stands_still)
+        directory.watch.configure(2)
+        bucket = store.buckets[1].server.bucket  # type: ignore[union-attr]
+        await until(lambda: bucket.decided_topology is not None and bucket.decided_topology.phase == "stable", 20)
+        assert bucket.topology is not None
+        assert bucket.topology.moving
+        assert store.buckets[1].records
+        page = await asyncio.to_thread(survey.survey, bucket, messages.Survey(1, 1_000, b""), bucket.clock())
+        assert isinstance(page, messages.Moved)
+        asyncio.get_running_loop().call_later(0.3, syncs.set)
+        assert (await verified(store)).problems == []
 
 
 @run_async

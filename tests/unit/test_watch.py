@@ -25,46 +25,6 @@ def stored_topologies(store: LocalStore) -> set[Topology | None]:
 
 
 @run_async
-async def test_a_new_store_is_founded_once_all_its_buckets_are_there() -> None:
-    async with local_store(3, IMPATIENT) as store:
-        await store.buckets[2].crash()
-        directory = await store.directory(settled=False)
-        with pytest.raises(Unavailable, match="bucket-2"):
-            await directory.put(b"k", b"v", "")
-        assert stored_topologies(store) == {None}
-        await store.buckets[2].start()
-        await until(lambda: directory.watch.topology is not None)
-        topology = directory.watch.topology
-        assert topology is not None
-        assert (topology.epoch, topology.bucket_count, topology.phase) == (1, 3, "stable")
-        assert topology.identities == tuple(b.server.bucket.identity for b in store.buckets)  # type: ignore[union-attr]
-        await until(lambda: stored_topologies(store) == {topology})
-
-
-@run_async
-async def test_directories_that_start_at_once_found_one_store() -> None:
-    async with local_store(4) as store:
-        directories = await asyncio.gather(*(store.directory() for _ in range(6)))
-        assert len({directory.watch.topology for directory in directories}) == 1
-        await asyncio.gather(*(d.put(b"key%d" % n, b"v", "") for n, d in enumerate(directories)))
-
-
-@run_async
-async def test_directories_configured_differently_agree_on_the_first_to_found() -> None:
-    async with local_store(3) as store:
-        two, three = await asyncio.gather(store.directory(2), store.directory(3))
-        assert two.watch.topology == three.watch.topology
-        assert two.watch.topology is not None
-        count = two.watch.topology.bucket_count
-        refused = three if count == 2 else two
-        await until(lambda: bool(refused.watch.problem))
-        assert f"the store has {count} buckets" in refused.watch.problem
-        for n in range(20):
-            await refused.put(b"key%d" % n, b"v", "")
-            assert (await two.get(b"key%d" % n)).bucket_id == (await three.get(b"key%d" % n)).bucket_id
-
-
-@run_async
 async def test_a_store_comes_back_as_it_was_whatever_is_configured() -> None:
     async with local_store(3) as store:
         first = await store.directory(3)
@@ -178,17 +138,6 @@ async def test_a_bucket_behind_is_brought_up_to_date_by_whoever_finds_out() -> N
 
 
 @run_async
-async def test_records_without_a_store_are_not_made_a_new_store() -> None:
-    async with local_store(2, IMPATIENT) as store:
-        store.buckets[1].engine.write([(b"k", b"raw")], [(b"totals", (1).to_bytes(8, "big") * 3)])
-        await store.buckets[1].crash()
-        await store.buckets[1].start()
-        directory = await store.directory(settled=False)
-        with pytest.raises(Unavailable, match=r"bucket-1 \(holds records but knows of no store\)"):
-            await directory.get(b"k")
-
-
-@run_async
 async def test_volumes_of_different_stores_without_bucket_0_are_not_guessed_about() -> None:
     async with local_store(3, IMPATIENT) as store:
         for bucket_id, name in ((1, "one"), (2, "two")):
@@ -293,62 +242,6 @@ async def test_a_late_install_does_a_healthy_bucket_no_harm() -> None:
             await link.ask(lambda call, ms: messages.Establish(call, ms, ("stale",)), 2.0)
         bucket.decided_topology = bucket.topology
         assert (await directory.get(b"k")).value == b"v"
-
-
-@run_async
-async def test_an_empty_bucket_0_beside_other_data_founds_nothing() -> None:
-    """A store of three whose bucket 0 came back empty, started with a count of one: nobody asks buckets 1 and 2."""
-    async with local_store(1, IMPATIENT) as store:
-        store.buckets[0].server.bucket.siblings = (1, 2)  # type: ignore[union-attr]
-        directory = await store.directory(settled=False)
-        await until(lambda: 0 in directory.watch.statuses)
-        with pytest.raises(Unavailable, match="data of bucket-1 beside it"):
-            await directory.get(b"k")
-        assert stored_topologies(store) == {None}
-
-
-@run_async
-async def test_no_store_is_founded_before_buckets_beyond_the_count_are_heard() -> None:
-    """A store of three whose bucket 0 came back empty, its directories started anew with a count of one."""
-    async with local_store(3, IMPATIENT) as store:
-        directory = await store.directory()
-        topology = directory.watch.topology
-        await until(lambda: stored_topologies(store) == {topology})
-        await directory.stop()
-        for away in store.buckets[1:]:
-            await away.crash()
-        await store.buckets[0].come_back_with(new_bucket_engine(0))
-        fresh = await store.directory(1, settled=False)
-        await until(lambda: "bucket-1" in fresh.watch.what_is_missing() and "bucket-2" in fresh.watch.what_is_missing())
-        with pytest.raises(Unavailable, match="waiting for bucket-1"):
-            await fresh.put(b"k", b"v", "")
-        assert stored_topologies(store) == {None}
-        await store.buckets[2].start()
-        await until(lambda: fresh.watch.topology is not None)
-        assert fresh.watch.topology == topology
-        with pytest.raises(Unavailable, match="came back empty"):
-            await fresh.put(keys_of(0, 3)[0], b"v", "")
-
-
-@run_async
-async def test_no_store_is_founded_where_nobody_says_which_buckets_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with local_store(2, IMPATIENT) as store:
-        ids, asked = store.ids, 0
-
-        async def failing() -> list[int]:
-            nonlocal asked
-            asked += 1
-            if asked < 4:
-                raise Unavailable("Ray does not say")
-            return await ids()
-
-        monkeypatch.setattr(store, "ids", failing)
-        directory = await store.directory(1, settled=False)
-        await until(lambda: directory.watch.what_is_missing() == "Ray does not say")
-        assert stored_topologies(store) == {None}
-        await until(lambda: directory.watch.topology is not None)
-        assert asked > 3
-        await until(lambda: directory.watch.links.keys() == {0})
 
 
 @run_async

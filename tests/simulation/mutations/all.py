@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from tests.simulation.mutations import losing, moving, reading, routing, writing
+from tests.simulation.mutations import losing, moving, reading, routing, verifying, writing
 
-MUTATIONS = [*writing.MUTATIONS, *routing.MUTATIONS, *moving.MUTATIONS, *reading.MUTATIONS, *losing.MUTATIONS]
+_MODULES = (writing, routing, moving, reading, losing, verifying)
+
+MUTATIONS = [mutation for module in _MODULES for mutation in module.MUTATIONS]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
@@ -64,12 +64,12 @@ def a_topology_in_doubt_is_served() -> Iterator[None]:
 @contextmanager
 def a_store_is_founded_beside_another() -> Iterator[None]:
     """Only as many buckets as are configured are waited for before a store is founded."""
-    is_new = TopologyWatch._is_new
+    are_new = TopologyWatch._are_new
 
-    def not_waiting(self: TopologyWatch, bucket_ids: Iterable[int]) -> bool:
-        return is_new(self, range(self.configured_count or 0))
+    def not_waiting(self: TopologyWatch, bucket_ids: Collection[int]) -> bool:
+        return are_new(self, range(self.configured_count or 0))
 
-    with patch.object(TopologyWatch, "_is_new", not_waiting):
+    with patch.object(TopologyWatch, "_are_new", not_waiting):
         yield
 
 
