@@ -99,7 +99,8 @@ class BucketServer:
 
         def retire() -> None:
             if bucket.totals.keys:
-                bucket.waiting["retiring"] = f"bucket-{bucket.bucket_id} is left out but holds records"
+                whose = "knows of no store" if bucket.topology is None else "is left out"
+                bucket.waiting["retiring"] = f"bucket-{bucket.bucket_id} {whose} but holds records"
             elif bucket.clock() - asked_s > _LEFT_ALONE_S:
                 retired()
 

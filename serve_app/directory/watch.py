@@ -14,7 +14,7 @@ from serve_app import events
 from serve_app.directory.census import Census, FindBuckets
 from serve_app.directory.settling import topology_of
 from serve_app.errors import Unavailable
-from serve_app.topology import Topology, newest
+from serve_app.topology import MAX_BUCKET_COUNT, Topology, newest
 from serve_app.wire import messages
 from serve_app.wire.client import CallExpired, ConnectionBroken
 from serve_app.wire.link import BucketLink
@@ -306,15 +306,15 @@ class TopologyWatch:
         count = self.configured_count
         if count is None or not self._are_new(range(count)):
             return
-        siblings = self.statuses[0].siblings
+        configured, siblings = range(count), self.statuses[0].siblings
         # Of what was said a moment ago all must have been heard; then what is said now decides.
         for anew in (False, True):
-            there = {*range(count), *siblings, *await self._census.ids(anew=anew)}
+            there = {*configured, *siblings, *await self._census.ids(anew=anew)} & set(range(MAX_BUCKET_COUNT))
             for bucket_id in there:
                 self._ensure_link(bucket_id)
             if count != self.configured_count or not self._are_new(there):
                 return
-        identities = tuple(self.statuses[bucket_id].identity for bucket_id in range(count))
+        identities = tuple(self.statuses[bucket_id].identity for bucket_id in configured)
         answer = await self._links[0].ask(lambda call, ms: messages.Establish(call, ms, identities), _ASK_TIMEOUT_S)
         self._adopt(answer.topology)
 
