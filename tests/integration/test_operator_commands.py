@@ -21,6 +21,7 @@ from serve_app.storage.facts import Totals, totals_fact
 from serve_app.storage.folder import open_folder
 from serve_app.storage.records import Record, encode
 from tests.support.commands import typed
+from tests.support.reconfigure import settled, wait_for_topology
 from tests.support.running_store import ROOT, RunningStore
 
 pytestmark = pytest.mark.ray
@@ -105,6 +106,32 @@ def test_verify_names_keys_that_are_in_the_wrong_bucket(operated: RunningStore) 
     for key in (doubled, stray):
         assert f"bucket-1 holds '{key}', which belongs to bucket-0" in said
     assert "wrong" not in said, "the counts are right: it is the place that is not"
+
+
+def test_a_lost_bucket_0_is_no_new_store_also_where_it_starts_with_fewer_buckets(tmp_path: Path) -> None:
+    """All of Ray was stopped, and bucket_count would leave out the only bucket that still tells of the store."""
+    with RunningStore(tmp_path, args={"limits": {"request_timeout_s": 2.0}}) as store:
+        with store.client() as client:
+            for key in KEYS:
+                assert client.put("/put", params={"key": key, "value": "v"}).status_code == 200
+        assert store.stop() == 0
+        shutil.rmtree(store.data_dir / "bucket-0")
+        store.document["applications"][0]["deployments"][0]["user_config"] = {"bucket_count": 1}
+        store.start()
+        with store.client() as client:
+            wait_until_refused(client, KEPT[0], "came back empty")
+            assert client.put("/put", params={"key": KEPT[0], "value": "w"}).status_code == 503
+            for key in LOST:
+                assert client.get(f"/get/{key}").json()["value"] == "v", "bucket-1 serves what it has"
+            status, said = typed(store.processes(), "accept-loss", "0", "--yes")
+            assert status == 0, said
+            wait_for_topology(store, settled(1))
+            assert [client.get(f"/get/{key}").status_code for key in KEYS] == [
+                404 if key in KEPT else 200 for key in KEYS
+            ]
+        status, said = typed(store.processes(), "verify")
+        assert status == 0, said
+        assert f"whole: all {len(LOST)} keys are at home" in said
 
 
 def plant(folder: Path, bucket_id: int, keys: list[str]) -> None:
