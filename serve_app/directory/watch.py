@@ -263,7 +263,7 @@ class TopologyWatch:
 
     def _check_count(self, topology: Topology) -> None:
         """Say why the store has another number of buckets than is configured: it moves, or what it waits for."""
-        wanted, zero = self.configured_count, self.statuses.get(0)
+        wanted, zero, link = self.configured_count, self.statuses.get(0), self._links[0]
         waiting_for = "" if zero is None else zero.waiting_for
         problem = ""
         if topology.moving:
@@ -271,6 +271,8 @@ class TopologyWatch:
                 problem = f"bucket_count {wanted} is taken up when the move to {topology.target_count} has ended"
         elif wanted is not None and wanted != topology.bucket_count:
             problem = f"the store has {topology.bucket_count} buckets, and is about to move to {wanted}"
+        if link.faulted and (problem or topology.moving):
+            waiting_for = f"bucket-0, which begins and ends moves, can't serve: {link.trouble}"
         if waiting_for:
             problem = f"{problem}; waiting: {waiting_for}" if problem else f"waiting: {waiting_for}"
         if problem and problem != self._count_problem:

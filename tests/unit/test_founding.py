@@ -157,6 +157,7 @@ async def test_no_store_is_founded_before_buckets_beyond_the_count_are_heard() -
         assert fresh.watch.topology == topology
         with pytest.raises(Unavailable, match="came back empty"):
             await fresh.put(keys_of(0, 3)[0], b"v", "")
+        await until(lambda: "about to move to 1; waiting: bucket-0, which begins and ends moves" in fresh.watch.problem)
 
 
 @run_async

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.simulation.mutations import losing, moving, reading, routing, verifying, writing
+from tests.simulation.mutations import Mutation, losing, moving, reading, routing, verifying, writing
 
 _MODULES = (writing, routing, moving, reading, losing, verifying)
 
-MUTATIONS = [mutation for module in _MODULES for mutation in module.MUTATIONS]
+MUTATIONS: list[Mutation] = [mutation for module in _MODULES for mutation in module.MUTATIONS]
