@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ _TIMEOUT_S = 10.0
 _POLL_S = 0.5
 #: While a move is followed the store may not answer for a while: it is started anew, or its directory is.
 _PATIENCE_S = 60.0
+#: After its end a directory that has just heard of a bucket connects to it.
+_CONNECTED_WITHIN_S = 5.0
 
 
 class NoAnswer(Exception):
@@ -80,15 +83,16 @@ def status(
     finally:
         store.close()
     _show(terminal, known)
-    return 0 if all(bucket.reachable for bucket in known.buckets) else 1
+    return 0 if _all_serve(known) else 1
 
 
 def _follow(store: Store, known: TopologyAnswer, terminal: Terminal, sleep: Callable[[float], None]) -> TopologyAnswer:
     """Show the move, until it has ended and none is about to begin. Raises NoAnswer."""
-    progress, silent_s = MoveProgress(), 0.0
+    progress, silent_s, ended_s = MoveProgress(), 0.0, math.inf
     with terminal.waiting():
-        while _goes_on(known):
-            if not silent_s:
+        while _goes_on(known) or (ended_s < _CONNECTED_WITHIN_S and not _all_serve(known)):
+            ended_s = 0.0 if _goes_on(known) else ended_s + _POLL_S
+            if not silent_s and not ended_s:
                 _say(terminal, known, progress)
             sleep(_POLL_S)
             try:
@@ -104,6 +108,10 @@ def _follow(store: Store, known: TopologyAnswer, terminal: Terminal, sleep: Call
 def _goes_on(known: TopologyAnswer) -> bool:
     """Whether keys move, or are about to."""
     return known.phase == "moving" or known.configured_count not in (None, known.bucket_count)
+
+
+def _all_serve(known: TopologyAnswer) -> bool:
+    return all(bucket.reachable for bucket in known.buckets)
 
 
 def _say(terminal: Terminal, known: TopologyAnswer, progress: MoveProgress) -> None:

@@ -259,6 +259,7 @@ class TopologyWatch:
         self._known.set()
         for link in self._links.values():
             link.check_identity()
+        self._check_count(best)
         events.info("topology known", epoch=best.epoch, buckets=best.bucket_count, store=best.store_id)
 
     def _check_count(self, topology: Topology) -> None:

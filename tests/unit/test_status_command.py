@@ -134,6 +134,16 @@ def test_a_move_is_followed_to_its_end() -> None:
     assert "3 buckets, epoch 3, stable" in shown.lines
 
 
+def test_a_bucket_that_has_just_joined_is_given_a_moment_and_no_more() -> None:
+    """The directory that answers may have heard of it only now."""
+    moving, away = topology(after=3), topology(bucket(0), bucket(1), bucket(2, None), before=3, after=3)
+    shown = Shown(moving, away, away, topology(before=3, after=3), follow=True)
+    assert (shown.status, shown.asked, shown.err.getvalue()) == (0, 4, "")
+    shown = Shown(moving, away, follow=True)
+    assert shown.status == 1
+    assert 4 < shown.asked < 20
+
+
 def test_a_store_at_rest_is_not_followed() -> None:
     assert Shown(topology(), follow=True).asked == 1
 
