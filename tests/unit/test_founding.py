@@ -9,10 +9,24 @@ import pytest
 from serve_app.bucket import server
 from serve_app.directory import census
 from serve_app.errors import Unavailable
-from tests.support.local_store import local_store, run_async, until
+from serve_app.topology import Topology
+from tests.support.local_store import LocalStore, local_store, run_async, until
 from tests.support.memory_engine import new_bucket_engine
 from tests.unit.test_directory import keys_of
 from tests.unit.test_watch import IMPATIENT, stored_topologies
+
+
+async def left_with_an_empty_bucket_0(store: LocalStore) -> Topology:
+    """Found a store, end its directory, take all buckets away but bucket 0, and that one's volume; what the topology was."""
+    directory = await store.directory()
+    topology = directory.watch.topology
+    assert topology is not None
+    await until(lambda: stored_topologies(store) == {topology})
+    await directory.stop()
+    for away in store.buckets[1:]:
+        await away.crash()
+    await store.buckets[0].come_back_with(new_bucket_engine(0))
+    return topology
 
 
 @run_async
@@ -70,13 +84,7 @@ async def test_records_without_a_store_are_not_made_a_new_store() -> None:
 async def test_an_empty_bucket_0_beside_other_data_founds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A store of three whose bucket 0 came back empty, all of Ray started anew with a count of one: the folders tell."""
     async with local_store(3, IMPATIENT) as store:
-        directory = await store.directory()
-        topology = directory.watch.topology
-        await until(lambda: stored_topologies(store) == {topology})
-        await directory.stop()
-        for away in store.buckets[1:]:
-            await away.crash()
-        await store.buckets[0].come_back_with(new_bucket_engine(0))
+        topology = await left_with_an_empty_bucket_0(store)
         store.buckets[0].server.bucket.siblings = (1, 2)  # type: ignore[union-attr]
 
         async def only_bucket_0() -> list[int]:
@@ -140,13 +148,7 @@ async def test_what_is_missing_is_said_anew_when_the_cluster_has_answered(monkey
 async def test_no_store_is_founded_before_buckets_beyond_the_count_are_heard() -> None:
     """A store of three whose bucket 0 came back empty, its directories started anew with a count of one."""
     async with local_store(3, IMPATIENT) as store:
-        directory = await store.directory()
-        topology = directory.watch.topology
-        await until(lambda: stored_topologies(store) == {topology})
-        await directory.stop()
-        for away in store.buckets[1:]:
-            await away.crash()
-        await store.buckets[0].come_back_with(new_bucket_engine(0))
+        topology = await left_with_an_empty_bucket_0(store)
         fresh = await store.directory(1, settled=False)
         await until(lambda: "bucket-1" in fresh.watch.what_is_missing() and "bucket-2" in fresh.watch.what_is_missing())
         with pytest.raises(Unavailable, match="waiting for bucket-1"):
