@@ -123,7 +123,7 @@ class Mover:
         except TimeoutError:
             pass
         if source.bucket_id != 0:
-            status = await self._peers.status(0, _ASK_TIMEOUT_S)
+            status = await self._peers.news(0, _ASK_TIMEOUT_S)
             known = status.topology
             if known is not None and known.store_id == topology.store_id and known.epoch > topology.epoch:
                 await source.take_topology(known)

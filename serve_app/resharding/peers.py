@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from serve_app.resharding.source import Source
 from serve_app.wire import messages
+from serve_app.wire.client import CallExpired
 from serve_app.wire.link import BucketLink, as_status
 
 MakeLink = Callable[[int, Callable[[int], str]], BucketLink]
@@ -28,12 +29,7 @@ class Peers:
         Raises:
             Unavailable, ConnectionBroken, CallExpired: there is none; the request may have been carried out.
         """
-        assert bucket_id != self._source.bucket_id, "a bucket has no connection to itself"
-        link = self._links.get(bucket_id)
-        if link is None:
-            link = self._links[bucket_id] = self._make_link(bucket_id, self._expected_identity)
-            link.start()
-        link.check_identity()  # the topology may list its storage by now, or no more
+        link = self._link(bucket_id)
         if link.stranger:
             link.reconnect()  # nothing is sent to it that would show that it has vanished, and the right one is there
         deadline_s = asyncio.get_running_loop().time() + timeout_s
@@ -44,12 +40,32 @@ class Peers:
         """What a bucket knows of itself. Raises as `ask`."""
         return as_status(bucket_id, await self.ask(bucket_id, messages.Inspect, timeout_s))
 
+    async def news(self, bucket_id: int, timeout_s: float) -> messages.Status:
+        """As `status`, but of whatever storage it has: it may have taken a lost one's place, which we were not told."""
+        link = self._link(bucket_id)
+        if not link.stranger:
+            return await self.status(bucket_id, timeout_s)
+        try:
+            return await link.inspect(timeout_s)
+        except CallExpired:
+            link.reconnect()  # it has vanished without a word
+            raise
+
     async def install(self, bucket_id: int, timeout_s: float) -> messages.Status:
         """Hand a bucket our topology. Raises as `ask`; Unavailable too where it refuses it."""
         topology = self._source.topology
         assert topology is not None
         reply = await self.ask(bucket_id, lambda call, ms: messages.Install(call, ms, topology), timeout_s)
         return as_status(bucket_id, reply)
+
+    def _link(self, bucket_id: int) -> BucketLink:
+        assert bucket_id != self._source.bucket_id, "a bucket has no connection to itself"
+        link = self._links.get(bucket_id)
+        if link is None:
+            link = self._links[bucket_id] = self._make_link(bucket_id, self._expected_identity)
+            link.start()
+        link.check_identity()  # the topology may list its storage by now, or no more
+        return link
 
     async def close(self) -> None:
         """Close all connections."""

@@ -108,8 +108,7 @@ async def _main(world: World, clients: Clients) -> None:
     losses = asyncio.create_task(Losses(world).run())
     changes = asyncio.create_task(_change_bucket_count(world))
     watch = asyncio.create_task(watch_held(world))
-    if world.plan.verifies:
-        start_verifying(world)
+    verifying = start_verifying(world) if world.plan.verifies else None
     await clients.work()
     harm.cancel()
     losses.cancel()
@@ -121,6 +120,8 @@ async def _main(world: World, clients: Clients) -> None:
     await verify_at_the_end(world, sum(value is not None for value in found.values()))
     await asyncio.sleep(2.0)  # late messages may still do harm
     watch.cancel()
+    if verifying is not None:
+        world.loop.kill(verifying)
     check_disks(world, found)
 
 

@@ -13,15 +13,17 @@ from serve_app.cli.failure import Failure
 from serve_app.cli.reading import Count
 from serve_app.cli.verification import Verification, verify
 from tests.simulation.finder import Finder
+from tests.simulation.loop import Process
 from tests.simulation.world import World
 
 _FIND_TIMEOUT_S = 2.0
 
 
-def start_verifying(world: World) -> None:
-    """Verify for as long as clients are at work, mostly while keys move."""
-    context = world.loop.process("verify").context
-    world.loop.create_task(_keep_verifying(world), name="verify", context=context)
+def start_verifying(world: World) -> Process:
+    """Verify, mostly while keys move, until the process that this gives is killed."""
+    process = world.loop.process("verify")
+    world.loop.create_task(_keep_verifying(world), name="verify", context=process.context)
+    return process
 
 
 async def verify_at_the_end(world: World, records: int) -> None:
