@@ -16,7 +16,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from serve_app import events
 from serve_app.cluster.answers import EndpointAnswer
 from serve_app.cluster.fingerprint import Build
-from serve_app.cluster.ray_calls import actor_ids, buckets_told_of, exists, first_line, in_thread, place_ids
+from serve_app.cluster.ray_calls import actor_ids, buckets_told_of, first_line, in_thread, place_ids
 from serve_app.errors import Unavailable
 from serve_app.settings import NAMESPACE
 from serve_app.wire.endpoint import Endpoint
@@ -102,7 +102,11 @@ class RayControlPlane:
         from serve_app.cluster.bucket_actor import BucketActor
 
         name = f"bucket-{bucket_id}"
-        if self._pin and not exists(name) and bucket_id not in place_ids():
+        try:
+            return ray.get_actor(name, namespace=NAMESPACE)
+        except ValueError:
+            pass  # there is none yet
+        if self._pin and bucket_id not in place_ids():
             # Made now it would wait for its node, for ever where there is none to come: it could not be told from a bucket
             # that is away with its data.
             raise ConnectionError(f"{name} waits for a node that offers the resource {name}")

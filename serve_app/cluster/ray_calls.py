@@ -75,15 +75,6 @@ def actor_ids() -> list[int]:
     return _ids(actor["name"] for actor in actors if actor["namespace"] == NAMESPACE)
 
 
-def exists(name: str) -> bool:
-    """Whether the store has an actor of this name. Blocks; raises RayError."""
-    try:
-        ray.get_actor(name, namespace=NAMESPACE)
-    except ValueError:
-        return False
-    return True
-
-
 def place_ids() -> list[int]:
     """The ids of the buckets that some node has a place for, in order. Blocks; raises RayError."""
     return _ids(ray.cluster_resources())  # type: ignore[no-untyped-call]

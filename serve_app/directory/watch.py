@@ -166,7 +166,7 @@ class TopologyWatch:
         """`inspect_all`, and take the newest topology that they know."""
         await self.inspect_all()
         if self.topology is not None:
-            self._adopt(*self._reported(self.topology.store_id))
+            self._adopt(*self._reported())
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
@@ -192,12 +192,10 @@ class TopologyWatch:
                 events.error("topology refresh failed", exc_info=error)
             await asyncio.sleep(_UNSETTLED_REFRESH_S if self.topology is None else REFRESH_S)
 
-    def _reported(self, store_id: str | None = None) -> list[Topology]:
-        """The topologies that buckets report, of one store or of any."""
+    def _reported(self) -> list[Topology]:
+        """The topologies that buckets report, of whatever store."""
         return [
-            status.topology
-            for status in self.statuses.values()
-            if status.topology is not None and not status.fault and store_id in (None, status.topology.store_id)
+            status.topology for status in self.statuses.values() if status.topology is not None and not status.fault
         ]
 
     def _settle_first(self, waited: bool) -> None:
@@ -309,17 +307,22 @@ class TopologyWatch:
         count = self.configured_count
         if count is None or not self._are_new(range(count)):
             return
-        configured, siblings = range(count), self.statuses[0].siblings
         # Of what was said a moment ago all must have been heard; then what is said now decides.
         for anew in (False, True):
-            there = {*configured, *siblings, *await self._census.ids(anew=anew)} & set(range(MAX_BUCKET_COUNT))
+            there = self._to_be_heard(await self._census.ids(anew=anew))
             for bucket_id in there:
                 self._ensure_link(bucket_id)
             if count != self.configured_count or not self._are_new(there):
                 return
-        identities = tuple(self.statuses[bucket_id].identity for bucket_id in configured)
+        identities = tuple(self.statuses[bucket_id].identity for bucket_id in range(count))
         answer = await self._links[0].ask(lambda call, ms: messages.Establish(call, ms, identities), _ASK_TIMEOUT_S)
         self._adopt(answer.topology)
+
+    def _to_be_heard(self, told_of: Collection[int]) -> set[int]:
+        """The buckets that count where a store is founded: those configured, those beside bucket 0, those told of."""
+        zero = self.statuses.get(0)
+        siblings = () if zero is None else zero.siblings
+        return {*range(self.configured_count or 0), *siblings, *told_of} & set(range(MAX_BUCKET_COUNT))
 
     def _are_new(self, bucket_ids: Collection[int]) -> bool:
         """Whether these have been heard, and no bucket that was heard belongs to a store or holds anything."""
@@ -333,8 +336,7 @@ class TopologyWatch:
             return self._unsettled
         if self.configured_count is None:
             return self._refused_configuration or "no bucket_count is configured"
-        zero = self.statuses.get(0)
-        wanted = {*range(self.configured_count), *self._census.latest, *(() if zero is None else zero.siblings)}
+        wanted = self._to_be_heard(self._census.latest)
         away = [
             f"bucket-{link.bucket_id} ({link.trouble})"
             for link in self._links.values()
