@@ -7,7 +7,7 @@ thread and the reads that have to wait for the disk.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from serve_app import events
 from serve_app.bucket import judgement
@@ -37,6 +37,20 @@ class Storage(Protocol):
     def facts(self) -> Facts: ...
 
 
+class Served(NamedTuple):
+    """What a bucket serves by. It is one value, which the loop replaces as a whole: a reading thread that looked at two would
+    see one of them from before a change and one from after it.
+
+    topology, cursor: both durable. fault: why the bucket serves nothing, or empty. holds_reads: whether reads of the window
+    that is being moved are held as well.
+    """
+
+    topology: Topology | None
+    cursor: Cursor | None
+    fault: str = ""
+    holds_reads: bool = False
+
+
 class Bucket:
     """The records and rules of one bucket."""
 
@@ -56,21 +70,19 @@ class Bucket:
         self.identity = storage.facts.identity
         self.incarnation = incarnation
         self.clock = platform.monotonic_s
-        #: What it serves by: durable. One attribute, so that reading threads never see one without the other.
-        self._durable = (storage.facts.topology, storage.facts.cursor)
-        #: What the writer has decided, perhaps not yet durable: only the writer looks at it.
+        #: Changed by the loop alone; whoever judges looks at it once.
+        self._served = Served(storage.facts.topology, storage.facts.cursor, self._left_out_fault(storage.facts))
+        #: What the writer has decided, perhaps not yet durable: changed by the writer alone.
+        self.decided_fault = self._served.fault
         self.decided_topology = storage.facts.topology
         self.decided_cursor = storage.facts.cursor
         self.decided_markers = dict(storage.facts.markers)
-        #: Whether reads of the window that is being moved are held as well.
-        self.holds_reads = False
         #: The mover has read records from this key on; `touched` is set by a write to one of them.
         self.watched_from: bytes | None = None
         self.touched = False
         #: What a move, or its beginning, waits for, by who waits; for people.
         self.waiting: dict[str, str] = {}
         self._pace = Pace(platform.monotonic_s)
-        self.fault = ""
         self.last_error = ""
         #: Ids of other buckets with data beside this one, as far as this process can see.
         self.siblings: tuple[int, ...] = ()
@@ -93,27 +105,34 @@ class Bucket:
             done=done,
             failed=failed,
         )
-        topology = self.topology
+
+    @staticmethod
+    def _left_out_fault(facts: Facts) -> str:
+        """Why a storage that was opened must not be served, or empty."""
+        topology, bucket_id = facts.topology, facts.bucket_id
         # One that leaves this bucket out altogether is no fault: the store has gone on without it, and may want it again.
-        left_out = topology is not None and self.bucket_id >= len(topology.identities)
-        if topology is not None and not left_out and not topology.lists(self.bucket_id, self.identity):
-            self.fault = f"the stored topology does not list this storage as bucket-{self.bucket_id}"
+        if topology is None or bucket_id >= len(topology.identities) or topology.lists(bucket_id, facts.identity):
+            return ""
+        return f"the stored topology does not list this storage as bucket-{bucket_id}"
 
-    def judge(
-        self, call: int, key: bytes, epoch: int, topology: Topology | None, cursor: Cursor | None
-    ) -> messages.Reply | Hold | None:
-        """Why this bucket doesn't serve an operation on the key, `HOLD`, or None if it serves it.
+    def judge_write(self, call: int, key: bytes, epoch: int) -> messages.Reply | Hold | None:
+        """Why this bucket doesn't carry out a write to the key, `HOLD`, or None if it does.
 
-        The writer judges by what it has decided, in order with the writes; reads by what is durable (`_judge_read`).
+        By what the writer has decided, in order with the writes. Called by the writer.
         """
-        if self.fault:
-            return messages.Refused(call, "fault", self.fault)
-        return judgement.judge(self.bucket_id, call, key, epoch, topology, cursor)
+        if self.decided_fault:
+            return messages.Refused(call, "fault", self.decided_fault)
+        return judgement.judge(self.bucket_id, call, key, epoch, self.decided_topology, self.decided_cursor)
 
-    def _judge_read(self, request: messages.Get) -> messages.Reply | Hold | None:
-        verdict = self.judge(request.call, request.key, request.epoch, *self._durable)
+    def _judge_read(self, request: messages.Get, served: Served) -> messages.Reply | Hold | None:
+        """As `judge_write`, of a read, by what is durable. It looks at nothing but `served`, for it may run in any thread."""
+        if served.fault:
+            return messages.Refused(request.call, "fault", served.fault)
+        verdict = judgement.judge(
+            self.bucket_id, request.call, request.key, request.epoch, served.topology, served.cursor
+        )
         # Reads of the window go on until its records are about to be deleted.
-        return None if isinstance(verdict, Hold) and not self.holds_reads else verdict
+        return None if isinstance(verdict, Hold) and not served.holds_reads else verdict
 
     def note_write(self, key: bytes) -> None:
         """Called by the writer for each record it changes: what the mover has read ahead may be stale then."""
@@ -122,7 +141,7 @@ class Bucket:
 
     def read_in_memory(self, request: messages.Get) -> messages.Reply | Hold | None:
         """The answer to a Get, `HOLD`, or None when the disk has to be asked (`read`)."""
-        verdict = self._judge_read(request)
+        verdict = self._judge_read(request, self._served)
         if verdict is not None:
             return verdict
         raw = self._engine.get_in_memory(request.key)
@@ -134,7 +153,7 @@ class Bucket:
         """The answer to a Get, from the disk if need be, or `HOLD`. Called in a reading thread; never raises."""
         if self.clock() >= arrived_s + request.timeout_ms / 1000:
             return messages.Refused(request.call, "expired", "the deadline passed before the bucket took it up")
-        topology = self.topology
+        before = self._served
         try:
             reply = self._value(request.call, self._engine.get(request.key))
         except StorageFault as error:
@@ -145,8 +164,9 @@ class Bucket:
             return messages.Refused(request.call, "fault", "the bucket made a mistake; its log says more")
         # Judged after the reading, so that a key that moved away meanwhile is not answered as missing; and within one epoch,
         # in which no key comes back: one that was away and is here again would not show.
-        verdict = self._judge_read(request)
-        if verdict is None and self.topology is not topology:
+        served = self._served
+        verdict = self._judge_read(request, served)
+        if verdict is None and served.topology is not before.topology:
             return self.read(request, arrived_s)
         return verdict or reply
 
@@ -163,21 +183,31 @@ class Bucket:
     @property
     def durable(self) -> tuple[Topology | None, Cursor | None]:
         """The topology and cursor that this bucket serves by; both are on disk."""
-        return self._durable
+        served = self._served
+        return served.topology, served.cursor
 
     @property
     def topology(self) -> Topology | None:
         """The durable topology."""
-        return self._durable[0]
+        return self._served.topology
 
     @property
     def cursor(self) -> Cursor | None:
         """The durable cursor."""
-        return self._durable[1]
+        return self._served.cursor
+
+    @property
+    def fault(self) -> str:
+        """Why this bucket serves nothing, or empty."""
+        return self._served.fault
+
+    def hold_reads(self, hold: bool) -> None:
+        """Hold reads of the window that is being moved, or no more. On the loop, as all that changes what is served by."""
+        self._served = self._served._replace(holds_reads=hold)
 
     def advance(self, cursor: Cursor) -> None:
         """Serve by a cursor that is now durable."""
-        self._durable = (self.topology, cursor)
+        self._served = self._served._replace(cursor=cursor)
         self._pace.note(cursor)
 
     def may_take(self, new: Topology) -> bool:
@@ -185,7 +215,7 @@ class Bucket:
 
         Raises:
             StorageForeign: it is another store's, which changes nothing here; or it lists another storage under this id.
-                After that this bucket serves nothing: its volume came back empty, or was given up.
+                That is decided then (`decided_fault`): its volume came back empty, or was given up.
         """
         own = self.decided_topology
         if own is not None:
@@ -196,19 +226,23 @@ class Bucket:
             if new.epoch <= own.epoch:
                 return False  # late, or repeated
         if self.bucket_id < len(new.identities) and not new.lists(self.bucket_id, self.identity):
-            self.fault = (
+            self.decided_fault = (
                 f"the storage of bucket-{self.bucket_id} has identity {self.identity}, but the store knows it as "
                 f"{new.identities[self.bucket_id]}: its volume came back empty or is another one"
             )
-            events.error("storage refused", bucket=self.bucket_id, fault=self.fault)
-            raise StorageForeign(self.fault)
+            raise StorageForeign(self.decided_fault)
         return True
+
+    def serve_nothing(self, fault: str) -> None:
+        """For this reason, until a later topology lists this storage."""
+        if fault != self._served.fault:
+            events.error("storage refused", bucket=self.bucket_id, fault=fault)
+        self._served = self._served._replace(fault=fault)
 
     def take_topology(self, topology: Topology, cursor: Cursor) -> None:
         """Serve by a topology that is now durable. It lists this storage, so whatever an earlier one said is past."""
-        self._durable = (topology, cursor)
+        self._served = self._served._replace(topology=topology, cursor=cursor, fault="")
         self._pace.note(cursor)
-        self.fault = ""
         events.info("topology installed", bucket=self.bucket_id, epoch=topology.epoch, buckets=topology.bucket_count)
 
     def note_error(self, error: StorageFault) -> None:
@@ -223,25 +257,36 @@ class Bucket:
         """Whether the last group was refused space. Costs nothing, unlike a look at the disk."""
         return self._committer.disk_full
 
-    def status(self, call: int) -> messages.Status:
-        """What this bucket knows of itself; keys and bytes are those of the last synced group."""
+    def gauges(self) -> dict[str, int]:
+        """What its metrics show. Unlike `status`, which is the loop's, it may be called in any thread."""
         totals = self._committer.totals
+        return {
+            "keys": totals.keys,
+            "bytes": totals.bytes,
+            "free_bytes": self._engine.free_bytes(),
+            "queued_writes": self.writer.queued,
+        }
+
+    def status(self, call: int) -> messages.Status:
+        """What this bucket knows of itself; keys and bytes are those of the last synced group. On the loop only."""
+        totals, served = self._committer.totals, self._served
+        waits_for = "; ".join(filter(None, list(self.waiting.values())))
         return messages.Status(
             call,
             self.bucket_id,
             self.identity,
             self.incarnation,
-            self.topology,
+            served.topology,
             totals.keys,
             totals.bytes,
             totals.revision,
             self._engine.free_bytes(),
             self._committer.lacks_space(),
             self.writer.queued,
-            self.fault,
+            served.fault,
             self.last_error,
             self.siblings,
-            *progress(self.bucket_id, *self._durable, self._pace, "; ".join(filter(None, self.waiting.values()))),
+            *progress(self.bucket_id, served.topology, served.cursor, self._pace, waits_for),
         )
 
     def wait_for(self, who: str, what: str) -> None:

@@ -123,7 +123,7 @@ class AdvanceOperation(OwnOperation):
 class CommitOperation(Awaited, InstallOperation):
     """The authority's own change of the topology: bucket 0 commits what follows the topology `before`."""
 
-    def __init__(self, bucket: Bucket, done: asyncio.Future[None], before: Topology, new: Topology) -> None:
+    def __init__(self, bucket: Bucket, done: asyncio.Future[None], before: Topology | None, new: Topology) -> None:
         super().__init__(bucket, messages.Install(0, 0, new), None, _NEVER_S)
         self.done, self.before, self.new = done, before, new
         self.error = None
@@ -148,8 +148,8 @@ class WindowOperation(BucketOperation):
     def decide(self, group: Group) -> None:
         bucket, window = self.bucket, self.request
         topology = bucket.decided_topology
-        if bucket.fault:
-            raise InvalidRequest(bucket.fault)
+        if bucket.decided_fault:
+            raise InvalidRequest(bucket.decided_fault)
         if topology is None or not topology.moving or topology.epoch != window.epoch:
             self.reply = messages.Moved(self.call, topology)
             return

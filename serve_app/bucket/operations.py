@@ -85,7 +85,7 @@ class _RecordOperation(BucketOperation):
 
     def decide(self, group: Group) -> None:
         bucket, request = self.bucket, self.request
-        verdict = bucket.judge(self.call, request.key, request.epoch, bucket.decided_topology, bucket.decided_cursor)
+        verdict = bucket.judge_write(self.call, request.key, request.epoch)
         self.held = isinstance(verdict, Hold)
         if isinstance(verdict, Hold):
             return
@@ -146,11 +146,13 @@ class DeleteOperation(_RecordOperation):
 class InstallOperation(BucketOperation):
     """Take on a newer topology, if it lists this very storage."""
 
-    __slots__ = ("installed", "installed_cursor")
+    __slots__ = ("fault", "installed", "installed_cursor")
     request: messages.Install
 
     def __init__(self, bucket: Bucket, request: messages.Install, reply_to: object, deadline_s: float) -> None:
         super().__init__(bucket, request, reply_to, deadline_s)
+        #: Why the bucket serves nothing from here on, where that was decided.
+        self.fault = ""
         self.installed: topology.Topology | None = None
         self.installed_cursor: Cursor | None = None
 
@@ -163,8 +165,13 @@ class InstallOperation(BucketOperation):
 
     def _take(self, group: Group, new: topology.Topology) -> None:
         bucket = self.bucket
-        if not bucket.may_take(new):
+        try:
+            taken = bucket.may_take(new)
+        finally:
+            self.fault = bucket.decided_fault
+        if not taken:
             return
+        self.fault = bucket.decided_fault = ""  # it lists this storage, so whatever an earlier one said is past
         old = bucket.decided_topology
         bucket.decided_topology = new  # before the markers: see survey.py
         # In one batch with the topology: a move's epoch never meets another move's cursor or markers.

@@ -186,6 +186,8 @@ class BucketServer:
         for operation in group:
             assert isinstance(operation, BucketOperation)
             if isinstance(operation, InstallOperation):
+                if operation.fault:
+                    bucket.serve_nothing(operation.fault)
                 if operation.installed is not None:
                     assert operation.installed_cursor is not None
                     bucket.take_topology(operation.installed, operation.installed_cursor)

@@ -82,7 +82,7 @@ class BucketSource:
         return cursor, operation.touched
 
     def hold_reads(self) -> None:
-        self._bucket.holds_reads = True
+        self._bucket.hold_reads(True)
 
     async def advance(self, before: Cursor, records: Records) -> None:
         cursor = msgspec.structs.replace(
@@ -100,7 +100,7 @@ class BucketSource:
             self.release()
 
     def release(self) -> None:
-        self._bucket.holds_reads = False
+        self._bucket.hold_reads(False)
         self._release_held()
 
     async def commit_topology(self, before: Topology, new: Topology) -> None:

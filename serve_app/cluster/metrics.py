@@ -102,9 +102,8 @@ def export_bucket(bucket: Bucket) -> None:
             refused.set_total(count, reason, name)
         group_size.set(bucket.stats.writer.group_size, name)
         sync_seconds.set(bucket.stats.writer.sync_s, name)
-        status = bucket.status(0)
-        for field, gauge in gauges.items():
-            gauge.set(getattr(status, field), tags={"bucket": name})
+        for field, value in bucket.gauges().items():
+            gauges[field].set(value, tags={"bucket": name})
 
     _in_background(export)
 

@@ -41,6 +41,8 @@ class Speed:
     scans_stall: bool = True
     #: Between a thread and the loop.
     wake_s: float = 0.0002
+    #: How often a reading thread stands still before a look at what it shares with others.
+    preempted_share: float = 0.0
 
 
 class Machine:
@@ -188,6 +190,8 @@ class SimulatedReaders(Executor):
 
         def stand_still(what: str) -> None:
             nonlocal stands_at
+            if what == "look" and machine.rng.random() >= machine.speed.preempted_share:
+                return  # most of the time nothing comes in between
             stands_at = what
             thread.stand_still()
 

@@ -21,6 +21,7 @@ from serve_app.wire.endpoint import Endpoint
 from tests.simulation.disk import SimulatedDisk, Volume, new_disk
 from tests.simulation.loop import Process
 from tests.simulation.machine import Machine
+from tests.simulation.preempted import preempt
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -116,6 +117,7 @@ class BucketNode(Node):
         self.server = BucketServer(
             storage, world.plan.limits, world.loop, failed=self._storage_failed, platform=self.machine.platform()
         )
+        preempt(self.server.bucket)
         self.server.bucket.siblings = world.siblings(self)
         self._check_what_is_served(self.server.bucket)
         self.endpoint = await self.server.start(self.name)

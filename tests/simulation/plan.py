@@ -191,6 +191,7 @@ def draw(rng: random.Random) -> Plan:
             slow_sync_s=rng.choice((0.3, 1.0)),
             stalled_read_share=rng.choice((0.0, 0.05)),
             stalled_read_s=rng.choice((0.3, 3.0)),
+            preempted_share=rng.choice((0.0, 0.1, 0.5)),
         ),
         limits=Limits(
             move_bytes_per_s=moving.bytes_per_s,

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from serve_app.bucket import connection as connection_module
+from serve_app.bucket.bucket import Served
 from serve_app.errors import StorageDamaged
 from serve_app.placement import bucket_of
 from serve_app.settings import Limits
@@ -165,7 +166,7 @@ async def test_a_key_that_lives_elsewhere_is_answered_moved() -> None:
     async with serving() as bucket:
         inner = bucket.server.bucket  # type: ignore[union-attr]
         inner.decided_topology = Topology(2, 2, 2, "store", ("a", "b"))
-        inner._durable = (inner.decided_topology, None)
+        inner._served = Served(inner.decided_topology, None)
         client = await greeted(bucket)
         at_home = {0: b"", 1: b""}
         for number in range(20):

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from serve_app.bucket.bucket import Served
 from serve_app.errors import Unavailable
 from serve_app.settings import Limits
 from serve_app.storage.engine import Changes
@@ -131,7 +132,7 @@ async def test_a_bucket_behind_is_brought_up_to_date_by_whoever_finds_out() -> N
         directory = await store.directory()
         await directory.put(keys_of(1)[0], b"v", "")
         bucket = store.buckets[1].server.bucket  # type: ignore[union-attr]
-        bucket.decided_topology, bucket._durable = None, (None, None)
+        bucket.decided_topology, bucket._served = None, Served(None, None)
         answers = await asyncio.gather(*(directory.get(keys_of(1)[0]) for _ in range(50)))
         assert {answer.value for answer in answers} == {b"v"}
         assert bucket.topology == directory.watch.topology
@@ -249,7 +250,7 @@ async def test_a_bucket_that_cannot_be_told_the_topology_is_unavailable_not_a_mi
     async with local_store(2, Limits(request_timeout_s=0.5, disk_reserve_bytes=0)) as store:
         directory = await store.directory()
         inner = store.buckets[1].server.bucket  # type: ignore[union-attr]
-        inner.decided_topology, inner._durable = None, (None, None)
+        inner.decided_topology, inner._served = None, Served(None, None)
         release = threading.Event()
         write = store.buckets[1].engine.write
 

@@ -63,7 +63,7 @@ def writes_are_not_held() -> Iterator[None]:
 
     def deciding(self: _RecordOperation, group: Group) -> None:
         bucket, request = self.bucket, self.request
-        verdict = bucket.judge(self.call, request.key, request.epoch, bucket.decided_topology, bucket.decided_cursor)
+        verdict = bucket.judge_write(self.call, request.key, request.epoch)
         if verdict is None or isinstance(verdict, Hold):
             bucket.note_write(request.key)
             self.carry_out(group)

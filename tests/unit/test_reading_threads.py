@@ -1,0 +1,90 @@
+"""Reading threads beside the bucket's loop: a thread may stand still between any two things that it looks at."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+
+from serve_app.bucket import bucket as bucket_module
+from serve_app.bucket import judgement
+from serve_app.bucket.bucket import Bucket
+from serve_app.bucket.judgement import Hold
+from serve_app.bucket.move_operations import CommitOperation
+from serve_app.cursor import Cursor
+from serve_app.errors import StorageForeign
+from serve_app.placement import bucket_of
+from serve_app.storage.facts import Facts, Totals
+from serve_app.topology import Topology
+from serve_app.wire import messages
+from tests.support.local_store import TEST_LIMITS, LocalBucket, run_async
+from tests.support.memory_engine import MemoryEngine
+
+TOPOLOGY = Topology(2, 1, 2, "store", ("zero", "one"), move_epoch=2)
+KEY = next(key for key in (b"k%d" % number for number in range(100)) if bucket_of(key, 2) == 1)
+BEFORE = Cursor(2, b"", KEY + b"\x00")
+AFTER = Cursor(2, KEY + b"\x00")
+
+
+@dataclass
+class Opened:
+    engine: MemoryEngine
+    facts: Facts
+
+
+def moving_bucket() -> Bucket:
+    """Bucket 0, with a window open in which `KEY` leaves it."""
+    storage = Opened(MemoryEngine(), Facts(0, "zero", Totals(0, 0, 0), TOPOLOGY, BEFORE))
+    return Bucket(storage, TEST_LIMITS, incarnation="1", done=lambda group: None, failed=lambda error: None)
+
+
+@run_async
+async def test_a_read_of_a_window_that_is_over_by_the_time_it_is_judged_is_not_answered_as_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The record is deleted; the thread finds out that the read has to wait, and stands still; the cursor advances."""
+    bucket = moving_bucket()
+    bucket.hold_reads(True)
+    judge = judgement.judge
+
+    def preempted(*state: object) -> messages.Moved | Hold | None:
+        verdict = judge(*state)  # type: ignore[arg-type]
+        bucket.advance(AFTER)
+        bucket.hold_reads(False)
+        return verdict
+
+    monkeypatch.setattr(judgement, "judge", preempted)
+    reply = bucket.read(messages.Get(1, 1000, KEY), bucket.clock())
+    assert isinstance(reply, (Hold, messages.Moved)), reply
+
+
+@run_async
+async def test_a_refusal_that_was_decided_last_is_not_undone_by_a_topology_that_was_decided_before() -> None:
+    """The writer is ahead of the loop: it has refused the storage when the loop begins to serve by the topology before."""
+    local = LocalBucket(0, TEST_LIMITS)
+    await local.start()
+    assert local.server is not None
+    bucket, loop = local.server.bucket, asyncio.get_running_loop()
+    ours = Topology(2, 1, 1, "store", (bucket.identity,))
+    given_up = Topology(3, 1, 1, "store", ("another",))
+    steps = [CommitOperation(bucket, loop.create_future(), None, ours)]
+    steps.append(CommitOperation(bucket, loop.create_future(), ours, given_up))
+    for step in steps:
+        bucket._committer.commit([step])
+        bucket.writer.take_in(step)
+    for step in steps:
+        local.server._finish_group([step])
+    assert "came back empty" in bucket.fault
+    assert isinstance(bucket.read(messages.Get(1, 1000, KEY), bucket.clock()), messages.Refused)
+    with pytest.raises(StorageForeign):
+        await steps[1].done
+    await local.stop_server()
+
+
+@run_async
+async def test_metrics_leave_alone_what_belongs_to_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read in a thread of their own; how fast a move goes is remembered by the loop, in steps."""
+    bucket = moving_bucket()
+    monkeypatch.setattr(bucket_module, "progress", None)
+    assert bucket.gauges().keys() == {"keys", "bytes", "free_bytes", "queued_writes"}
