@@ -11,12 +11,15 @@ import uuid
 import msgspec
 
 MAX_BUCKET_COUNT = 64
+#: Beyond any epoch that there will be: who tells of a higher one is not believed. (JSON's readers know numbers to 2^53.)
+MAX_EPOCH = 2**52
 
 
 class Topology(msgspec.Struct, frozen=True, array_like=True):
     """One version of the store's shape.
 
-    epoch: grows by one with every change; 1 is the first.
+    epoch: grows with every change, by one but where the loss of bucket 0 is accepted; 1 is the first. No two topologies of a
+        store share one.
     bucket_count: M, the number of buckets that own keys.
     target_count: N, where a move is going; equal to bucket_count when the store is stable.
     store_id: made once with the store; tells its volumes from another store's.
@@ -67,14 +70,15 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
         count = self.target_count
         return Topology(self.epoch + 1, count, count, self.store_id, self.identities[:count])
 
-    def accept_loss(self, bucket_id: int, identity: str, *, skip: int = 0) -> Topology:
+    def accept_loss(self, bucket_id: int, identity: str, *, least_epoch: int = 0) -> Topology:
         """The same shape with another storage for one bucket, which goes on without the data it had.
 
-        skip: epochs left out, where the authority that was lost may have given them away already.
+        least_epoch: where the authority is lost, an epoch above all that it may have given away already.
         """
         identities = (*self.identities[:bucket_id], identity, *self.identities[bucket_id + 1 :])
         replaced = tuple(sorted({*self.replaced, bucket_id})) if self.moving else ()
-        return msgspec.structs.replace(self, epoch=self.epoch + 1 + skip, identities=identities, replaced=replaced)
+        epoch = max(self.epoch + 1, least_epoch)
+        return msgspec.structs.replace(self, epoch=epoch, identities=identities, replaced=replaced)
 
     def same_move(self, later: Topology) -> bool:
         """Whether a later topology is of the very move of this one, so that what has moved has moved. Another move from as

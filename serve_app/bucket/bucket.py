@@ -84,6 +84,8 @@ class Bucket:
         self.waiting: dict[str, str] = {}
         self._pace = Pace(platform.monotonic_s)
         self.last_error = ""
+        #: The highest epoch that a directory has told this process of: what a lost authority had given away may be among them.
+        self.heard_epoch = 0
         #: Ids of other buckets with data beside this one, as far as this process can see.
         self.siblings: tuple[int, ...] = ()
         self.stats = BucketStats()
@@ -287,6 +289,7 @@ class Bucket:
             self.last_error,
             self.siblings,
             *progress(self.bucket_id, served.topology, served.cursor, self._pace, waits_for),
+            self.heard_epoch,
         )
 
     def wait_for(self, who: str, what: str) -> None:

@@ -19,6 +19,7 @@ from serve_app.bucket.refusals import refused
 from serve_app.errors import Unavailable
 from serve_app.settings import MAX_CONTENT_TYPE_BYTES, MAX_KEY_BYTES
 from serve_app.storage.group_commit import Operation
+from serve_app.topology import MAX_EPOCH
 from serve_app.wire import messages
 from serve_app.wire.frames import MAX_FRAME_BYTES, MAX_HELLO_BYTES, FrameError, FrameReader, encode_frame
 
@@ -180,6 +181,8 @@ class BucketConnection(asyncio.Protocol):
             return
         if isinstance(request, messages.Inspect):
             self._server.heard(request)
+            if bucket.heard_epoch < request.epoch <= MAX_EPOCH:
+                bucket.heard_epoch = request.epoch
             self._send(bucket.status(request.call))
             return
         if isinstance(request, messages.Survey):

@@ -8,6 +8,8 @@ bucket 0 itself is the lost one, its new storage is given the newest topology th
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from serve_app.cli.buckets import TROUBLE, Buckets, Seen, look
@@ -16,19 +18,29 @@ from serve_app.topology import Topology
 from serve_app.wire import messages
 
 _TIMEOUT_S = 10.0
-#: How many epochs are left out where the authority is lost. It may have committed some that only a directory was told of
-#: (a move begun, losses accepted): those numbers must not come again with another meaning, for who has one would keep to it.
-#: A move ends only when all its sources have its epoch, so it can't have been many; leaving out more costs nothing.
+#: How many epochs are left out, at least, where the authority is lost. It may have committed some that only a directory was
+#: told of (a move begun, losses accepted): those numbers must not come again with another meaning, for who has one would keep
+#: to it. A move ends only when all its sources have its epoch, so it can't have been many; leaving out more costs nothing.
 _EPOCHS_GIVEN_AWAY = 1_000
+
+
+def unix_ms() -> int:
+    """Milliseconds since the Unix epoch, by this machine's clock."""
+    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A bucket that may go on without its data. topology: the store's; identity: of the empty storage that is there now."""
+    """A bucket that may go on without its data.
+
+    topology: the store's, as far as buckets know it. identity: of the empty storage that is there now. heard_epoch: the
+    highest epoch that directories have told that storage's process of.
+    """
 
     bucket_id: int
     topology: Topology
     identity: str
+    heard_epoch: int = 0
 
     @property
     def known_identity(self) -> str:
@@ -68,7 +80,7 @@ async def find_loss(buckets: Buckets, bucket_id: int) -> Loss:
         whose = "this" if told.store_id == topology.store_id else "another"
         raise Failure(f"the storage of {name} belongs to {whose} store ({told.store_id}): it is not a new one")
     _check_authority(seen, bucket_id, topology)
-    return Loss(bucket_id, topology, status.identity)
+    return Loss(bucket_id, topology, status.identity, status.heard_epoch)
 
 
 def _check_authority(seen: Seen, bucket_id: int, topology: Topology) -> None:
@@ -94,8 +106,10 @@ def _check_authority(seen: Seen, bucket_id: int, topology: Topology) -> None:
         raise Failure(f"every other bucket has to be there, for it may know a newer topology: {away}")
 
 
-async def accept(buckets: Buckets, loss: Loss) -> tuple[Topology, dict[int, str]]:
+async def accept(buckets: Buckets, loss: Loss, now_ms: Callable[[], int] = unix_ms) -> tuple[Topology, dict[int, str]]:
     """Go on without the bucket's data: the topology from now on, and the buckets that could not be told yet, and why.
+
+    now_ms: milliseconds since the Unix epoch.
 
     Raises:
         Failure: it was not done, or that is not known; it says so.
@@ -104,7 +118,7 @@ async def accept(buckets: Buckets, loss: Loss) -> tuple[Topology, dict[int, str]
     again = await find_loss(buckets, loss.bucket_id)  # while the operator thought about it, much may have happened
     if again.identity != loss.identity:
         raise Failure(f"bucket-{loss.bucket_id} has yet another storage by now: look again")
-    topology = await _commit(buckets, again)
+    topology = await _commit(buckets, again, now_ms)
     others = list(range(1, len(topology.identities)))
     outcomes = await asyncio.gather(
         *(_install(buckets, bucket_id, topology) for bucket_id in others), return_exceptions=True
@@ -118,11 +132,20 @@ async def accept(buckets: Buckets, loss: Loss) -> tuple[Topology, dict[int, str]
     return topology, untold
 
 
-async def _commit(buckets: Buckets, loss: Loss) -> Topology:
+def _epoch_above(loss: Loss, now_ms: int) -> int:
+    """An epoch above all that a lost authority may have given away, and that no other acceptance of its loss has.
+
+    What buckets and directories know is counted from. A directory that can't be heard may know of an earlier acceptance, with
+    a storage that has been lost since, which nobody else was told of: so time is in it too, for that was earlier.
+    """
+    return max(loss.topology.epoch, loss.heard_epoch, now_ms) + 1 + _EPOCHS_GIVEN_AWAY
+
+
+async def _commit(buckets: Buckets, loss: Loss, now_ms: Callable[[], int]) -> Topology:
     """Make the next topology durable in bucket 0; from then on it is the store's."""
     try:
         if loss.bucket_id == 0:
-            new = loss.topology.accept_loss(0, loss.identity, skip=_EPOCHS_GIVEN_AWAY)
+            new = loss.topology.accept_loss(0, loss.identity, least_epoch=_epoch_above(loss, now_ms()))
             return await _install(buckets, 0, new)
         reply = await buckets.ask(
             0, lambda call, ms: messages.AcceptLoss(call, ms, loss.bucket_id, loss.identity), _TIMEOUT_S

@@ -148,7 +148,7 @@ class TopologyWatch:
     async def inspect_all(self) -> None:
         """Ask every bucket for its status, all at once; `statuses` then holds those that answered."""
         links = list(self._links.items())  # more may be linked while we ask
-        report = (self._identity, self.configured_count or 0)
+        report = (self._identity, self.configured_count or 0, 0 if self.topology is None else self.topology.epoch)
         answers = await asyncio.gather(
             *(link.inspect(_ASK_TIMEOUT_S, report) for _, link in links), return_exceptions=True
         )

@@ -186,8 +186,9 @@ class BucketLink:
         finally:
             self._waiting -= 1
 
-    async def inspect(self, timeout_s: float, report: tuple[str, int] = ("", 0)) -> messages.Status:
-        """The bucket's status. report: who asks, and the bucket_count it is configured with, for bucket 0.
+    async def inspect(self, timeout_s: float, report: tuple[str, int, int] = ("", 0, 0)) -> messages.Status:
+        """The bucket's status. report, for bucket 0: who asks, the bucket_count it is configured with, and the epoch that it
+        knows.
 
         Raises:
             Unavailable, ConnectionBroken, CallExpired: it can't be had.

@@ -59,12 +59,14 @@ class Delete(_Message, tag=3):
 
 class Inspect(_Message, tag=4):
     """Ask for `Status`. Sent about once a second, it is the connection's heartbeat as well, and tells bucket 0 which
-    bucket_count the directory is configured with (0: none, or not a directory)."""
+    bucket_count the directory is configured with (0: none, or not a directory), and the epoch of the topology that it knows
+    (0: none)."""
 
     call: int
     timeout_ms: int
     directory: str = ""
     configured_count: int = 0
+    epoch: int = 0
 
 
 class Install(_Message, tag=5):
@@ -207,6 +209,8 @@ class Status(_Message, tag=7):
     remaining_bytes: int = 0
     keys_per_s: float = 0.0
     bytes_per_s: float = 0.0
+    #: The highest epoch that a directory has told this process of.
+    heard_epoch: int = 0
 
 
 class Taken(_Message, tag=8):

@@ -93,15 +93,11 @@ def check_history(world: World, clients: Clients) -> None:
 
 
 def _losses(world: World, clients: Clients) -> list[Event]:
-    """Each volume that was given up as a delete, then or later or never, of every key that it may have had."""
-    began: dict[str, float] = {}
-    for event in clients.events:
-        began[event.key] = min(event.called_s, began.get(event.key, math.inf))
+    """Each volume that was given up as a delete, then or later or never, of every key that was on no other disk."""
     return [
-        Event(key, "delete", None, None, lost.at_s, math.inf)
+        Event(key.decode(), "delete", None, None, lost.at_s, math.inf)
         for lost in world.lost_volumes
-        for key, began_s in began.items()
-        if began_s <= lost.at_s and lost.may_have_had(key)
+        for key in sorted(lost.only_there)
     ]
 
 

@@ -6,6 +6,7 @@
 | revisions | a key's revision fell, or two writes share one |
 | disks | a record is elsewhere than at home, or in two places, or not what was read; or the counts are wrong |
 | served | a bucket serves by what its disk does not hold, or somebody tells of a topology that no disk holds |
+| epochs | two topologies of one store have the same epoch |
 | volumes | the store went on without records that nobody gave up |
 | verify | `verify` finds fault with a store that is whole, or does not get done |
 | held | an operation waits for a window, and no window is open |

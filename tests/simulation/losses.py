@@ -7,12 +7,14 @@ were: when its bucket had left the store and is to join again.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from serve_app import placement
 from serve_app.cli.buckets import TROUBLE, Buckets
 from serve_app.cli.failure import Failure
 from serve_app.cli.loss import accept, find_loss
+from serve_app.cursor import Cursor
 from serve_app.topology import Topology
 from tests.simulation.finder import Finder
 from tests.simulation.nodes import BucketNode
@@ -25,18 +27,63 @@ _TRY_AGAIN_S = 1.0
 _FIND_TIMEOUT_S = 2.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class LostVolume:
-    """What is given up: the records that a bucket had then. topology: the store's newest at that time."""
+    """What is given up: the records that a bucket had then, and that were on no other disk.
+
+    topology: the store's newest at that time. identity: of the volume. only_there: keys whose records are lost with it.
+    elsewhere: keys whose records were on other disks too, and on which: a source that has not heard of the loss yet may
+    delete what the lost target has acknowledged, and must not once the store has gone on without that.
+    """
 
     bucket_id: int
     topology: Topology
+    identity: str
     at_s: float
+    only_there: set[bytes]
+    elsewhere: dict[bytes, set[int]]
+    #: The epoch with which the store went on without it; 0 until then.
+    accepted_epoch: int = 0
 
     def may_have_had(self, key: str) -> bool:
         """Whether the bucket was the key's home, the old or the new one."""
         counts = (self.topology.bucket_count, self.topology.target_count)
         return any(placement.bucket_of(key.encode(), count) == self.bucket_id for count in counts)
+
+    def advanced(self, bucket_id: int, cursor: Cursor) -> None:
+        """A source has made a step durable: what it has moved it has deleted."""
+        if self.accepted_epoch and cursor.epoch >= self.accepted_epoch:
+            return
+        for key, holders in list(self.elsewhere.items()):
+            if bucket_id in holders and key < cursor.position:
+                holders.discard(bucket_id)
+                if not holders:
+                    del self.elsewhere[key]
+                    self.only_there.add(key)
+
+    def went_on(self, topology: Topology, left_out: Iterable[bytes]) -> None:
+        """A topology has been stored. left_out: the keys on disks that it does not count on: where bucket 0 is lost, it may
+        have been about to let others join, and nobody else knows of that."""
+        listed = topology.identities[self.bucket_id : self.bucket_id + 1]
+        if self.accepted_epoch or topology.epoch <= self.topology.epoch or listed == (self.identity,):
+            return
+        self.accepted_epoch = topology.epoch
+        if self.bucket_id == 0:
+            self.only_there.update(left_out)
+
+
+def lost_volume(world: World, node: BucketNode) -> LostVolume:
+    """What is lost with the volume that a bucket has now."""
+    assert world.topology is not None
+    elsewhere: dict[bytes, set[int]] = {}
+    keys = set(node.disk.held_keys())
+    for other in world.buckets.values():
+        for disk in (other.disk, other.lost_disk):
+            if other is not node and disk is not None:
+                for key in keys.intersection(disk.held_keys()):
+                    elsewhere.setdefault(key, set()).add(other.bucket_id)
+    only_there = keys - elsewhere.keys()
+    return LostVolume(node.bucket_id, world.topology, node.identity, world.loop.time(), only_there, elsewhere)
 
 
 class Losses:
@@ -86,17 +133,22 @@ class Losses:
         assert world.topology is not None
         moving = "moving" if world.topology.moving else "stable"
         world.note(f"{node.name} loses its volume for good ({loss.who}, {moving})")
-        world.lost_volumes.append(LostVolume(node.bucket_id, world.topology, world.loop.time()))
+        world.lost_volumes.append(lost_volume(world, node))
         node.lose_volume(for_good=True)
         world.after(rng.expovariate(10), node.start)
         process = world.loop.process("operator")
         delay_s = rng.expovariate(1 / loss.accepted_after_s)
-        world.loop.create_task(self._accept(node, delay_s), name="operator", context=process.context)
+        accepting = self._accept(node, delay_s, again=loss.again)
+        world.loop.create_task(accepting, name="operator", context=process.context)
 
-    async def _accept(self, node: BucketNode, delay_s: float) -> None:
+    async def _accept(self, node: BucketNode, delay_s: float, *, again: bool) -> None:
         world = self.world
         await asyncio.sleep(delay_s)
+        lost_again = asyncio.create_task(self._lose_again(node)) if again else None
         await self._go_on_without(node)
+        if lost_again is not None:
+            await lost_again
+            await self._go_on_without(node)
         assert world.topology is not None
         if node.bucket_id < len(world.topology.identities):
             world.met("accept-loss")
@@ -107,13 +159,33 @@ class Losses:
                 await self._go_on_without(other)
         node.give_up_lost_volume()
 
+    async def _lose_again(self, node: BucketNode) -> None:
+        """Lose what is in the lost volume's place as well, once the store has gone on with that: perhaps before anybody else
+        has heard."""
+        world, rng = self.world, self.world.rng
+        while not self._accepted(node):
+            await world.next_moment(0.5)
+        assert world.topology is not None
+        if node.bucket_id >= len(world.topology.identities) or not world.has_company(node):
+            return
+        if rng.random() < 0.7:
+            until_s = world.loop.time() + rng.uniform(0.1, 1.5)
+            for other in world.buckets.values():
+                if other is not node:
+                    world.network.cut(frozenset((other.name,)), until_s)
+        await asyncio.sleep(rng.choice((0.0, rng.expovariate(50), rng.random())))
+        world.counts["volumes lost again"] += 1
+        world.note(f"{node.name} loses the volume in its place, too")
+        world.lost_volumes.append(lost_volume(world, node))
+        node.take_new_volume()
+
     async def _go_on_without(self, node: BucketNode) -> None:
         """Try again until the store goes on without the volume that the bucket had."""
         world = self.world
         while not self._accepted(node):
             buckets = Buckets(Finder(world), _FIND_TIMEOUT_S)
             try:
-                topology, _ = await accept(buckets, await find_loss(buckets, node.bucket_id))
+                topology, _ = await accept(buckets, await find_loss(buckets, node.bucket_id), world.now_ms)
                 world.note(f"the loss of {node.name}'s volume is accepted: {topology}")
             except (Failure, *TROUBLE) as error:
                 world.note(f"the loss of {node.name}'s volume is not accepted yet: {error}")

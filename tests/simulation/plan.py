@@ -54,6 +54,8 @@ _ENDED_S = 4.0
 _THERE_AND_BACK_S = 12.0
 #: Of the runs about moves, how many have reads that take as long as a key is away.
 _STALLED_SHARE = 0.1
+#: And how many have reading threads that stand still wherever they look at what others change.
+_PREEMPTED_SHARE = 0.2
 #: Who is left when directories start anew may be a volume that was given up.
 _FORGETTING = frozenset({"crash-directory", "power-cut"})
 
@@ -89,12 +91,14 @@ class Change:
 class Loss:
     """A volume is lost for good, and an operator accepts that.
 
-    after_s: since the one before was accepted. who: the part that its bucket plays then; see losses.py.
+    after_s: since the one before was accepted. who: the part that its bucket plays then; see losses.py. again: whether the
+    volume in its place is lost too, as soon as the store has gone on with that.
     """
 
     after_s: float
     who: str
     accepted_after_s: float
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -205,8 +209,11 @@ def draw(rng: random.Random) -> Plan:
     )
     if rng.random() < 0.6:
         plan = _about_moves(rng, plan)
-        if rng.random() < _STALLED_SHARE:
+        share = rng.random()
+        if share < _STALLED_SHARE:
             plan = _with_stalled_reads(rng, plan)
+        elif share < _STALLED_SHARE + _PREEMPTED_SHARE:
+            plan = _with_preempted_readers(plan)
     return _with_losses(rng, plan) if rng.random() < _LOSSES_SHARE else plan
 
 
@@ -228,13 +235,21 @@ def _with_stalled_reads(rng: random.Random, plan: Plan) -> Plan:
     )
 
 
+def _with_preempted_readers(plan: Plan) -> Plan:
+    """The plan, which is about moves, with mostly reads, all by threads that rarely get far before others run."""
+    speed = replace(plan.speed, preempted_share=0.9, wake_s=0.03, read_s=0.03)
+    limits = plan.limits.model_copy(update={"request_timeout_s": 3.0})
+    return replace(plan, cold_share=1.0, puts=0.15, deletes=0.02, follows_moves=0.95, speed=speed, limits=limits)
+
+
 def _with_losses(rng: random.Random, plan: Plan) -> Plan:
     """The plan with some volumes lost for good."""
     if rng.random() < 0.5:
         return _there_and_back(rng, _about_moves(rng, plan))
-    parts = ("stable", "zero", "joining", "joined-in-vain", "leaving", "leaving", "staying", "staying", "any")
+    parts = ("stable", "zero", "zero", "joining", "joined-in-vain", "leaving", "leaving", "staying", "staying", "any")
     losses = tuple(
-        Loss(rng.expovariate(1), rng.choice(parts), rng.choice((0.1, 1.0))) for _ in range(rng.randint(1, 3))
+        Loss(rng.expovariate(1), rng.choice(parts), rng.choice((0.1, 1.0)), rng.random() < 0.5)
+        for _ in range(rng.randint(1, 3))
     )
     return replace(plan, losses=losses, old_volumes_return=not plan.faults & _FORGETTING)
 

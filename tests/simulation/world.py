@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tests.simulation.losses import LostVolume
 
 _RESOLVE_S = 0.005
+_WALL_CLOCK_MS = 1_750_000_000_000
 
 
 class Window(NamedTuple):
@@ -67,6 +68,8 @@ class World:
         self.topology: Topology | None = None
         #: What was given up by an accepted loss.
         self.lost_volumes: list[LostVolume] = []
+        #: Every topology that was stored or told of, by store and epoch.
+        self._topologies: dict[tuple[str, int], Topology] = {}
         self._waiting: list[asyncio.Future[None]] = []
         #: The windows that are being moved, by their buckets, and those that were begun last.
         self.windows: dict[int, Cursor] = {}
@@ -101,6 +104,14 @@ class World:
         known = 0 if self.topology is None else self.topology.epoch
         if told is not None and told.epoch > known and sender != authority:
             self.fail("served", f"{sender} tells {receiver} of {told}, which is on no disk")
+        if told is not None:
+            self._check_epoch(told)
+
+    def _check_epoch(self, topology: Topology) -> None:
+        """An epoch names one topology: who has it would keep to it, and never take another."""
+        first = self._topologies.setdefault((topology.store_id, topology.epoch), topology)
+        if first != topology:
+            self.fail("epochs", f"{first} and {topology} have one epoch")
 
     def note(self, text: str) -> None:
         """Something happened that a reader of the run wants to know."""
@@ -231,6 +242,8 @@ class World:
             self._stored_topology(node, msgspec.msgpack.decode(changed[b"topology"], type=Topology))
         elif b"cursor" in changed:
             cursor = msgspec.msgpack.decode(changed[b"cursor"], type=Cursor)
+            for lost in self.lost_volumes:
+                lost.advanced(node.bucket_id, cursor)
             self.note(f"{node.name} {cursor}")
             if cursor.intent_end:
                 self.windows[node.bucket_id] = cursor
@@ -249,6 +262,10 @@ class World:
         self.after(0, self.on_window, what, node)
 
     def _stored_topology(self, node: BucketNode, topology: Topology) -> None:
+        self._check_epoch(topology)
+        for lost in self.lost_volumes:
+            others = [each for each in self.buckets.values() if each.bucket_id >= len(topology.identities)]
+            lost.went_on(topology, (key for other in others for key in other.disk.held_keys()))
         before = self.topology
         if before is None or topology.epoch > before.epoch:
             if topology.moving and (before is None or not before.same_move(topology)):
@@ -260,6 +277,10 @@ class World:
             self.moment()
             self.after(0, self.on_topology)
         self.note(f"{node.name} {topology.epoch}: {topology.bucket_count} -> {topology.target_count}")
+
+    def now_ms(self) -> int:
+        """Of an operator's wall clock."""
+        return _WALL_CLOCK_MS + int(self.loop.time() * 1000)
 
     def after(self, seconds: float, callback: Callable[..., None], *args: Any) -> None:
         """Do something later, whatever process is running now."""

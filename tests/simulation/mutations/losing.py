@@ -10,9 +10,14 @@ from unittest.mock import patch
 import msgspec
 
 from serve_app.bucket import operations
+from serve_app.bucket.move_operations import AdvanceOperation
+from serve_app.cli import loss
 from serve_app.cursor import Cursor, cursor_for
+from serve_app.resharding.source import Overtaken
+from serve_app.storage import facts
+from serve_app.storage.group_commit import Group
 from serve_app.topology import Topology
-from tests.simulation.mutations import HELD, HISTORY, Mutation
+from tests.simulation.mutations import EPOCHS, HELD, HISTORY, Mutation
 
 
 @contextmanager
@@ -44,8 +49,36 @@ def the_new_storage_moves_what_the_lost_one_had() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def epochs_are_counted_from_buckets_alone() -> Iterator[None]:
+    """Accepted losses of bucket 0 leave out a thousand epochs from what the other buckets know: where nobody but bucket 0 had
+    heard of the first, the second has the same (found by the simulation, seed 4809 of then)."""
+    with patch.object(loss, "_epoch_above", lambda found, now_ms: found.topology.epoch + 1001):
+        yield
+
+
+@contextmanager
+def a_window_is_deleted_in_another_epoch() -> Iterator[None]:
+    """The source deletes what a target has acknowledged that the store has gone on without since."""
+
+    def deciding(self: AdvanceOperation, group: Group) -> None:
+        bucket, before = self.bucket, self.before
+        now = bucket.decided_cursor
+        if now is None or (now.position, now.intent_end) != (before.position, before.intent_end):
+            raise Overtaken("the cursor is another one by now")
+        for key, raw in self.records:
+            group.drop(key, len(raw))
+        bucket.decided_cursor = self.cursor = msgspec.structs.replace(self.cursor, epoch=now.epoch)
+        group.set_fact(*facts.cursor_fact(self.cursor))
+
+    with patch.object(AdvanceOperation, "decide", deciding):
+        yield
+
+
 MUTATIONS = [
     Mutation("moves of the same shape are one", 250, HISTORY, moves_of_the_same_shape_are_one),
     Mutation("an accepted loss begins the move anew", 30, HISTORY | HELD, an_accepted_loss_begins_the_move_anew),
     Mutation("the new storage moves what the lost one had", 350, HISTORY, the_new_storage_moves_what_the_lost_one_had),
+    Mutation("epochs are counted from buckets alone", 400, EPOCHS, epochs_are_counted_from_buckets_alone),
+    Mutation("a window is deleted in another epoch", 400, HISTORY, a_window_is_deleted_in_another_epoch),
 ]
