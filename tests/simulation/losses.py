@@ -14,7 +14,7 @@ from serve_app import placement
 from serve_app.cli.buckets import TROUBLE, Buckets
 from serve_app.cli.failure import Failure
 from serve_app.cli.loss import accept, find_loss
-from serve_app.cursor import Cursor
+from serve_app.cursor import Cursor, possible_homes
 from serve_app.topology import Topology
 from tests.simulation.finder import Finder
 from tests.simulation.nodes import BucketNode
@@ -24,7 +24,7 @@ from tests.simulation.world import World
 #: How long a loss waits for the moment that it is meant for.
 _MOMENT_WITHIN_S = 10.0
 _TRY_AGAIN_S = 1.0
-_FIND_TIMEOUT_S = 2.0
+_FIND_TIMEOUT_S = 0.5
 
 
 @dataclass
@@ -112,13 +112,33 @@ class Losses:
         while world.loop.time() < deadline_s:
             topology = world.topology
             if topology is not None and not any(node.lost_disk for node in world.buckets.values()):
-                found = [node for bucket_id in _meant(loss.who, topology) if (node := self._fits(loss.who, bucket_id))]
+                meant = self._takers() if loss.who == "taker" else _meant(loss.who, topology)
+                found = [node for bucket_id in meant if (node := self._fits(loss.who, bucket_id))]
                 if found:
+                    if loss.who == "taker":  # its acknowledgement is to arrive
+                        await asyncio.sleep(world.rng.uniform(0.02, 0.3))
                     return world.rng.choice(found)
             await world.next_moment(0.5)
-            if loss.who not in ("stable", "joined-in-vain"):
+            if loss.who not in ("stable", "joined-in-vain", "taker"):
                 await asyncio.sleep(world.rng.expovariate(world.rng.choice((500, 20))))
         return None
+
+    def _takers(self) -> list[int]:
+        """The bucket that has taken a window last, where it got records that their source has still; another target of that
+        window is cut off for a while."""
+        world, taker = self.world, self.world.last_taker
+        assert world.topology is not None
+        if taker is None or not taker.bucket_id or not world.topology.moving:
+            return []
+        taken = taker.disk.held_keys()
+        sources = [who for who, cursor in sorted(world.windows.items()) if any(map(cursor.in_window, taken))]
+        if not sources or taker.bucket_id in sources:
+            return []
+        others = set(possible_homes(world.topology, world.rng.choice(sources))) - {0, taker.bucket_id}
+        for other in sorted(others & world.buckets.keys()):
+            until_s = world.loop.time() + world.rng.uniform(2, 5) * _FIND_TIMEOUT_S
+            world.network.cut(frozenset((f"bucket-{other}",)), until_s)
+        return [taker.bucket_id]
 
     def _fits(self, who: str, bucket_id: int) -> BucketNode | None:
         node = self.world.buckets.get(bucket_id)

@@ -244,8 +244,11 @@ def _with_preempted_readers(plan: Plan) -> Plan:
 
 def _with_losses(rng: random.Random, plan: Plan) -> Plan:
     """The plan with some volumes lost for good."""
-    if rng.random() < 0.5:
+    kind = rng.random()
+    if kind < 0.4:
         return _there_and_back(rng, _about_moves(rng, plan))
+    if kind < 0.6:
+        return _with_a_target_replaced(rng, _about_moves(rng, plan))
     parts = ("stable", "zero", "zero", "joining", "joined-in-vain", "leaving", "leaving", "staying", "staying", "any")
     losses = tuple(
         Loss(rng.expovariate(1), rng.choice(parts), rng.choice((0.1, 1.0)), rng.random() < 0.5)
@@ -268,6 +271,18 @@ def _there_and_back(rng: random.Random, plan: Plan) -> Plan:
         faults=plan.faults - _FORGETTING - {"sleep-directory"},
         losses=(Loss(0.0, "joined-in-vain", 0.1),),
         old_volumes_return=True,
+    )
+
+
+def _with_a_target_replaced(rng: random.Random, plan: Plan) -> Plan:
+    """The plan, which is about moves, with targets lost whose window waits for another target still."""
+    low, high = rng.choice(((2, 3), (3, 5)))
+    return replace(
+        plan,
+        bucket_count=low,
+        changes=tuple(Change(True, rng.expovariate(20), count) for _ in range(8) for count in (high, low)),
+        faults=plan.faults & {"break", "repeat", "slow"},
+        losses=tuple(Loss(rng.expovariate(2), "taker", 0.05) for _ in range(3)),
     )
 
 

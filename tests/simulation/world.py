@@ -74,6 +74,8 @@ class World:
         #: The windows that are being moved, by their buckets, and those that were begun last.
         self.windows: dict[int, Cursor] = {}
         self.last_windows: deque[Window] = deque(maxlen=6)
+        #: The bucket that has taken a window last.
+        self.last_taker: BucketNode | None = None
         #: Called when a window is begun, taken or moved, with the bucket that did so.
         self.on_window: Callable[[str, BucketNode], None] = lambda what, node: None
         #: Called when a bucket begins to make facts durable, with their names.
@@ -254,6 +256,7 @@ class World:
             self._happened("begun" if cursor.intent_end else "moved", node)
         elif b"markers" in changed:
             self.trace(f"{node.name} {changed[b'markers']!r}")
+            self.last_taker = node
             self._happened("taken", node)
 
     def _happened(self, what: str, node: BucketNode) -> None:
