@@ -14,7 +14,7 @@ from serve_app import placement
 from serve_app.cli.buckets import TROUBLE, Buckets
 from serve_app.cli.failure import Failure
 from serve_app.cli.loss import accept, find_loss
-from serve_app.cursor import Cursor, possible_homes
+from serve_app.cursor import possible_homes
 from serve_app.topology import Topology
 from tests.simulation.finder import Finder
 from tests.simulation.nodes import BucketNode
@@ -50,12 +50,12 @@ class LostVolume:
         counts = (self.topology.bucket_count, self.topology.target_count)
         return any(placement.bucket_of(key.encode(), count) == self.bucket_id for count in counts)
 
-    def advanced(self, bucket_id: int, cursor: Cursor) -> None:
-        """A source has made a step durable: what it has moved it has deleted."""
-        if self.accepted_epoch and cursor.epoch >= self.accepted_epoch:
+    def advanced(self, bucket_id: int, position: bytes, epoch: int) -> None:
+        """A source has moved, and so deleted, what lies below a position, by a step of this epoch."""
+        if self.accepted_epoch and epoch >= self.accepted_epoch:
             return
         for key, holders in list(self.elsewhere.items()):
-            if bucket_id in holders and key < cursor.position:
+            if bucket_id in holders and key < position:
                 holders.discard(bucket_id)
                 if not holders:
                     del self.elsewhere[key]

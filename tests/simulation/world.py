@@ -240,12 +240,14 @@ class World:
     def stored(self, node: BucketNode, facts: Changes) -> None:
         """A bucket's facts have changed on its disk."""
         changed = {name: value for name, value in facts if value is not None}
+        if b"cursor" in changed:
+            cursor = msgspec.msgpack.decode(changed[b"cursor"], type=Cursor)
+            for lost in self.lost_volumes:
+                # In one batch with a topology, the step was decided before that: it is of the epoch before.
+                lost.advanced(node.bucket_id, cursor.position, 0 if b"topology" in changed else cursor.epoch)
         if b"topology" in changed:
             self._stored_topology(node, msgspec.msgpack.decode(changed[b"topology"], type=Topology))
         elif b"cursor" in changed:
-            cursor = msgspec.msgpack.decode(changed[b"cursor"], type=Cursor)
-            for lost in self.lost_volumes:
-                lost.advanced(node.bucket_id, cursor)
             self.note(f"{node.name} {cursor}")
             if cursor.intent_end:
                 self.windows[node.bucket_id] = cursor
