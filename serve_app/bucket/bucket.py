@@ -84,7 +84,7 @@ class Bucket:
         self.waiting: dict[str, str] = {}
         self._pace = Pace(platform.monotonic_s)
         self.last_error = ""
-        #: The highest epoch that a directory has told this process of: what a lost authority had given away may be among them.
+        #: The highest epoch that a directory has told this process of, be it one that only a lost authority had given away.
         self.heard_epoch = 0
         #: Ids of other buckets with data beside this one, as far as this process can see.
         self.siblings: tuple[int, ...] = ()
