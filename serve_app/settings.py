@@ -6,6 +6,7 @@ replicas. Unknown names are refused, so a typing error can't pass for a setting.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +21,9 @@ MAX_CONTENT_TYPE_BYTES = 255
 MIB = 1024 * 1024
 #: The longest value there is, whatever lower limit is configured.
 MAX_VALUE_BYTES = 25 * MIB
+#: In `allowed_hosts`: requests may name any host.
+ANY_HOST = "*"
+_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
@@ -75,12 +79,18 @@ class Settings(BaseModel):
         path is taken from the folder in which the configuration's application is built.
     pin_buckets: whether bucket i asks for one unit of the Ray resource `bucket-i`, so that it runs only where a node
         offers it. Off on one machine.
+    allowed_hosts: names and addresses that requests may come to (in their Host header, whatever the port), beside the
+        loopback ones. `*` allows all, which is the default where the API listens on more than loopback.
+    data_plane_host: where buckets listen. `node`: on the address of their node. `loopback`: on 127.0.0.1. `auto`: on
+        127.0.0.1 where the API does, until a directory on another node asks for a bucket; else on the node's address.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data_dir: Path
     pin_buckets: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    data_plane_host: Literal["auto", "node", "loopback"] = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     limits: Limits = Limits()
 
@@ -94,7 +104,21 @@ class Settings(BaseModel):
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError:  # `~somebody` whom the system does not know, or `~` without a home
+            raise ValueError("names the home folder of a user who has none here") from None
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        hosts = tuple(host.lower().removeprefix("[").removesuffix("]").removesuffix(".") for host in value)
+        for given, host in zip(value, hosts, strict=True):
+            if host != ANY_HOST and not _HOST.fullmatch(host):
+                raise ValueError(
+                    f"{given!r:.80} is no host: give a name or address without scheme, port and path, or '*'"
+                )
+        return hosts
 
 
 class UserConfig(BaseModel):

@@ -75,17 +75,25 @@ class BucketServer:
         self.source = BucketSource(self.bucket, loop, self._readers, self.held.release)
         #: Set by who runs the coordinator: gets each Inspect.
         self.heard: Callable[[messages.Inspect], None] = lambda request: None
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._moving: list[asyncio.Task[None]] = []
         self._peers: list[Peers] = []
         self._limits = limits
         self._was_full = False
 
     async def start(self, host: str) -> Endpoint:
-        """Listen on a free port of `host`; returns what a directory needs to connect."""
+        """Begin to serve, and `listen`."""
         self.bucket.writer.start()
+        return await self.listen(host)
+
+    async def listen(self, host: str) -> Endpoint:
+        """Listen on a free port of `host`, beside where it listens already; returns what a directory needs to connect.
+
+        Raises:
+            OSError: it can't be listened on.
+        """
         context = tls.server_context()
-        self._server = await self.loop.create_server(
+        server = await self.loop.create_server(
             lambda: BucketConnection(self),
             host,
             0,
@@ -93,7 +101,8 @@ class BucketServer:
             ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if context else None,
             backlog=_BACKLOG,
         )
-        port = self._server.sockets[0].getsockname()[1]
+        self._servers.append(server)
+        port = server.sockets[0].getsockname()[1]
         return Endpoint((host, port), self.token, self.bucket.incarnation)
 
     def take_part_in_moves(
@@ -142,8 +151,8 @@ class BucketServer:
         await asyncio.gather(*self._moving, return_exceptions=True)
         for peers in self._peers:
             await peers.close()
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         await self.loop.run_in_executor(None, self.bucket.writer.stop)
         await asyncio.sleep(0)  # the last group's `_finish_group` is queued before this
         self.held.stop()
