@@ -6,6 +6,7 @@ replicas. Unknown names are refused, so a typing error can't pass for a setting.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -97,8 +98,13 @@ class Settings(BaseModel):
     @field_validator("data_dir", mode="before")
     @classmethod
     def _names_a_folder(cls, value: object) -> object:
-        if isinstance(value, str) and (not value.strip() or "\0" in value):
-            raise ValueError("must name a folder")
+        if isinstance(value, str):
+            try:
+                named = value.strip() and b"\0" not in os.fsencode(value)
+            except UnicodeEncodeError:  # half of a surrogate pair
+                named = False
+            if not named:
+                raise ValueError("must name a folder")
         return value
 
     @field_validator("data_dir")
@@ -137,9 +143,10 @@ def explain(error: ValidationError, where: str) -> str:
     """
     parts = []
     for item in error.errors():
-        path = ".".join([where, *(str(step) for step in item["loc"])])
-        got = "" if item["type"] in ("missing", "extra_forbidden") else f" (got {item['input']!r:.80})"
-        message = "unknown setting" if item["type"] == "extra_forbidden" else item["msg"]
+        path = ".".join(filter(None, [where, *(str(step) for step in item["loc"])]))
+        told = item["type"] in ("missing", "extra_forbidden") or isinstance(item["input"], (dict, list))
+        got = "" if told else f" (got {item['input']!r:.80})"
+        message = "unknown setting" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
         parts.append(f"{path}: {message}{got}")
     return "; ".join(parts)
 

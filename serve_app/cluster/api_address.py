@@ -8,8 +8,9 @@ from ray.serve.context import _get_global_client
 from serve_app.loopback import listens_on_loopback
 
 
-def api_on_loopback() -> bool:
-    """Whether the API of the Serve on this Ray can be reached from its own machine alone; False where there is none yet.
+def loopback_host() -> str:
+    """The host that the API of the Serve on this Ray listens on, where it can be reached from its own machine alone. Empty
+    where others can reach it, and where there is no Serve yet.
 
     Asked when the application is built: Serve builds it in a task of the cluster whose API it will be, and that API keeps its
     address until Serve is shut down. The options are in no public interface of Serve 2.60 but the dashboard's, which needs an
@@ -19,9 +20,9 @@ def api_on_loopback() -> bool:
         RayError: Serve's controller does not answer.
     """
     if not ray.is_initialized():
-        return False
+        return ""
     client = _get_global_client(raise_if_no_controller_running=False)
     if client is None:
-        return False
-    host = client.http_config.host
-    return host is not None and listens_on_loopback(host)
+        return ""
+    host = client.http_config.host or ""  # None where nothing listens
+    return host if host and listens_on_loopback(host) else ""

@@ -32,7 +32,7 @@ class DirectoryReplica:
         settings = build.settings
         events.configure(settings.log_level)
         self._limits = settings.limits
-        self._hosts = Hosts(settings.allowed_hosts, api_on_loopback=build.api_on_loopback)
+        self._hosts = Hosts(settings.allowed_hosts, loopback_host=build.loopback_host)
         self._directory = Directory(RayControlPlane(build), settings.limits)
         export_directory(self._directory)
 

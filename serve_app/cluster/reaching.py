@@ -26,7 +26,7 @@ def first_address(build: Build, node_address: str) -> str:
     With `pin_buckets` each bucket has a node of its own, so others will ask, however alone the first one is.
     """
     settings = build.settings
-    alone = build.api_on_loopback and not settings.pin_buckets
+    alone = bool(build.loopback_host) and not settings.pin_buckets
     if settings.data_plane_host == "loopback" or (settings.data_plane_host == "auto" and alone):
         return LOOPBACK
     return node_address

@@ -21,11 +21,13 @@ _NAME = re.compile(r"[a-z0-9_.:-]+")
 class Hosts:
     """The check of one directory."""
 
-    def __init__(self, allowed: tuple[str, ...], *, api_on_loopback: bool) -> None:
-        """allowed: as `Settings.allowed_hosts`."""
-        self._names = frozenset(allowed)
+    def __init__(self, allowed: tuple[str, ...], loopback_host: str = "") -> None:
+        """allowed: as `Settings.allowed_hosts`. loopback_host: what the API listens on, where that is loopback: it may be a
+        name of this machine's own, which is taken as well."""
+        own = host_name(loopback_host.encode())
+        self._names = frozenset({*allowed, own} if own else allowed)
         #: Whether every host is taken, so that nothing need be looked at.
-        self.all = ANY_HOST in self._names or (not allowed and not api_on_loopback)
+        self.all = ANY_HOST in allowed or not (allowed or loopback_host)
         self._good: set[bytes] = set()
 
     def take(self, scope: Scope) -> bool:

@@ -75,8 +75,8 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
 
 def build(folder: Path, **settings: Any) -> Build:
     limits = settings.pop("limits", Limits(request_timeout_s=30))
-    on_loopback = settings.pop("api_on_loopback", False)
-    return build_of(Settings(data_dir=folder, limits=limits, **settings), api_on_loopback=on_loopback)
+    loopback_host = settings.pop("loopback_host", "")
+    return build_of(Settings(data_dir=folder, limits=limits, **settings), loopback_host)
 
 
 def in_actor(bucket_id: int, function: Callable[[], Any]) -> Any:
@@ -234,7 +234,7 @@ def on_another_node(made_from: Build) -> None:
 
 def test_a_bucket_on_loopback_opens_to_a_directory_on_another_node(cluster: Cluster, tmp_path: Path) -> None:
     async def check() -> None:
-        made_from = build(tmp_path, api_on_loopback=True)
+        made_from = build(tmp_path, loopback_host="127.0.0.1")
         on_another_node(made_from)
         assert node_of(0) != ray.get_runtime_context().get_node_id()
         actor = ray.get_actor("bucket-0", namespace=NAMESPACE)

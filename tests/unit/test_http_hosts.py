@@ -31,7 +31,7 @@ EVERY_ROUTE = [
 
 
 def on_loopback(*allowed: str) -> Hosts:
-    return Hosts(allowed, api_on_loopback=True)
+    return Hosts(allowed, "127.0.0.1")
 
 
 def status(hosts: Hosts, *named: bytes) -> int:
@@ -80,10 +80,17 @@ def test_what_is_configured_is_taken_as_well() -> None:
     assert status(on_loopback("*"), b"evil.example") == 404
 
 
+def test_the_name_that_the_api_listens_on_is_taken() -> None:
+    assert status(Hosts((), "MyBox."), b"mybox:8000") == 404
+    assert status(Hosts((), "MyBox."), b"localhost:8000") == 404
+    assert status(Hosts((), "MyBox."), b"otherbox:8000") == 421
+    assert status(Hosts((), "::1"), b"[::1]:8000") == 404
+
+
 def test_elsewhere_all_are_taken_unless_some_are_configured() -> None:
-    assert status(Hosts((), api_on_loopback=False), b"anything") == 404
-    assert status(Hosts((), api_on_loopback=False)) == 404
-    named = Hosts(("store.example",), api_on_loopback=False)
+    assert status(Hosts(()), b"anything") == 404
+    assert status(Hosts(())) == 404
+    named = Hosts(("store.example",))
     assert status(named, b"store.example") == 404
     assert status(named, b"localhost:8888") == 404, "what `kuberay open` leads to"
     assert status(named, b"evil.example") == 421

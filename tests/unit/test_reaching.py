@@ -19,12 +19,12 @@ from tests.unit.test_bucket_server import connect, greeted, hello, serving
 NODE = "10.0.0.7"
 
 
-def build(*, api_on_loopback: bool, **settings: Any) -> Build:
-    return build_of(Settings(data_dir=Path("data"), **settings), api_on_loopback=api_on_loopback)
+def build(*, on_loopback: bool, **settings: Any) -> Build:
+    return build_of(Settings(data_dir=Path("data"), **settings), "127.0.0.1" if on_loopback else "")
 
 
 @pytest.mark.parametrize(
-    ("api_on_loopback", "settings", "address"),
+    ("on_loopback", "settings", "address"),
     [
         (True, {}, "127.0.0.1"),
         (False, {}, NODE),
@@ -34,12 +34,12 @@ def build(*, api_on_loopback: bool, **settings: Any) -> Build:
         (False, {"data_plane_host": "loopback", "pin_buckets": True}, "127.0.0.1"),
     ],
 )
-def test_where_a_bucket_listens_first(api_on_loopback: bool, settings: dict[str, Any], address: str) -> None:
-    assert first_address(build(api_on_loopback=api_on_loopback, **settings), NODE) == address
+def test_where_a_bucket_listens_first(on_loopback: bool, settings: dict[str, Any], address: str) -> None:
+    assert first_address(build(on_loopback=on_loopback, **settings), NODE) == address
 
 
 def test_an_api_that_moves_off_loopback_takes_the_buckets_along() -> None:
-    assert build(api_on_loopback=True).fingerprint != build(api_on_loopback=False).fingerprint
+    assert build(on_loopback=True).fingerprint != build(on_loopback=False).fingerprint
 
 
 def test_who_has_a_bucket_opened() -> None:
