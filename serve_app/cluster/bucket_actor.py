@@ -78,7 +78,9 @@ class BucketActor:
             if server is not None and endpoint is not None and endpoint.address[0] != address:
                 listening = asyncio.run_coroutine_threadsafe(server.listen(address), server.loop)
                 self._endpoint = listening.result(_LISTEN_TIMEOUT_S)
-                events.info("data plane opened", bucket=self._bucket_id, reason="asked for from another node")
+                events.info(
+                    "data plane opened", bucket=self._bucket_id, address=address, reason="asked for from another node"
+                )
         return self.endpoint()
 
     def _answer(self, endpoint: Endpoint | None, fault: str, opening: bool = False) -> EndpointAnswer:
