@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 from ray import serve
 
+from serve_app.cluster.api_address import loopback_host
 from serve_app.cluster.deployment import deployment
 from serve_app.cluster.fingerprint import build_of
 from serve_app.settings import Settings, explain
@@ -22,4 +23,4 @@ def build(args: dict[str, Any]) -> serve.Application:
         settings = Settings.model_validate(args)
     except ValidationError as error:
         raise ValueError(explain(error, "args")) from None
-    return deployment(build_of(settings))
+    return deployment(build_of(settings, loopback_host()))

@@ -6,6 +6,8 @@ replicas. Unknown names are refused, so a typing error can't pass for a setting.
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +22,9 @@ MAX_CONTENT_TYPE_BYTES = 255
 MIB = 1024 * 1024
 #: The longest value there is, whatever lower limit is configured.
 MAX_VALUE_BYTES = 25 * MIB
+#: In `allowed_hosts`: requests may name any host.
+ANY_HOST = "*"
+_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
@@ -75,26 +80,51 @@ class Settings(BaseModel):
         path is taken from the folder in which the configuration's application is built.
     pin_buckets: whether bucket i asks for one unit of the Ray resource `bucket-i`, so that it runs only where a node
         offers it. Off on one machine.
+    allowed_hosts: names and addresses that requests may come to (in their Host header, whatever the port), beside the
+        loopback ones. `*` allows all, which is the default where the API listens on more than loopback.
+    data_plane_host: where buckets listen. `node`: on the address of their node. `loopback`: on 127.0.0.1. `auto`: on
+        127.0.0.1 where the API does, until a directory on another node asks for a bucket; else on the node's address.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data_dir: Path
     pin_buckets: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    data_plane_host: Literal["auto", "node", "loopback"] = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     limits: Limits = Limits()
 
     @field_validator("data_dir", mode="before")
     @classmethod
     def _names_a_folder(cls, value: object) -> object:
-        if isinstance(value, str) and (not value.strip() or "\0" in value):
-            raise ValueError("must name a folder")
+        if isinstance(value, str):
+            try:
+                named = value.strip() and b"\0" not in os.fsencode(value)
+            except UnicodeEncodeError:  # half of a surrogate pair
+                named = False
+            if not named:
+                raise ValueError("must name a folder")
         return value
 
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError:  # `~somebody` whom the system does not know, or `~` without a home
+            raise ValueError("names the home folder of a user who has none here") from None
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        hosts = tuple(host.lower().removeprefix("[").removesuffix("]").removesuffix(".") for host in value)
+        for given, host in zip(value, hosts, strict=True):
+            if host != ANY_HOST and not _HOST.fullmatch(host):
+                raise ValueError(
+                    f"{given!r:.80} is no host: give a name or address without scheme, port and path, or '*'"
+                )
+        return hosts
 
 
 class UserConfig(BaseModel):
@@ -113,9 +143,10 @@ def explain(error: ValidationError, where: str) -> str:
     """
     parts = []
     for item in error.errors():
-        path = ".".join([where, *(str(step) for step in item["loc"])])
-        got = "" if item["type"] in ("missing", "extra_forbidden") else f" (got {item['input']!r:.80})"
-        message = "unknown setting" if item["type"] == "extra_forbidden" else item["msg"]
+        path = ".".join(filter(None, [where, *(str(step) for step in item["loc"])]))
+        told = item["type"] in ("missing", "extra_forbidden") or isinstance(item["input"], (dict, list))
+        got = "" if told else f" (got {item['input']!r:.80})"
+        message = "unknown setting" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
         parts.append(f"{path}: {message}{got}")
     return "; ".join(parts)
 

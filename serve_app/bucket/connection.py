@@ -11,7 +11,6 @@ import hmac
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
-from serve_app import events
 from serve_app.bucket import move_operations, operations
 from serve_app.bucket.held import Held
 from serve_app.bucket.judgement import Hold
@@ -26,7 +25,8 @@ from serve_app.wire.frames import MAX_FRAME_BYTES, MAX_HELLO_BYTES, FrameError, 
 if TYPE_CHECKING:
     from serve_app.bucket.server import BucketServer
 
-HANDSHAKE_TIMEOUT_S = 5.0
+#: How long a connection may stay that has not shown the token: as long as a directory waits. TLS's handshake gets as long.
+HANDSHAKE_TIMEOUT_S = 3.0
 #: A peer that has not taken a byte of its replies for this long is hung up on.
 STALLED_PEER_S = 15.0
 #: Replies gathered before they are handed to the transport.
@@ -82,11 +82,9 @@ class BucketConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = stream = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
-        if not self._server.admit(self):
-            stream.abort()
-            return
+        self._server.knock(self)
         stream.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
-        self._timer = self._server.loop.call_later(HANDSHAKE_TIMEOUT_S, self._hang_up, "no handshake")
+        self._timer = self._server.loop.call_later(HANDSHAKE_TIMEOUT_S, self.hang_up, "no handshake")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -121,7 +119,7 @@ class BucketConnection(asyncio.Protocol):
         assert self._transport is not None, "the timer is stopped with the connection"
         unread = self._transport.get_write_buffer_size()
         if unread >= before:
-            self._hang_up("replies not read")
+            self.hang_up("replies not read")
         else:
             self._expect_progress(unread)
 
@@ -139,7 +137,7 @@ class BucketConnection(asyncio.Protocol):
                 else:
                     self._greet(request)
         except FrameError as error:
-            self._hang_up(str(error))
+            self.hang_up(str(error))
         if self._writes:
             self._bucket.writer.submit(self._writes)
             self._writes = []
@@ -151,13 +149,15 @@ class BucketConnection(asyncio.Protocol):
         """The first frame says who calls and whom it expects; anything but a match is hung up on."""
         bucket = self._bucket
         if not isinstance(request, messages.Hello):
-            self._hang_up("the first frame is not a Hello")
+            self.hang_up("the first frame is not a Hello")
         elif request.version != messages.VERSION:
-            self._hang_up(f"protocol version {request.version}, not {messages.VERSION}")
+            self.hang_up(f"protocol version {request.version}, not {messages.VERSION}")
         elif not hmac.compare_digest(request.token.encode(), self._server.token.encode()):
-            self._hang_up("wrong token")
+            self.hang_up("wrong token")
         elif request.bucket_id != bucket.bucket_id or request.identity not in ("", bucket.identity):
-            self._hang_up(f"bucket-{request.bucket_id} with identity {request.identity!r} expected")
+            self.hang_up(f"bucket-{request.bucket_id} with identity {request.identity!r} expected")
+        elif not self._server.admit(self):
+            self._refuse("too many connections")
         else:
             self._greeted = True
             self._reader.max_frame_bytes = MAX_FRAME_BYTES
@@ -289,8 +289,14 @@ class BucketConnection(asyncio.Protocol):
         assert operation.reply is not None, "a decided operation has its reply"
         self.reply(operation.reply, _NAMES.get(type(operation.request), ""), operation.arrived_s)
 
-    def _hang_up(self, reason: str) -> None:
-        events.warning("connection closed", bucket=self._bucket.bucket_id, reason=reason)
+    def hang_up(self, reason: str) -> None:
+        """Close it, and say why in the log, where strangers don't drown what is said of peers that hold the token."""
+        told = self._server.peer_events if self._greeted else self._server.stranger_events
+        told.warning("connection closed", reason=reason)
+        self.close()
+
+    def _refuse(self, reason: str) -> None:
+        self._server.peer_events.warning("connection refused", reason=reason)
         self.close()
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from serve_app import events
 from serve_app.bucket.bucket import Bucket, Storage
-from serve_app.bucket.connection import BucketConnection, ColdRead, ReadReply
+from serve_app.bucket.connection import HANDSHAKE_TIMEOUT_S, BucketConnection, ColdRead, ReadReply
 from serve_app.bucket.held import HeldOperations
 from serve_app.bucket.move_operations import Awaited
 from serve_app.bucket.operations import BucketOperation, InstallOperation
@@ -22,6 +22,7 @@ from serve_app.bucket.survey import survey
 from serve_app.resharding.coordinator import Coordinator
 from serve_app.resharding.mover import Mover
 from serve_app.resharding.peers import Peers
+from serve_app.seldom import Seldom
 from serve_app.settings import Limits
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.group_commit import Operation
@@ -34,6 +35,12 @@ _READ_BATCH_BYTES = 1024 * 1024
 #: A bucket that is left out ends when no bucket has asked for it for so long: the coordinator asks when it is to join again.
 #: One that belongs to no store yet ends when nobody at all has.
 _LEFT_ALONE_S = 5.0
+#: Connections that have not shown the token yet have slots of their own, so that no stranger takes one of `max_connections`.
+#: When one more comes, the oldest gives way: a directory greets in the instant it is connected, long before as many others
+#: come. Turning away the newest instead would let those who hold on keep directories out.
+MAX_STRANGERS = 512
+#: Connections that the kernel keeps until they are accepted; where there is no room, a client tries again a second later.
+_BACKLOG = 1024
 
 
 class BucketServer:
@@ -56,25 +63,46 @@ class BucketServer:
             storage, limits, incarnation=platform.new_id(8), done=self._group_done, failed=failed, platform=platform
         )
         self._max_connections = limits.max_connections
-        self._connections: dict[BucketConnection, None] = {}  # in order, so that a simulation repeats itself
+        # In order, so that a simulation repeats itself. Those that have shown the token, and those that have not yet.
+        self._connections: dict[BucketConnection, None] = {}
+        self._strangers: dict[BucketConnection, None] = {}
+        bucket_id = self.bucket.bucket_id
+        #: What may be logged of connections that have shown the token, and of those that have not.
+        self.peer_events = Seldom(loop.call_later, bucket=bucket_id)
+        self.stranger_events = Seldom(loop.call_later, bucket=bucket_id)
         self._readers = platform.readers()
         self.held = HeldOperations(loop, platform.monotonic_s, limits)
         self.source = BucketSource(self.bucket, loop, self._readers, self.held.release)
         #: Set by who runs the coordinator: gets each Inspect.
         self.heard: Callable[[messages.Inspect], None] = lambda request: None
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._moving: list[asyncio.Task[None]] = []
         self._peers: list[Peers] = []
         self._limits = limits
         self._was_full = False
 
     async def start(self, host: str) -> Endpoint:
-        """Listen on a free port of `host`; returns what a directory needs to connect."""
+        """Begin to serve, and `listen`."""
         self.bucket.writer.start()
-        self._server = await self.loop.create_server(
-            lambda: BucketConnection(self), host, 0, ssl=tls.server_context(), backlog=256
+        return await self.listen(host)
+
+    async def listen(self, host: str) -> Endpoint:
+        """Listen on a free port of `host`, beside where it listens already; returns what a directory needs to connect.
+
+        Raises:
+            OSError: it can't be listened on.
+        """
+        context = tls.server_context()
+        server = await self.loop.create_server(
+            lambda: BucketConnection(self),
+            host,
+            0,
+            ssl=context,
+            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if context else None,
+            backlog=_BACKLOG,
         )
-        port = self._server.sockets[0].getsockname()[1]
+        self._servers.append(server)
+        port = server.sockets[0].getsockname()[1]
         return Endpoint((host, port), self.token, self.bucket.incarnation)
 
     def take_part_in_moves(
@@ -123,27 +151,38 @@ class BucketServer:
         await asyncio.gather(*self._moving, return_exceptions=True)
         for peers in self._peers:
             await peers.close()
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         await self.loop.run_in_executor(None, self.bucket.writer.stop)
         await asyncio.sleep(0)  # the last group's `_finish_group` is queued before this
         self.held.stop()
-        for connection in list(self._connections):
+        for connection in [*self._connections, *self._strangers]:
             connection.close()
+        self.peer_events.flush()
+        self.stranger_events.flush()
         self._readers.shutdown(wait=True)
 
     # -- for connections ---------------------------------------------------------------------------------------------
 
+    def knock(self, connection: BucketConnection) -> None:
+        """Take in a connection that has not shown the token yet."""
+        if len(self._strangers) >= MAX_STRANGERS:
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            oldest.hang_up("it gave way to others that have not shown the token either")
+        self._strangers[connection] = None
+
     def admit(self, connection: BucketConnection) -> bool:
-        """Whether one more connection may stay."""
+        """Whether a connection that has shown the token may stay."""
         if len(self._connections) >= self._max_connections:
-            events.warning("connection refused", bucket=self.bucket.bucket_id, reason="too many connections")
             return False
+        self._strangers.pop(connection, None)
         self._connections[connection] = None
         return True
 
     def forget(self, connection: BucketConnection) -> None:
         self._connections.pop(connection, None)
+        self._strangers.pop(connection, None)
 
     def read_in_thread(
         self,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import importlib.util
 import os
+import re
 import socket
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +19,12 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from serve_app.cli.failure import Failure
+from serve_app.cli.serve_config import APPLICATION, ServeConfig
 from serve_app.settings import Settings, UserConfig, explain
 
-APPLICATION = "cloud-storage"
-DEPLOYMENT = "Directory"
-
+_BUCKET = re.compile(r"bucket-(0|[1-9]\d*)")
+#: How a Ray that is started here is told of resources that it does not find by itself.
+_RESOURCES = "RAY_OVERRIDE_RESOURCES"
 # Ports that Serve takes beside the API's; where they are not configured, any free one will do.
 _HELPER_PORTS = (
     "RAY_SERVE_HAPROXY_METRICS_PORT",
@@ -44,68 +48,81 @@ def check(config: Path, env_file: Path) -> Plan:
     Raises:
         Failure: something is wrong; it says what.
     """
-    document = _load(config)
-    settings = _settings(document, config)
-    host, port = _address(document, config)
-    _check_port(host, port)
+    serve, settings = _read(config)
+    options = serve.http_options
+    family = _check_port(options.host, options.port)
     _check_data_dir(settings.data_dir)
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104 - compared, not bound
-    return Plan(settings.data_dir, f"http://{shown}:{port}", _environment(env_file))
+    environment = _environment(env_file)
+    if settings.pin_buckets and _RESOURCES not in environment:
+        raise Failure(f"{config}: args.pin_buckets: no node of a Ray that `run` starts offers the resource bucket-0")
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.host, options.host)  # noqa: S104 - compared, not bound
+    shown = f"[{shown}]" if family is socket.AF_INET6 and ":" in shown else shown
+    return Plan(settings.data_dir, f"http://{shown}:{options.port}", environment)
+
+
+def _read(config: Path) -> tuple[ServeConfig, Settings]:
+    document = _load(config)
+    try:
+        serve = ServeConfig.model_validate(document)
+    except ValidationError as error:
+        raise Failure(f"{config}: {explain(error, '')}") from None
+    application = serve.store
+    if application is None:
+        raise Failure(f"{config} has no application named {APPLICATION}")
+    user_config = next((deployment.user_config for deployment in application.deployments), None)
+    try:
+        UserConfig.model_validate(user_config)
+    except ValidationError as error:
+        raise Failure(f"{config}: {explain(error, 'user_config')}") from None
+    try:
+        return serve, Settings.model_validate(application.args or {})
+    except ValidationError as error:
+        raise Failure(f"{config}: {explain(error, 'args')}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a mapping that has a name twice, of which YAML's own would quietly drop the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [name.value for name, _ in node.value if isinstance(name, yaml.ScalarNode) and name.value != "<<"]
+        for name, count in Counter(names).items():
+            if count > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{name!r} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def _load(config: Path) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(config.read_text())
+        document = yaml.load(config.read_text("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise Failure(f"{config} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise Failure(f"{config} is not YAML: it is not UTF-8 text") from None
-    except yaml.YAMLError as error:
+    except RecursionError:
+        raise Failure(f"{config} is not YAML that can be read: it is nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
         raise Failure(f"{config} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise Failure(f"{config} is not a Serve configuration")
     return document
 
 
-def _settings(document: dict[str, Any], config: Path) -> Settings:
-    applications = _by_name(document.get("applications"))
-    application = applications.get(APPLICATION)
-    if application is None:
-        raise Failure(f"{config} has no application named {APPLICATION}")
-    deployments = _by_name(application.get("deployments"))
-    user_config = (deployments.get(DEPLOYMENT) or {}).get("user_config")
+def _check_port(host: str, port: int) -> socket.AddressFamily:
+    """Whether the API's address can be listened on; the family that it is of."""
     try:
-        UserConfig.model_validate(user_config)
-    except ValidationError as error:
-        raise Failure(f"{config}: {explain(error, 'user_config')}") from None
-    try:
-        return Settings.model_validate(application.get("args") or {})
-    except ValidationError as error:
-        raise Failure(f"{config}: {explain(error, 'args')}") from None
-
-
-def _by_name(items: object) -> dict[object, dict[str, Any]]:
-    """A list of mappings by their names; what is none of that is left out."""
-    found = items if isinstance(items, list) else []
-    return {item.get("name"): item for item in found if isinstance(item, dict)}
-
-
-def _address(document: dict[str, Any], config: Path) -> tuple[str, int]:
-    options = document.get("http_options")
-    options = options if isinstance(options, dict) else {}
-    host, port = options.get("host", "127.0.0.1"), options.get("port", 8000)
-    if not isinstance(host, str) or not isinstance(port, int) or not 0 < port < 65536:
-        raise Failure(f"{config}: http_options.host and http_options.port are not an address: {host!r}, {port!r}")
-    return host, port
-
-
-def _check_port(host: str, port: int) -> None:
-    with socket.socket() as probe:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that can't be one
+        said = getattr(error, "strerror", None) or str(error)
+        raise Failure(f"http_options.host: {host!r:.80} is no address of this machine: {said}") from None
+    family, _, _, _, address = found[0]
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of an earlier run may linger
         try:
-            probe.bind((host, port))
+            probe.bind(address)
         except OSError as error:
-            raise Failure(f"{host}:{port} can't be used: {error.strerror}; is another store running there?") from None
+            hint = "; is another store running there?" if error.errno == errno.EADDRINUSE else ""
+            raise Failure(f"{host}:{port} can't be used: {error.strerror}{hint}") from None
+    return family
 
 
 def _check_data_dir(data_dir: Path) -> None:
@@ -113,26 +130,38 @@ def _check_data_dir(data_dir: Path) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=data_dir):
             pass
+        folders = sorted(entry for entry in data_dir.iterdir() if _BUCKET.fullmatch(entry.name))
     except OSError as error:
         raise Failure(f"the data folder {data_dir} can't be written: {error.strerror}") from None
-    for folder in data_dir.glob("bucket-*"):
+    for folder in folders:
         try:
-            handle = os.open(folder, os.O_RDONLY)
+            handle = os.open(
+                folder, os.O_RDONLY | os.O_DIRECTORY
+            )  # nothing but a folder: a FIFO would wait for a writer
         except OSError as error:
             raise Failure(f"{folder} can't be opened: {error.strerror}") from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # an open bucket holds this lock
         except BlockingIOError:
             raise Failure(f"the data folder {data_dir} is in use: another process has {folder.name} open") from None
+        except OSError as error:
+            raise Failure(f"{folder} can't be locked: {error.strerror}") from None
         finally:
             os.close(handle)
+    if (data_dir / "serve.log").is_fifo():
+        raise Failure(f"{data_dir / 'serve.log'} can't be written: it is a pipe")
 
 
 def _environment(env_file: Path) -> dict[str, str]:
     """This process's environment, what it leaves open filled from the file and with free ports."""
     if not env_file.is_file():
         raise Failure(f"{env_file} is missing: the settings of Ray Serve are in there")
-    environment = {name: value for name, value in dotenv_values(env_file).items() if value is not None}
+    try:
+        environment = {name: value for name, value in dotenv_values(env_file).items() if value is not None}
+    except OSError as error:
+        raise Failure(f"{env_file} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Failure(f"{env_file} can't be read: it is not UTF-8 text") from None
     environment |= {name: str(port) for name, port in zip(_HELPER_PORTS, _free_ports(len(_HELPER_PORTS)), strict=True)}
     # A Unix socket that Serve would otherwise share among all runs on the machine.
     environment["RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH"] = f"/tmp/haproxy-serve/metrics-{os.getpid()}.sock"  # noqa: S108

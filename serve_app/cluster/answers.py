@@ -17,3 +17,5 @@ class EndpointAnswer:
     opening: bool
     fingerprint: str
     generation: int
+    #: Ray's id of the node that the bucket runs on: its loopback addresses mean nothing elsewhere.
+    node_id: str = ""

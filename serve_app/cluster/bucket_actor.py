@@ -22,6 +22,7 @@ from serve_app.cluster.collector import collect_less_often
 from serve_app.cluster.control_plane import RayControlPlane
 from serve_app.cluster.fingerprint import Build
 from serve_app.cluster.metrics import export_bucket
+from serve_app.cluster.reaching import first_address
 from serve_app.errors import StorageFault
 from serve_app.settings import NAMESPACE, Limits
 from serve_app.storage.engine import EngineFailed
@@ -33,6 +34,12 @@ STORAGE_FAILED_EXIT_CODE = 70
 _REOPEN_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _UNEXPECTED_PAUSE_S = 5.0
 _OPENING = "the storage is being opened"
+#: How long listening on a further address is waited for.
+_LISTEN_TIMEOUT_S = 5.0
+
+
+def _node_address() -> str:
+    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
 
 
 class BucketActor:
@@ -45,12 +52,40 @@ class BucketActor:
         self._fault = _OPENING
         self._settled = threading.Event()
         self._retiring: threading.Thread | None = None
+        self._server: BucketServer | None = None
+        self._opening_to_nodes = threading.Lock()
         threading.Thread(target=self._main, name=f"bucket-{bucket_id}", daemon=True).start()
 
     def endpoint(self, wait_s: float = 3.0) -> EndpointAnswer:
         """Where the bucket listens, or why it does not; waits a little while the storage is being opened."""
         opening = not self._settled.wait(wait_s)
-        return EndpointAnswer(self._endpoint, self._fault, opening, self._build.fingerprint, self._build.generation)
+        return self._answer(self._endpoint, self._fault, opening)
+
+    def open_to_other_nodes(self) -> EndpointAnswer:
+        """Listen on the node's address, if that is not done yet: somebody on another node has to reach this bucket.
+
+        Raises:
+            OSError, TimeoutError: it can't be listened on.
+        """
+        if self._build.settings.data_plane_host == "loopback":
+            return self._answer(
+                None,
+                f"bucket-{self._bucket_id} listens for its own node alone, as args.data_plane_host says, and was asked for "
+                "from another node",
+            )
+        with self._opening_to_nodes:
+            server, endpoint, address = self._server, self._endpoint, _node_address()
+            if server is not None and endpoint is not None and endpoint.address[0] != address:
+                listening = asyncio.run_coroutine_threadsafe(server.listen(address), server.loop)
+                self._endpoint = listening.result(_LISTEN_TIMEOUT_S)
+                events.info(
+                    "data plane opened", bucket=self._bucket_id, address=address, reason="asked for from another node"
+                )
+        return self.endpoint()
+
+    def _answer(self, endpoint: Endpoint | None, fault: str, opening: bool = False) -> EndpointAnswer:
+        build, node_id = self._build, ray.get_runtime_context().get_node_id()
+        return EndpointAnswer(endpoint, fault, opening, build.fingerprint, build.generation, node_id)
 
     def _main(self) -> None:
         try:
@@ -112,7 +147,8 @@ class BucketActor:
         server.bucket.siblings = sibling_ids(self._build.settings.data_dir, self._bucket_id)
         if storage.tail_set_aside is not None:
             server.bucket.last_error = f"a torn log tail was set aside: {storage.tail_set_aside}"
-        self._endpoint = await server.start(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+        self._endpoint = await server.start(first_address(self._build, _node_address()))
+        self._server = server
         server.take_part_in_moves(RayControlPlane(self._build), retired=self._retire)
         self._fault = ""
         self._settled.set()

@@ -17,6 +17,7 @@ from serve_app import events
 from serve_app.cluster.answers import EndpointAnswer
 from serve_app.cluster.fingerprint import Build
 from serve_app.cluster.ray_calls import actor_ids, buckets_told_of, first_line, in_thread, place_ids
+from serve_app.cluster.reaching import reachable
 from serve_app.errors import Unavailable
 from serve_app.settings import NAMESPACE
 from serve_app.wire.endpoint import Endpoint
@@ -90,7 +91,9 @@ class RayControlPlane:
                 "bucket replaced", bucket=bucket_id, reason="made by an earlier build, with other settings or code"
             )
             ray.kill(actor, no_restart=True)
-            answer = self._ask(self._actor(bucket_id), bucket_id)
+            actor = self._actor(bucket_id)
+            answer = self._ask(actor, bucket_id)
+        answer = reachable(actor, answer, _ENDPOINT_TIMEOUT_S)
         if answer.opening:
             raise ConnectionError(answer.fault)
         if answer.endpoint is None:

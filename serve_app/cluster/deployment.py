@@ -19,6 +19,7 @@ from serve_app.cluster.metrics import export_directory
 from serve_app.directory.directory import Directory
 from serve_app.http.app import build_http
 from serve_app.http.front import Front
+from serve_app.http.hosts import Hosts
 from serve_app.settings import UserConfig, explain
 
 DEPLOYMENT = "Directory"
@@ -31,6 +32,7 @@ class DirectoryReplica:
         settings = build.settings
         events.configure(settings.log_level)
         self._limits = settings.limits
+        self._hosts = Hosts(settings.allowed_hosts, loopback_host=build.loopback_host)
         self._directory = Directory(RayControlPlane(build), settings.limits)
         export_directory(self._directory)
 
@@ -48,7 +50,7 @@ class DirectoryReplica:
 
     def __serve_build_asgi_app__(self) -> Front:
         collect_less_often()
-        return build_http(self._directory, self._limits)
+        return build_http(self._directory, self._limits, self._hosts)
 
 
 def deployment(build: Build) -> serve.Application:

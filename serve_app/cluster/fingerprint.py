@@ -24,20 +24,23 @@ class Build:
     code_hash: str
     #: When it was built, in nanoseconds since the Unix epoch.
     generation: int
+    #: The host that Serve's HTTP API listens on, where only its own machine can reach it; else empty.
+    loopback_host: str = ""
 
     @property
     def fingerprint(self) -> str:
         """Equal for two builds exactly when their buckets would run the same code with the same settings."""
-        return hashlib.sha256(f"{self.code_hash}\n{self.settings_json}".encode()).hexdigest()[:16]
+        made_from = f"{self.code_hash}\n{self.settings_json}\n{bool(self.loopback_host)}"
+        return hashlib.sha256(made_from.encode()).hexdigest()[:16]
 
     @property
     def settings(self) -> Settings:
         return Settings.model_validate_json(self.settings_json)
 
 
-def build_of(settings: Settings) -> Build:
+def build_of(settings: Settings, loopback_host: str = "") -> Build:
     """A build made now."""
-    return Build(settings.model_dump_json(), _code_hash(), time.time_ns())
+    return Build(settings.model_dump_json(), _code_hash(), time.time_ns(), loopback_host)
 
 
 @cache

@@ -16,6 +16,7 @@ from ray.exceptions import GetTimeoutError, RayError
 
 from serve_app.cluster.answers import EndpointAnswer
 from serve_app.cluster.ray_calls import actor_ids, buckets_told_of, first_line, in_thread
+from serve_app.cluster.reaching import reachable
 from serve_app.errors import Unavailable
 from serve_app.settings import NAMESPACE
 from serve_app.wire.endpoint import Endpoint
@@ -85,6 +86,7 @@ def _ask(name: str) -> EndpointAnswer:
         actor = ray.get_actor(name, namespace=NAMESPACE)
         asked: Any = actor.endpoint.remote()
         answer: EndpointAnswer = ray.get(asked, timeout=_ENDPOINT_TIMEOUT_S)
+        answer = reachable(actor, answer, _ENDPOINT_TIMEOUT_S)
     except ValueError:
         raise ConnectionError(f"there is no actor {name}") from None
     except GetTimeoutError:

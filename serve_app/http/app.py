@@ -19,16 +19,17 @@ from serve_app.directory.directory import Directory
 from serve_app.errors import StoreError
 from serve_app.http import docs, problems
 from serve_app.http.front import AsgiApp, Front, answer_to_error
+from serve_app.http.hosts import Hosts
 from serve_app.http.models import DeleteAnswer, GetAnswer, HealthAnswer, PutAnswer, TopologyAnswer
 from serve_app.http.operations import Answer, Operations, key_of
 from serve_app.http.status import health, topology
 from serve_app.settings import Limits
 
 
-def build_http(directory: Directory, limits: Limits) -> Front:
-    """The ASGI application on a directory, which it starts and stops with its lifespan."""
+def build_http(directory: Directory, limits: Limits, hosts: Hosts | None = None) -> Front:
+    """The ASGI application on a directory, which it starts and stops with its lifespan. hosts: as `Front`."""
     operations = Operations(directory, limits)
-    return Front(cast(AsgiApp, _build_app(directory, operations)), operations, limits)
+    return Front(cast(AsgiApp, _build_app(directory, operations)), operations, limits, hosts)
 
 
 def _build_app(directory: Directory, operations: Operations) -> FastAPI:

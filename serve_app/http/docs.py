@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from serve_app.http.problems import Problem
@@ -57,6 +58,11 @@ _ERRORS = {
         "Value too large",
         "a value has at most 26,214,400 bytes; this one has 30,000,000 or more",
     ),
+    421: (
+        "misdirected-request",
+        "Misdirected Request",
+        "this store does not answer to the host that the request names (args.allowed_hosts)",
+    ),
     422: ("invalid-request", "Bad key or parameter", "the parameter 'key' is missing"),
     503: ("unavailable", "Refused for now; nothing changed", "bucket-1 is away: the connection broke"),
     504: (
@@ -80,13 +86,13 @@ _SUCCESS = {
     "topology": "The shape, and what each bucket says of itself.",
 }
 _STATUSES = {
-    "put": (408, 413, 422, 503, 504, 507),
-    "get_path": (404, 422, 503),
-    "get_query": (404, 422, 503),
-    "delete_path": (404, 422, 503, 504),
-    "delete_query": (404, 422, 503, 504),
-    "health": (503,),
-    "topology": (503,),
+    "put": (408, 413, 421, 422, 503, 504, 507),
+    "get_path": (404, 421, 422, 503),
+    "get_query": (404, 421, 422, 503),
+    "delete_path": (404, 421, 422, 503, 504),
+    "delete_query": (404, 421, 422, 503, 504),
+    "health": (421, 503),
+    "topology": (421, 503),
 }
 
 
@@ -108,6 +114,7 @@ Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem doc
 | 404 | no such key, so there was nothing to do | |
 | 408 | no: the body stopped arriving, or had to give way to others | send it again |
 | 413, 422 | no: the request is wrong as it is | mend it: `detail` says how |
+| 421 | no: the store does not go by the name in the URL | use another, or `allowed_hosts` in its configuration |
 | 503 | no: refused for now | try again after `Retry-After` seconds |
 | 504, or anything that is not this API's JSON | **not known** | read to find out, or write again |
 | 507 | no: the disk is full | free or add space; reads and deletes go on |
@@ -146,7 +153,7 @@ def operation(name: str, answer: type[BaseModel]) -> dict[str, Any]:
 def add_docs(app: FastAPI) -> None:
     """Serve Swagger UI at /docs, its script and style from the installed package."""
     _add_problem_model(app)
-    app.mount("/docs/assets", StaticFiles(directory=str(files("fastapi_offline") / "static")), name="docs-assets")
+    app.mount("/docs/assets", _Assets(directory=str(files("fastapi_offline") / "static")), name="docs-assets")
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:
@@ -159,6 +166,15 @@ def add_docs(app: FastAPI) -> None:
             swagger_favicon_url=root + "/docs/assets/favicon.png",
             swagger_ui_parameters={"tryItOutEnabled": True, "validatorUrl": None, "displayRequestDuration": True},
         )
+
+
+class _Assets(StaticFiles):
+    """The page's own files: large, the same for everybody, and asked for again only where they have changed."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["cache-control"] = "no-cache"
+        return response
 
 
 def _add_problem_model(app: FastAPI) -> None:

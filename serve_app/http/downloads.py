@@ -22,6 +22,9 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 #: Answers from this size on count against `limits.max_response_bytes`.
 LARGE_BYTES = 64 * 1024
 CHUNK_BYTES = 128 * 1024
+#: What every answer says. `nosniff`: it is what its type says, and never a script for another site's page (Fetch Standard,
+#: 2.2). `no-store`: what a key holds now is not to be answered from a cache later, nor kept on a disk.
+ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 #: An answer of which nothing was taken for this long has to give way where room is needed.
 STALLED_S = 1.0
 
@@ -102,9 +105,23 @@ def head(answer: Answer) -> dict[str, Any]:
         "headers": [
             (b"content-type", answer.content_type),
             (b"content-length", b"%d" % len(answer.body)),
+            *ALWAYS,
             *answer.headers,
         ],
     }
+
+
+def with_always(send: Send) -> Send:
+    """A `send` for the app behind the front: adds to its answers what every answer says, where they don't say otherwise."""
+
+    async def sending(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            said = {name.lower() for name, _ in headers}
+            message["headers"] = headers + [header for header in ALWAYS if header[0] not in said]
+        await send(message)
+
+    return sending
 
 
 async def send_answer(send: Send, answer: Answer) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from serve_app import events
 from serve_app.errors import InvalidRequest, StoreError, Unavailable
 from serve_app.http import problems
-from serve_app.http.downloads import LARGE_BYTES, Downloads, Send, send_answer
+from serve_app.http.downloads import LARGE_BYTES, Downloads, Send, send_answer, with_always
+from serve_app.http.hosts import Hosts
 from serve_app.http.operations import Answer, Operations, key_of
 from serve_app.http.requests import Scope, has_body
 from serve_app.http.uploads import ClientGone, Receive
@@ -20,20 +21,36 @@ from serve_app.settings import Limits
 
 Handler = Callable[[Scope, Receive], Awaitable[Answer]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+#: Says nothing of which hosts there are: whoever asks may be a page that looks for them.
+_WRONG_HOST = Answer(
+    421,
+    problems.answer_to_status(
+        421, "this store does not answer to the host that the request names (args.allowed_hosts)"
+    ),
+    problems.CONTENT_TYPE,
+)
 
 
 class Front:
     """The ASGI application that Serve runs."""
 
-    def __init__(self, app: AsgiApp, operations: Operations, limits: Limits) -> None:
+    def __init__(self, app: AsgiApp, operations: Operations, limits: Limits, hosts: Hosts | None = None) -> None:
+        """hosts: which ones requests may name; all where None."""
         self._app = app
+        self._hosts = None if hosts is None or hosts.all else hosts
         self._operations = operations
         self._downloads = Downloads(limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        handler = self._route(scope) if scope["type"] == "http" else None
-        if handler is None:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if self._hosts is not None and not self._hosts.take(scope):
+            await send_answer(send, _WRONG_HOST)
+            return
+        handler = self._route(scope)
+        if handler is None:
+            await self._app(scope, receive, with_always(send))
             return
         try:
             answer = await handler(scope, receive)

@@ -80,10 +80,8 @@ class FrameReader(Generic[T]):
         try:
             with memoryview(self._buffer) as view:
                 message = self._decoder.decode(view[start:end])
-        except (
-            msgspec.DecodeError,
-            ValueError,
-        ) as error:  # ValidationError is a DecodeError; Topology raises ValueError
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            # ValidationError is a DecodeError; Topology raises ValueError; a field that we don't know may be nested deeply.
             raise FrameError(f"a frame that is no message: {error}") from None
         self._position = end
         if end == len(self._buffer):

@@ -16,11 +16,14 @@ import ray
 from ray.cluster_utils import Cluster
 
 from serve_app.cluster import control_plane as control_plane_module
+from serve_app.cluster.answers import EndpointAnswer
+from serve_app.cluster.bucket_actor import BucketActor
 from serve_app.cluster.control_plane import RayControlPlane
 from serve_app.cluster.fingerprint import Build, build_of
 from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
 from serve_app.settings import NAMESPACE, Limits, Settings
+from serve_app.wire.link import BucketFault
 from tests.support.local_store import until
 
 pytestmark = pytest.mark.ray
@@ -72,7 +75,8 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
 
 def build(folder: Path, **settings: Any) -> Build:
     limits = settings.pop("limits", Limits(request_timeout_s=30))
-    return build_of(Settings(data_dir=folder, limits=limits, **settings))
+    loopback_host = settings.pop("loopback_host", "")
+    return build_of(Settings(data_dir=folder, limits=limits, **settings), loopback_host)
 
 
 def in_actor(bucket_id: int, function: Callable[[], Any]) -> Any:
@@ -220,3 +224,37 @@ def test_a_fault_of_the_storage_is_what_the_directory_says(cluster: Cluster, tmp
                 await directory.get(b"key")
 
     asyncio.run(check())
+
+
+def on_another_node(made_from: Build) -> None:
+    """Make bucket 0 on its own node, as if Serve ran where the API is on loopback and one node was all there was."""
+    options = {"name": "bucket-0", "namespace": NAMESPACE, "lifetime": "detached", "resources": {"bucket-0": 1}}
+    ray.remote(BucketActor).options(**options, num_cpus=0, max_concurrency=4).remote(0, made_from)
+
+
+def test_a_bucket_on_loopback_opens_to_a_directory_on_another_node(cluster: Cluster, tmp_path: Path) -> None:
+    async def check() -> None:
+        made_from = build(tmp_path, loopback_host="127.0.0.1")
+        on_another_node(made_from)
+        assert node_of(0) != ray.get_runtime_context().get_node_id()
+        actor = ray.get_actor("bucket-0", namespace=NAMESPACE)
+        asked: Any = actor.endpoint.remote()
+        before: EndpointAnswer = ray.get(asked, timeout=20)
+        assert before.endpoint is not None
+        assert before.endpoint.address[0] == "127.0.0.1"
+        async with directory_on(made_from, 1) as directory:
+            await directory.put(b"key", b"v", "")
+        endpoint = await RayControlPlane(made_from).resolve(0)
+        assert endpoint.address[0] == ray.util.get_node_ip_address() != "127.0.0.1"
+        assert endpoint.incarnation == before.endpoint.incarnation, "it goes on, and who is connected stays so"
+        again = await RayControlPlane(made_from).resolve(0)
+        assert again == endpoint
+
+    asyncio.run(check())
+
+
+def test_a_bucket_that_is_to_stay_on_loopback_says_so_to_other_nodes(cluster: Cluster, tmp_path: Path) -> None:
+    made_from = build(tmp_path, data_plane_host="loopback")
+    on_another_node(made_from)
+    with pytest.raises(BucketFault, match=r"its own node alone, as args\.data_plane_host says"):
+        asyncio.run(RayControlPlane(made_from).resolve(0))

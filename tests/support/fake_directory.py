@@ -10,6 +10,7 @@ from serve_app import placement
 from serve_app.directory.directory import Deleted, Directory, Got, Put
 from serve_app.http.app import build_http
 from serve_app.http.front import Front
+from serve_app.http.hosts import Hosts
 from serve_app.settings import Limits
 
 BUCKET_COUNT = 3
@@ -55,6 +56,6 @@ class FakeDirectory:
             raise self.failure
 
 
-def http_on(directory: FakeDirectory, limits: Limits | None = None) -> Front:
+def http_on(directory: FakeDirectory, limits: Limits | None = None, hosts: Hosts | None = None) -> Front:
     """The real HTTP application on a fake directory."""
-    return build_http(cast(Directory, directory), limits or Limits())
+    return build_http(cast(Directory, directory), limits or Limits(), hosts)

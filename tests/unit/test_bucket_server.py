@@ -155,6 +155,7 @@ async def test_only_so_many_connections_are_taken() -> None:
     async with serving(Limits(max_connections=3, disk_reserve_bytes=0)) as bucket:
         clients = [await greeted(bucket) for _ in range(3)]
         refused = await connect(bucket)
+        refused.send(hello(bucket))
         assert await refused.receive() is None
         clients[0].writer.close()
         await until(lambda: len(bucket.server._connections) == 2)  # type: ignore[union-attr]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from serve_app.bucket import server as server_module
 from serve_app.settings import Limits
 from serve_app.wire import tls
 from serve_app.wire.client import HandshakeRefused, connect_tcp, open_connection
@@ -51,6 +52,27 @@ def test_operations_travel_encrypted_and_strangers_get_no_connection(
             connection, welcome = await open_connection(endpoint, 0, "", Limits(), connect_tcp)
             assert welcome.bucket_id == 0
             connection.close()
+
+    check()
+
+
+def test_who_does_not_finish_the_handshake_is_hung_up_on_and_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_certificates(tmp_path / "ours")
+    use(monkeypatch, tmp_path / "ours")
+    monkeypatch.setattr(server_module, "HANDSHAKE_TIMEOUT_S", 0.5)
+
+    @run_async
+    async def check() -> None:
+        async with local_store(1) as store:
+            endpoint = store.buckets[0].endpoint
+            assert endpoint is not None
+            strangers = [await asyncio.open_connection(*endpoint.address) for _ in range(300)]
+            directory = await store.directory()
+            await directory.put(b"key", b"v", "")
+            for reader, _ in strangers:
+                assert await reader.read() == b"", "nothing was said, and then it was closed"
 
     check()
 
