@@ -18,6 +18,7 @@ from serve_app.bucket.move_operations import Awaited
 from serve_app.bucket.operations import BucketOperation, InstallOperation
 from serve_app.bucket.platform import Platform
 from serve_app.bucket.source import BucketSource
+from serve_app.bucket.space import SpaceKeeper
 from serve_app.bucket.survey import survey
 from serve_app.resharding.coordinator import Coordinator
 from serve_app.resharding.mover import Mover
@@ -67,6 +68,7 @@ class BucketServer:
         self._peers: list[Peers] = []
         self._limits = limits
         self._was_full = False
+        self._space = SpaceKeeper(self.bucket, limits.disk_reserve_bytes, loop)
 
     async def start(self, host: str) -> Endpoint:
         """Listen on a free port of `host`; returns what a directory needs to connect."""
@@ -130,6 +132,7 @@ class BucketServer:
         self.held.stop()
         for connection in list(self._connections):
             connection.close()
+        await self._space.stop()
         self._readers.shutdown(wait=True)
 
     # -- for connections ---------------------------------------------------------------------------------------------
@@ -203,6 +206,7 @@ class BucketServer:
             touched[connection] = None
         for connection in touched:
             connection.flush()
+        self._space.look()
         if bucket.disk_full != self._was_full:
             self._was_full = bucket.disk_full
             if self._was_full:

@@ -26,6 +26,7 @@ from rocksdict import (
 
 from serve_app import events
 from serve_app.errors import StorageDamaged, StorageFault, StorageInUse, StorageUnusable
+from serve_app.storage import space
 from serve_app.storage.engine import NOT_IN_MEMORY, Changes, EngineFailed, NotInMemory
 
 FACTS = "facts"
@@ -132,6 +133,12 @@ class RocksEngine:
             return 0  # a folder that can't even be asked takes no more
         return disk.f_bavail * disk.f_frsize
 
+    def reclaim(self, enough_bytes: int) -> None:
+        try:
+            space.give_back(self._db, self._facts, self.free_bytes, enough_bytes)
+        except Exception as error:
+            raise _fault(error, self._folder) from error
+
     def close(self) -> None:
         if self._closed:
             return
@@ -157,6 +164,11 @@ def _options(cache: Cache, write_buffer_bytes: int, *, create: bool) -> Options:
     options.set_max_write_buffer_number(3)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_level_compaction_dynamic_level_bytes(True)
+    # Small tables and levels, so that one compaction takes little space for what it writes beside what it replaces.
+    options.set_target_file_size_base(max(write_buffer_bytes // 4, _MIB))
+    options.set_max_compaction_bytes(2 * write_buffer_bytes)
+    options.set_level_zero_file_num_compaction_trigger(2)
+    options.set_max_bytes_for_level_base(2 * write_buffer_bytes)
     options.set_max_background_jobs(2)
     options.set_max_open_files(512)
     options.set_bytes_per_sync(_MIB)
