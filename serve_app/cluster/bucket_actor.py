@@ -81,6 +81,7 @@ class BucketActor:
                     self._bucket_id,
                     cache_bytes=limits.cache_bytes,
                     write_buffer_bytes=limits.write_buffer_bytes,
+                    max_group_bytes=limits.max_group_bytes,
                 )
             except StorageFault as fault:
                 if str(fault) != self._fault:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rocksdict import (
@@ -31,6 +31,8 @@ from serve_app.storage.engine import NOT_IN_MEMORY, Changes, EngineFailed, NotIn
 
 FACTS = "facts"
 _MIB = 1024 * 1024
+#: Each is opened for it where it is not yet.
+_TABLES_TO_ASK = 200
 
 
 class RocksEngine:
@@ -57,6 +59,8 @@ class RocksEngine:
         self._closed = False
         self._synced = WriteOptions()
         self._synced.sync = True
+        #: Gets the sequence number of the last change of each batch that is on disk.
+        self.synced: Callable[[int], None] = lambda sequence: None
 
     def get(self, key: bytes) -> bytes | None:
         try:
@@ -106,6 +110,31 @@ class RocksEngine:
             if "Corruption" in str(error):
                 raise _fault(error, self._folder) from error
             raise EngineFailed(f"{self._folder}: {error}") from error
+        self.synced(self._db.latest_sequence_number())
+
+    def last_sequence(self) -> int:
+        """RocksDB's number of the last change."""
+        return self._db.latest_sequence_number()
+
+    def most_records(self) -> int | None:
+        """How many records there can be at most: what is in tables and memory, overwritten ones included.
+
+        None where there are so many tables that to ask them would take long.
+        """
+        if len(self._db.live_files()) > _TABLES_TO_ASK:
+            return None
+        # Memory first: what is flushed meanwhile then counts twice, and not never.
+        names = ("rocksdb.num-entries-active-mem-table", "rocksdb.num-entries-imm-mem-tables")
+        in_memory = sum(self._db.property_int_value(name) or 0 for name in names)
+        told = dict(
+            part.strip().split("=", 1)
+            for part in (self._db.property_value("rocksdb.aggregated-table-properties") or "").split(";")
+            if "=" in part
+        )
+        try:
+            return in_memory + int(told["# entries"]) - int(told["# deletions"])
+        except (KeyError, ValueError):
+            return None
 
     def scan(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         options = ReadOptions()
@@ -193,7 +222,9 @@ _FILE = re.compile(r"(?:[^\s'\":]*/)?(?:\d{6,}\.(?:sst|log|blob)|MANIFEST-\d+|CU
 def _fault(error: Exception, folder: Path) -> StorageFault:
     """What RocksDB's message means. It has no error codes in Python, so its fixed status words are what there is."""
     text = str(error).strip()
-    if "lock" in text.lower() and ("IO error" in text or "lock file" in text.lower()):
+    if "LOCK" in text and "Is a directory" in text:
+        return StorageDamaged(f"{folder / 'LOCK'} is damaged: it is a folder where a file should be ({text})")
+    if "lock" in text.lower() and ("IO error" in text or "lock file" in text.lower()) and "denied" not in text:
         return StorageInUse(f"{folder} is in use by another process ({text})")
     if "Corruption" in text or "does not exist" in text or "No such file" in text:
         named = _FILE.search(text)

@@ -41,5 +41,13 @@ def give_back(records: Rdict, facts: Rdict, free_bytes: Callable[[], int], enoug
 
 
 def _most_deletions(records: Rdict, tried: set[str]) -> dict[str, Any] | None:
-    tables = [table for table in records.live_files() if table["num_deletions"] and table["name"] not in tried]
-    return max(tables, key=lambda table: table["num_deletions"], default=None)
+    """Of tables that were there before this process, RocksDB knows the deletions of some only: the others come last."""
+    tables = records.live_files()
+    bottom = max((table["level"] for table in tables), default=0)
+    left = [
+        table
+        for table in tables
+        if table["name"] not in tried
+        and (table["num_deletions"] or (not table["num_entries"] and (table["level"] < bottom or not bottom)))
+    ]
+    return max(left, key=lambda table: table["num_deletions"], default=None)
