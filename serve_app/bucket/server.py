@@ -18,6 +18,7 @@ from serve_app.bucket.move_operations import Awaited
 from serve_app.bucket.operations import BucketOperation, InstallOperation
 from serve_app.bucket.platform import Platform
 from serve_app.bucket.source import BucketSource
+from serve_app.bucket.space import SpaceKeeper
 from serve_app.bucket.survey import survey
 from serve_app.resharding.coordinator import Coordinator
 from serve_app.resharding.mover import Mover
@@ -80,6 +81,7 @@ class BucketServer:
         self._peers: list[Peers] = []
         self._limits = limits
         self._was_full = False
+        self._space = SpaceKeeper(self.bucket, limits.disk_reserve_bytes, loop)
 
     async def start(self, host: str) -> Endpoint:
         """Begin to serve, and `listen`."""
@@ -160,6 +162,7 @@ class BucketServer:
             connection.close()
         self.peer_events.flush()
         self.stranger_events.flush()
+        await self._space.stop()
         self._readers.shutdown(wait=True)
 
     # -- for connections ---------------------------------------------------------------------------------------------
@@ -244,6 +247,7 @@ class BucketServer:
             touched[connection] = None
         for connection in touched:
             connection.flush()
+        self._space.look()
         if bucket.disk_full != self._was_full:
             self._was_full = bucket.disk_full
             if self._was_full:

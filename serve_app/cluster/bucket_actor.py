@@ -17,6 +17,7 @@ import uvloop
 
 from serve_app import events
 from serve_app.bucket.server import BucketServer
+from serve_app.cluster.allocator import give_large_blocks_back
 from serve_app.cluster.answers import EndpointAnswer
 from serve_app.cluster.collector import collect_less_often
 from serve_app.cluster.control_plane import RayControlPlane
@@ -91,6 +92,7 @@ class BucketActor:
         try:
             settings = self._build.settings
             events.configure(settings.log_level)
+            give_large_blocks_back()
             if ray.get_runtime_context().was_current_actor_reconstructed:
                 events.warning("bucket restarted", bucket=self._bucket_id, reason="its process before this one ended")
             storage = self._open(settings.data_dir / f"bucket-{self._bucket_id}", settings.limits)
@@ -116,6 +118,7 @@ class BucketActor:
                     self._bucket_id,
                     cache_bytes=limits.cache_bytes,
                     write_buffer_bytes=limits.write_buffer_bytes,
+                    max_group_bytes=limits.max_group_bytes,
                 )
             except StorageFault as fault:
                 if str(fault) != self._fault:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ray import serve
 
 from serve_app import events
+from serve_app.cluster.allocator import give_large_blocks_back
 from serve_app.cluster.collector import collect_less_often
 from serve_app.cluster.control_plane import RayControlPlane
 from serve_app.cluster.fingerprint import Build
@@ -31,6 +32,7 @@ class DirectoryReplica:
     def __init__(self, build: Build) -> None:
         settings = build.settings
         events.configure(settings.log_level)
+        give_large_blocks_back()
         self._limits = settings.limits
         self._hosts = Hosts(settings.allowed_hosts, loopback_host=build.loopback_host)
         self._directory = Directory(RayControlPlane(build), settings.limits)

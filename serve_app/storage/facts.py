@@ -23,6 +23,7 @@ import msgspec
 from serve_app.cursor import Cursor, Marker
 from serve_app.errors import StorageDamaged, StorageForeign, StorageNewer
 from serve_app.storage.engine import Engine
+from serve_app.storage.records import HEADER_BYTES
 from serve_app.topology import Topology
 
 FORMAT = 1
@@ -106,10 +107,22 @@ def read_facts(engine: Engine, bucket_id: int, where: str) -> Facts:
         raise StorageDamaged(f"{where}: a fact of the bucket's own is missing")
     if owner != b"%d" % bucket_id:
         raise StorageForeign(f"{where} belongs to bucket-{owner.decode()}, not bucket-{bucket_id}")
+    counted = Totals(*_TOTALS.unpack(totals))
+    if not _can_be(counted):
+        raise StorageDamaged(f"{where}: the count of {counted.keys:,} keys, {counted.bytes:,} bytes can't be")
     topology = _decoded(engine, b"topology", _topology_decoder, where)
     cursor = _decoded(engine, b"cursor", _cursor_decoder, where)
     markers = _decoded(engine, b"markers", _markers_decoder, where)
-    return Facts(bucket_id, identity.decode(), Totals(*_TOTALS.unpack(totals)), topology, cursor, markers or {})
+    return Facts(bucket_id, identity.decode(), counted, topology, cursor, markers or {})
+
+
+def _can_be(totals: Totals) -> bool:
+    """A number below zero has wrapped; a key has a byte, its record a header; and a bucket with keys has given a revision."""
+    if max(totals) >= 1 << 63:
+        return False
+    if totals.keys == 0:
+        return totals.bytes == 0
+    return totals.bytes >= totals.keys * (1 + HEADER_BYTES) and totals.revision > 0
 
 
 def _decoded(engine: Engine, name: bytes, decoder: msgspec.msgpack.Decoder[T], where: str) -> T | None:

@@ -3,6 +3,7 @@
     bucket-3/db/         the database
     bucket-3/db.new/     a database being made; only ever renamed to db when it is complete
     bucket-3/set-aside/  torn log tails that were cut off, kept for whoever wants to look
+    bucket-3/synced      how far writes have been acknowledged (synced_mark.py)
 
 A folder that is empty becomes a new bucket. Anything else must be a whole bucket: RocksDB left to itself would happily
 make a new database where the old one's CURRENT file is gone.
@@ -17,13 +18,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serve_app.errors import StorageDamaged, StorageForeign, StorageInUse, StorageUnusable
-from serve_app.storage import wal
+from serve_app.settings import MAX_VALUE_BYTES, MIB
+from serve_app.storage import tables, wal
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.facts import Facts, first_facts, read_facts
 from serve_app.storage.rocks import RocksEngine
+from serve_app.storage.synced_mark import NAME as SYNCED
+from serve_app.storage.synced_mark import SyncedMark
+from serve_app.storage.wal_order import check_logs
 
 # What a file system puts at the top of a fresh volume.
 _NOT_OURS_BUT_HARMLESS = frozenset({"lost+found"})
+#: What a batch has beyond the values in it, at most: keys, headers, facts.
+_BATCH_OVERHEAD_BYTES = 2 * MIB
+#: The logs and tables of a database that was being made; one that can't be opened and has more held something.
+_JUST_MADE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -35,15 +44,21 @@ class OpenedStorage:
     created: bool
     tail_set_aside: Path | None
     lock: int
+    mark: SyncedMark
 
     def close(self) -> None:
         """Close the database and let go of the folder."""
         self.engine.close()
+        self.mark.close()
         os.close(self.lock)
 
 
-def open_folder(folder: Path, bucket_id: int, *, cache_bytes: int, write_buffer_bytes: int) -> OpenedStorage:
+def open_folder(
+    folder: Path, bucket_id: int, *, cache_bytes: int, write_buffer_bytes: int, max_group_bytes: int = 32 * MIB
+) -> OpenedStorage:
     """Open the bucket in `folder`, made first where the folder is missing or empty.
+
+    max_group_bytes: the largest group that was ever configured; a log's torn end can't be larger than one.
 
     Raises:
         StorageDamaged: a file is missing or fails its checksum.
@@ -64,7 +79,7 @@ def open_folder(folder: Path, bucket_id: int, *, cache_bytes: int, write_buffer_
         created = _is_new(folder)
         if created:
             _make(folder, bucket_id, sizes)
-        engine, tail = _open_database(folder, sizes)
+        engine, tail = _open_database(folder, sizes, max(max_group_bytes, MAX_VALUE_BYTES) + _BATCH_OVERHEAD_BYTES)
     except BlockingIOError:
         os.close(lock)
         raise StorageInUse(f"{folder} is in use by another process") from None
@@ -76,11 +91,13 @@ def open_folder(folder: Path, bucket_id: int, *, cache_bytes: int, write_buffer_
         raise
     try:
         facts = read_facts(engine, bucket_id, str(folder))
+        _check_count(folder, engine, facts)
+        mark = _checked_mark(folder, engine, facts, tail)
     except BaseException:
         engine.close()
         os.close(lock)
         raise
-    return OpenedStorage(engine, facts, created, tail, lock)
+    return OpenedStorage(engine, facts, created, tail, lock, mark)
 
 
 def sibling_ids(data_dir: Path, bucket_id: int) -> tuple[int, ...]:
@@ -97,7 +114,7 @@ def _is_new(folder: Path) -> bool:
     entries = set(os.listdir(folder)) - _NOT_OURS_BUT_HARMLESS
     if "db" in entries:
         return False
-    if "set-aside" in entries:
+    if entries & {"set-aside", SYNCED}:
         raise StorageDamaged(f"{folder / 'db'} is missing from a folder that held a bucket")
     strangers = sorted(entries - {"db.new"})
     if strangers:
@@ -107,7 +124,8 @@ def _is_new(folder: Path) -> bool:
 
 def _make(folder: Path, bucket_id: int, sizes: dict[str, int]) -> None:
     new = folder / "db.new"
-    if new.exists():  # a start that was interrupted here: it was never served
+    if new.exists():
+        _check_never_served(new, bucket_id, sizes)
         shutil.rmtree(new)
     engine = RocksEngine(new, create=True, **sizes)
     try:
@@ -121,21 +139,65 @@ def _make(folder: Path, bucket_id: int, sizes: dict[str, int]) -> None:
     wal.sync_folder(folder.parent)
 
 
-def _open_database(folder: Path, sizes: dict[str, int]) -> tuple[RocksEngine, Path | None]:
+def _check_never_served(new: Path, bucket_id: int, sizes: dict[str, int]) -> None:
+    """A start that is interrupted leaves a database without records, which is made again. One with records was renamed."""
+    try:
+        engine = RocksEngine(new, create=False, **sizes)
+    except StorageDamaged as error:
+        held = sum(path.stat().st_size for pattern in ("*.sst", "*.log") for path in new.glob(pattern))
+        if held > _JUST_MADE_BYTES:
+            raise StorageDamaged(
+                f"{new} holds {held:,} bytes and can't be opened, so it is not made anew: {error}"
+            ) from error
+        return
+    try:
+        if engine.get_fact(b"topology") is not None or next(engine.scan(), None) is not None:
+            raise StorageDamaged(
+                f"{new} holds a bucket that has served, under the name of one being made: rename it to 'db'"
+            )
+    finally:
+        engine.close()
+
+
+def _open_database(folder: Path, sizes: dict[str, int], max_batch_bytes: int) -> tuple[RocksEngine, Path | None]:
     database = folder / "db"
     if not wal.log_files(database):
         # RocksDB always keeps one, and opens without it as if nothing had been written since the last flush.
         raise StorageDamaged(f"{database} has no write-ahead log (*.log): the last writes are missing")
+    check_logs(database, max_batch_bytes)
     try:
         return RocksEngine(database, create=False, **sizes), None
-    except StorageDamaged:
+    except StorageDamaged as error:
         damage = wal.find_damage(database)
         if damage is None:
+            if "MANIFEST" in str(error).split(":", 1)[0] and tables.manifest_is_whole(database):
+                for table in tables.unreadable_tables(database):
+                    raise StorageDamaged(f"{table} is damaged: {error}") from error
             raise
-    if damage.intact_offset is not None:
-        raise StorageDamaged(
-            f"{damage.path} is damaged at byte {damage.offset}, and intact records follow at byte "
-            f"{damage.intact_offset}: acknowledged data has been hit"
-        )
+    damage.refuse_unless_tail()
     tail = wal.set_tail_aside(damage, folder / "set-aside")
     return RocksEngine(database, create=False, **sizes), tail
+
+
+def _check_count(folder: Path, engine: RocksEngine, facts: Facts) -> None:
+    """No more keys are counted than there are records in the tables and the memory, dead ones included."""
+    most = engine.most_records()
+    if most is not None and facts.totals.keys > most:
+        raise StorageDamaged(
+            f"{folder / 'db'} counts {facts.totals.keys:,} keys, but its files hold {most:,} records at most: "
+            f"some are missing, or of another time"
+        )
+
+
+def _checked_mark(folder: Path, engine: RocksEngine, facts: Facts, tail: Path | None) -> SyncedMark:
+    mark = SyncedMark(folder, facts.identity)
+    last = engine.last_sequence()
+    if mark.sequence is not None and mark.sequence > last:
+        mark.close()
+        where = tail or max(wal.log_files(folder / "db"), key=lambda path: int(path.stem))
+        raise StorageDamaged(
+            f"{folder / 'db'} ends at change number {last:,}, but {mark.sequence:,} was acknowledged: the end of its log has "
+            f"been lost (see {where}). To serve without it, delete {folder / SYNCED}"
+        )
+    engine.synced = mark.note
+    return mark

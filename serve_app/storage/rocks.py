@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rocksdict import (
@@ -26,10 +26,13 @@ from rocksdict import (
 
 from serve_app import events
 from serve_app.errors import StorageDamaged, StorageFault, StorageInUse, StorageUnusable
+from serve_app.storage import space
 from serve_app.storage.engine import NOT_IN_MEMORY, Changes, EngineFailed, NotInMemory
 
 FACTS = "facts"
 _MIB = 1024 * 1024
+#: Each is opened for it where it is not yet.
+_TABLES_TO_ASK = 200
 
 
 class RocksEngine:
@@ -56,6 +59,8 @@ class RocksEngine:
         self._closed = False
         self._synced = WriteOptions()
         self._synced.sync = True
+        #: Gets the sequence number of the last change of each batch that is on disk.
+        self.synced: Callable[[int], None] = lambda sequence: None
 
     def get(self, key: bytes) -> bytes | None:
         try:
@@ -105,6 +110,31 @@ class RocksEngine:
             if "Corruption" in str(error):
                 raise _fault(error, self._folder) from error
             raise EngineFailed(f"{self._folder}: {error}") from error
+        self.synced(self._db.latest_sequence_number())
+
+    def last_sequence(self) -> int:
+        """RocksDB's number of the last change."""
+        return self._db.latest_sequence_number()
+
+    def most_records(self) -> int | None:
+        """How many records there can be at most: what is in tables and memory, overwritten ones included.
+
+        None where there are so many tables that to ask them would take long.
+        """
+        if len(self._db.live_files()) > _TABLES_TO_ASK:
+            return None
+        # Memory first: what is flushed meanwhile then counts twice, and not never.
+        names = ("rocksdb.num-entries-active-mem-table", "rocksdb.num-entries-imm-mem-tables")
+        in_memory = sum(self._db.property_int_value(name) or 0 for name in names)
+        told = dict(
+            part.strip().split("=", 1)
+            for part in (self._db.property_value("rocksdb.aggregated-table-properties") or "").split(";")
+            if "=" in part
+        )
+        try:
+            return in_memory + int(told["# entries"]) - int(told["# deletions"])
+        except (KeyError, ValueError):
+            return None
 
     def scan(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         options = ReadOptions()
@@ -132,6 +162,12 @@ class RocksEngine:
             return 0  # a folder that can't even be asked takes no more
         return disk.f_bavail * disk.f_frsize
 
+    def reclaim(self, enough_bytes: int) -> None:
+        try:
+            space.give_back(self._db, self._facts, self.free_bytes, enough_bytes)
+        except Exception as error:
+            raise _fault(error, self._folder) from error
+
     def close(self) -> None:
         if self._closed:
             return
@@ -157,6 +193,11 @@ def _options(cache: Cache, write_buffer_bytes: int, *, create: bool) -> Options:
     options.set_max_write_buffer_number(3)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_level_compaction_dynamic_level_bytes(True)
+    # Small tables and levels, so that one compaction takes little space for what it writes beside what it replaces.
+    options.set_target_file_size_base(max(write_buffer_bytes // 4, _MIB))
+    options.set_max_compaction_bytes(2 * write_buffer_bytes)
+    options.set_level_zero_file_num_compaction_trigger(2)
+    options.set_max_bytes_for_level_base(2 * write_buffer_bytes)
     options.set_max_background_jobs(2)
     options.set_max_open_files(512)
     options.set_bytes_per_sync(_MIB)
@@ -181,7 +222,9 @@ _FILE = re.compile(r"(?:[^\s'\":]*/)?(?:\d{6,}\.(?:sst|log|blob)|MANIFEST-\d+|CU
 def _fault(error: Exception, folder: Path) -> StorageFault:
     """What RocksDB's message means. It has no error codes in Python, so its fixed status words are what there is."""
     text = str(error).strip()
-    if "lock" in text.lower() and ("IO error" in text or "lock file" in text.lower()):
+    if "LOCK" in text and "Is a directory" in text:
+        return StorageDamaged(f"{folder / 'LOCK'} is damaged: it is a folder where a file should be ({text})")
+    if "lock" in text.lower() and ("IO error" in text or "lock file" in text.lower()) and "denied" not in text:
         return StorageInUse(f"{folder} is in use by another process ({text})")
     if "Corruption" in text or "does not exist" in text or "No such file" in text:
         named = _FILE.search(text)

@@ -10,6 +10,7 @@ over type and payload), length (2), type (1) and payload; a batch is one FULL re
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 import time
@@ -19,6 +20,9 @@ from pathlib import Path
 
 import google_crc32c
 
+from serve_app.errors import StorageDamaged
+
+Buffer = bytes | mmap.mmap
 BLOCK_BYTES = 32 * 1024
 _HEADER = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
@@ -37,6 +41,14 @@ class LogDamage:
     path: Path
     offset: int
     intact_offset: int | None
+
+    def refuse_unless_tail(self) -> None:
+        """Raises StorageDamaged where intact records follow."""
+        if self.intact_offset is not None:
+            raise StorageDamaged(
+                f"{self.path} is damaged at byte {self.offset}, and intact records follow at byte "
+                f"{self.intact_offset}: acknowledged data has been hit"
+            )
 
 
 def find_damage(folder: Path) -> LogDamage | None:
@@ -88,6 +100,62 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A whole batch: where it starts and ends, and its bytes."""
+
+    start: int
+    end: int
+    payload: bytes
+
+
+def batches(data: Buffer) -> Iterator[Batch]:
+    """The batches from the log's start on, to the first that is not whole."""
+    position = 0
+    while (found := _batch_at(data, position)) is not None:
+        yield found
+        position = found.end
+
+
+def last_batch(data: Buffer) -> Batch | None:
+    """The last whole batch. A record starts at the start of each block, so it is looked for block by block from the end."""
+    for block in range((len(data) - 1) // BLOCK_BYTES, -1, -1):
+        starts = []
+        position = block * BLOCK_BYTES
+        while position + _HEADER.size <= len(data) and position // BLOCK_BYTES == block:
+            kind = _whole_record(data, position)
+            if kind is None:
+                break
+            if kind in (_FULL, _FIRST):
+                starts.append(position)
+            position += _HEADER.size + _HEADER.unpack_from(data, position)[1]
+        for start in reversed(starts):
+            if (found := _batch_at(data, start)) is not None:
+                return found
+    return None
+
+
+def _batch_at(data: Buffer, position: int) -> Batch | None:
+    """The whole batch that starts at `position`, behind records about the log and a block's unused end."""
+    start, begun, payload = position, False, b""
+    while True:
+        room = BLOCK_BYTES - position % BLOCK_BYTES
+        if room < _HEADER.size:
+            position += room
+            continue
+        kind = _whole_record(data, position) if position + _HEADER.size <= len(data) else None
+        if kind is None or (kind in (_MIDDLE, _LAST)) != begun:
+            return None
+        end = position + _HEADER.size + _HEADER.unpack_from(data, position)[1]
+        if kind not in _ABOUT_THE_LOG:
+            start = start if begun else position
+            begun = True
+            payload += data[position + _HEADER.size : end]
+        if kind in (_FULL, _LAST):
+            return Batch(start, end, payload)
+        position = end
 
 
 def _first_damage(data: bytes) -> int | None:
@@ -152,7 +220,7 @@ def _chain(data: bytes, position: int) -> Iterator[int]:
             return
 
 
-def _whole_record(data: bytes, position: int) -> int | None:
+def _whole_record(data: Buffer, position: int) -> int | None:
     """The type of the record at `position` if its length fits and its checksum matches, else None."""
     checksum, length, kind = _HEADER.unpack_from(data, position)
     end = position + _HEADER.size + length

@@ -83,5 +83,16 @@ class EngineContract:
         reader.join()
         assert seen == []
 
+    def test_reclaiming_changes_no_record(self, engine: Engine) -> None:
+        engine.write([(b"k%03d" % n, b"v%d" % n) for n in range(300)], [(b"fact", b"1")])
+        engine.write([(b"k%03d" % n, None) for n in range(0, 300, 2)], [(b"fact", b"2")])
+        before = list(engine.scan())
+        for _ in range(2):
+            engine.reclaim(1 << 62)
+            assert list(engine.scan()) == before
+            assert engine.get(b"k000") is None
+            assert engine.get(b"k001") == b"v1"
+            assert engine.get_fact(b"fact") == b"2"
+
     def test_free_space_is_known(self, engine: Engine) -> None:
         assert engine.free_bytes() > 0

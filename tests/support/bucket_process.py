@@ -1,9 +1,9 @@
 """One bucket in a process of its own, without Ray: what the tests of system calls trace.
 
-    python -m tests.support.bucket_process FOLDER [--without-sync]
+    python -m tests.support.bucket_process FOLDER [--without-sync] [--keep-freed-memory]
 
-Prints one line of JSON with its address and token, then serves until it is killed. `--without-sync` takes the sync out, to
-show that the tests notice.
+Prints one line of JSON with its address and token, then serves until it is killed. `--without-sync` takes the sync out, and
+`--keep-freed-memory` leaves the allocator alone, to show that the tests notice.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import uvloop
 
 from serve_app.bucket.server import BucketServer
+from serve_app.cluster.allocator import give_large_blocks_back
 from serve_app.settings import Limits
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.facts import topology_fact
@@ -48,5 +49,7 @@ async def serve(folder: Path, *, sync: bool) -> None:
 
 
 if __name__ == "__main__":
+    if "--keep-freed-memory" not in sys.argv:
+        assert give_large_blocks_back()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(Path(sys.argv[1]), sync="--without-sync" not in sys.argv))

@@ -25,6 +25,11 @@ class PeakMemory:
         return _status_bytes(pid, "VmHWM") - self._before[pid]
 
 
+def resident_bytes(pid: int) -> int:
+    """What a process has in memory now."""
+    return _status_bytes(pid, "VmRSS")
+
+
 def _status_bytes(pid: int, field: str) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(field + ":"):

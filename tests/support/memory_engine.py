@@ -30,6 +30,7 @@ class MemoryEngine:
         #: Keys that only the disk knows.
         self.cold: set[bytes] = set()
         self.writes = 0
+        self.reclaims = 0
 
     def get(self, key: bytes) -> bytes | None:
         if key in self.damaged:
@@ -70,6 +71,9 @@ class MemoryEngine:
 
     def free_bytes(self) -> int:
         return self.free
+
+    def reclaim(self, enough_bytes: int) -> None:
+        self.reclaims += 1
 
     def close(self) -> None:
         pass

@@ -1,0 +1,55 @@
+"""A bucket's memory after a flood of large values: they are gone, and so is what they took."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from serve_app.wire import messages
+from serve_app.wire.endpoint import Endpoint
+from tests.support.local_store import run_async, until
+from tests.support.memory import MIB, resident_bytes
+from tests.support.traced_bucket import bucket_process, connected
+
+SIZES = (20 * MIB, MIB, 3 * MIB)
+AT_ONCE_BYTES = 24 * MIB
+
+
+async def flood(endpoint: Endpoint) -> None:
+    """Put and get values of several sizes, many at once, twice over."""
+    connection = await connected(endpoint)
+    loop = asyncio.get_running_loop()
+
+    async def put(key: bytes, value: bytes) -> None:
+        message = messages.Put(connection.next_call(), 60_000, key, value, "")
+        assert isinstance(await connection.send(message, loop.time() + 60, len(value)), messages.Written)
+
+    async def get(key: bytes) -> None:
+        message = messages.Get(connection.next_call(), 60_000, key)
+        assert isinstance(await connection.send(message, loop.time() + 60, 0), messages.Value)
+
+    for _ in range(2):
+        for size in SIZES:
+            value = os.urandom(size)
+            keys = [b"%d-%d" % (size, number) for number in range(AT_ONCE_BYTES // size)]
+            await asyncio.gather(*(put(key, value) for key in keys))
+            await asyncio.gather(*map(get, keys))
+    connection.close()
+
+
+def test_what_large_values_took_is_given_back(tmp_path: Path) -> None:
+    """Half of what the same process keeps where the allocator is left alone is the most that it may keep."""
+
+    @run_async
+    async def kept() -> None:
+        with bucket_process(tmp_path / "alone", "--keep-freed-memory") as (process, endpoint):
+            before = resident_bytes(process.pid)
+            await flood(endpoint)
+            kept_bytes = resident_bytes(process.pid) - before
+        with bucket_process(tmp_path / "ours") as (process, endpoint):
+            before = resident_bytes(process.pid)
+            await flood(endpoint)
+            await until(lambda: resident_bytes(process.pid) - before < kept_bytes / 2, 60)
+
+    kept()
