@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serve_app.errors import StorageDamaged, StorageForeign, StorageInUse, StorageUnusable
-from serve_app.storage import wal
+from serve_app.storage import private, wal
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.facts import Facts, first_facts, read_facts
 from serve_app.storage.rocks import RocksEngine
@@ -53,7 +53,7 @@ def open_folder(folder: Path, bucket_id: int, *, cache_bytes: int, write_buffer_
         StorageUnusable: the operating system refused (permission, space, device).
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise StorageUnusable(f"{folder}: {error.strerror}") from error
@@ -62,6 +62,7 @@ def open_folder(folder: Path, bucket_id: int, *, cache_bytes: int, write_buffer_
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         sizes = {"cache_bytes": cache_bytes, "write_buffer_bytes": write_buffer_bytes}
         created = _is_new(folder)
+        private.close(folder)
         if created:
             _make(folder, bucket_id, sizes)
         engine, tail = _open_database(folder, sizes)
