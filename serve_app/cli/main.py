@@ -47,6 +47,7 @@ def environment_command(
     """Print the environment that `serve run` typed by hand needs: eval "$(python -m serve_app environment)"."""
 
     def show() -> int:
+        environment_module.tighten_ray_token()
         typer.echo(environment_module.shell_commands(env_file))
         return 0
 

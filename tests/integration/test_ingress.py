@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.ingress.configuration import amend
-from tests.integration.test_privacy import argument
+from tests.support.exposure import argument
 from tests.support.raw_http import RawConnection
 from tests.support.running_store import RunningStore
 

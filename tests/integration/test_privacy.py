@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
+from tests.support.exposure import assert_nothing_is_open, sensitive
 from tests.support.running_store import RunningStore
 
 pytestmark = pytest.mark.ray
@@ -31,34 +31,6 @@ for path in sys.argv[1:]:
         continue
     print(path)
 """
-
-
-def argument(store: RunningStore, program: str, name: str) -> str:
-    """What a process of this program was started with after an option."""
-    for process in store.processes():
-        try:
-            words = process.cmdline()
-        except psutil.Error:
-            continue
-        if words and words[0].endswith(program):
-            for word, following in zip(words, [*words[1:], ""], strict=True):
-                if word == name:
-                    return following
-                if word.startswith(name + "="):
-                    return word.partition("=")[2]
-    raise AssertionError(f"no {program} with {name}")
-
-
-def sensitive(store: RunningStore) -> list[Path]:
-    """Everything that HAProxy and the buckets have made, and Ray's sockets and logs."""
-    proxy = Path(argument(store, "/haproxy", "-f")).parent
-    session = Path(argument(store, "/raylet", "--raylet_socket_name")).parent.parent
-    found = [Path.home() / ".ray" / "auth_token"]
-    for top in (proxy, session / "sockets", session / "logs", store.data_dir):
-        found += [top, *top.rglob("*")]
-    assert any(path.is_socket() and path.parent == proxy for path in found), "HAProxy's admin socket"
-    assert any(path.suffix == ".log" and store.data_dir in path.parents for path in found), "a bucket's log"
-    return found
 
 
 @contextmanager
@@ -100,15 +72,4 @@ def _python() -> str:
 
 
 def test_nothing_is_open_to_others(store: RunningStore) -> None:
-    """By the modes. Ray opens folders of its session to all; the private folder above is what keeps others out of them."""
-    proxy = Path(argument(store, "/haproxy", "-f")).parent
-    session = Path(argument(store, "/raylet", "--raylet_socket_name")).parent.parent
-    private = Path(os.path.commonpath([proxy, session]))
-    assert stat.S_IMODE(private.stat().st_mode) == 0o700
-    assert private.stat().st_uid == os.getuid()
-    opened = [
-        (oct(stat.S_IMODE(path.lstat().st_mode)), path)
-        for path in sensitive(store)
-        if path.exists() and session not in path.parents and path.lstat().st_mode & 0o077 and not path.is_symlink()
-    ]
-    assert opened == []
+    assert_nothing_is_open(store)
