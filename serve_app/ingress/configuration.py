@@ -21,15 +21,20 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Amendment:
-    """One change: the text that `pattern` finds is replaced, everywhere. why: for people."""
+    """One change: what `pattern` finds is replaced, everywhere. why: for people.
+
+    done: where that is in the configuration, an earlier start of HAProxy has made this change: Serve starts it again with a
+    file that it did not write anew. Empty for what is taken out: there is nothing left then to find.
+    """
 
     why: str
     pattern: re.Pattern[str]
     replacement: str
+    done: str
 
 
-def _change(why: str, pattern: str, replacement: str) -> Amendment:
-    return Amendment(why, re.compile(pattern, re.MULTILINE), replacement)
+def _change(why: str, pattern: str, replacement: str = "", done: str = "") -> Amendment:
+    return Amendment(why, re.compile(pattern, re.MULTILINE), replacement, done)
 
 
 AMENDMENTS = (
@@ -37,36 +42,35 @@ AMENDMENTS = (
         "whoever opens the admin socket can send the API's requests to a process of his own",
         r"^(    stats socket \S+) mode 666 ",
         r"\1 mode 600 ",
+        done=" mode 600 level admin",
     ),
     _change(
         "a client may close its sending side after a whole request: it still waits for the answer",
         r"^    option abortonclose\n",
-        "",
     ),
     _change(
         "HAProxy's metrics, on all interfaces without a password, which nobody here reads",
         r"^frontend prometheus\n(?:    .*\n)+",
-        "",
     ),
     _change(
         "HAProxy's statistics page, on all interfaces without a password",
         r"^listen stats\n(?:  .*(?:\n|\Z))+",
-        "",
     ),
     _change(
         "a line for each request to a syslog that is not there; what happens to servers goes to HAProxy's standard error",
         r"^    log \S+ local0 info\n",
         "    log stderr format raw local0 notice\n",
+        done="log stderr format raw",
     ),
     _change(
         "the same: requests are logged by the frontend, servers by their backend",
         r"^    log global\n    option httplog\n",
-        "",
     ),
     _change(
         "a request is carried out, whether or not its client stays: Serve need not watch it with two more tasks",
         r"^(frontend http_frontend\n    bind .*\n)",
         r"\1    http-request set-header x-request-disconnect-disabled ?1" + "\n",
+        done="x-request-disconnect-disabled",
     ),
 )
 
@@ -78,20 +82,12 @@ def amend(text: str) -> tuple[str, list[str]]:
     """
     missed = []
     for amendment in AMENDMENTS:
-        if amendment.replacement and _done(text, amendment):
+        if amendment.done and amendment.done in text:
             continue
         text, count = amendment.pattern.subn(amendment.replacement, text)
         if not count:
             missed.append(amendment.why)
     return text, missed
-
-
-def _done(text: str, amendment: Amendment) -> bool:
-    """Whether an earlier start of HAProxy has put this in: Serve starts it again with a file that it did not write anew."""
-    return (
-        amendment.replacement.split("\n")[-2 if amendment.replacement.endswith("\n") else -1].removeprefix(r"\1")
-        in text
-    )
 
 
 def amend_file(path: Path) -> None:
