@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import importlib
 import time
 from typing import Any
@@ -13,13 +14,14 @@ import psutil
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.keys import key_name, value_of
 from benchmarks.stage import Stage
-from benchmarks.systems import OBVIOUS, REDIS, STORE
+from benchmarks.systems import ETCD, OBVIOUS, REDIS, STORE
 
 # Keys a request to the loader writes: few seconds' worth, so that no timeout on the way matters.
 _STORE_BATCH_KEYS = 50_000
 _STORE_BATCH_TIMEOUT_S = 120.0
 _REDIS_BATCH_KEYS = 10_000
 _OBVIOUS_CONNECTIONS = 16
+_ETCD_BATCH_KEYS = 128  # the most that one of its transactions takes
 _SETTLE_TIMEOUT_S = 120.0
 _SETTLED_CPU_SHARE = 0.1
 
@@ -33,6 +35,8 @@ def fill(stage: Stage, first: int, count: int, value_bytes: int) -> None:
         asyncio.run(_fill_obvious(stage.target(OBVIOUS).url, first, count, value_bytes))
     if REDIS in stage.systems:
         _fill_redis(stage.redis_port, first, count, value_bytes)
+    if ETCD in stage.systems:
+        _fill_etcd(stage.target(ETCD).url, first, count, value_bytes)
 
 
 def fill_store(stage: Stage, first: int, count: int, value_bytes: int) -> float:
@@ -80,6 +84,19 @@ def _fill_redis(port: int, first: int, count: int, value_bytes: int) -> None:
             for number in range(start, min(start + _REDIS_BATCH_KEYS, first + count)):
                 pipeline.set(key_name(number), value_of(number, value_bytes))
             pipeline.execute()
+
+
+def _fill_etcd(url: str, first: int, count: int, value_bytes: int) -> None:
+    def encoded(data: bytes) -> str:
+        return base64.b64encode(data).decode()
+
+    with httpx.Client(timeout=30.0) as client:
+        for start in range(first, first + count, _ETCD_BATCH_KEYS):
+            puts = [
+                {"requestPut": {"key": encoded(key_name(n).encode()), "value": encoded(value_of(n, value_bytes))}}
+                for n in range(start, min(start + _ETCD_BATCH_KEYS, first + count))
+            ]
+            client.post(f"{url}/v3/kv/txn", json={"success": puts}).raise_for_status()
 
 
 def settle(stage: Stage) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.figures import Case
-from benchmarks.systems import EMPTY, STORE, SYSTEMS, System
+from benchmarks.systems import EMPTY, ON_REQUEST, STORE, SYSTEMS, System
 from benchmarks.wrk import WORKLOADS
 
 ROOT = Path(__file__).parent.parent
@@ -64,12 +64,13 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
 
 def _systems(names: str) -> tuple[System, ...]:
     wanted = {name.strip() for name in names.split(",")}
-    unknown = wanted - {each.name for each in SYSTEMS}
+    there_are = (*SYSTEMS, *ON_REQUEST)
+    unknown = wanted - {each.name for each in there_are}
     if unknown:
-        known = ", ".join(each.name for each in SYSTEMS)
+        known = ", ".join(each.name for each in there_are)
         raise BenchmarkFailed(f"--systems: there is no {', '.join(sorted(unknown))}; there are {known}")
     # The yardstick and the store are always among them: without either there is nothing to say.
-    return tuple(each for each in SYSTEMS if each.name in wanted or each in (EMPTY, STORE))
+    return tuple(each for each in there_are if each.name in wanted or each in (EMPTY, STORE))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,7 +91,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"the large number of keys (default {LARGE_KEYS:,})",
     )
-    parser.add_argument("--systems", metavar="A,B", help=f"of {', '.join(each.name for each in SYSTEMS)} (default all)")
+    parser.add_argument(
+        "--systems",
+        metavar="A,B",
+        help=f"of {', '.join(each.name for each in SYSTEMS)} (default all), {', '.join(each.name for each in ON_REQUEST)}",
+    )
     parser.add_argument(
         "--data-dir", type=Path, default=ROOT / "build" / "bench-data", help="a folder on the disk to measure"
     )

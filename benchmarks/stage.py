@@ -6,6 +6,7 @@ the other applications, and that Ray's workers are not niced: wrk on the same ma
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import subprocess
@@ -21,7 +22,19 @@ import psutil
 
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.processes import server, uninterrupted
-from benchmarks.systems import EMPTY, LOADER_PREFIX, OBVIOUS, REDIS, STORE, System, application, loader_application
+from benchmarks.systems import (
+    BARE,
+    EMPTY,
+    ETCD,
+    LOADER_PREFIX,
+    OBVIOUS,
+    REDIS,
+    STORE,
+    System,
+    application,
+    bare_environment,
+    loader_application,
+)
 from benchmarks.wrk import Target
 from tests.support.running_store import ROOT, RunningStore, free_port
 
@@ -38,12 +51,18 @@ class Stage:
         self.systems = list(systems)
         self.bucket_count = bucket_count
         self.redis_port = free_port()
+        self.etcd_port = free_port()
         #: Back ends beside the store, by what to call them.
         self.back_ends: dict[str, subprocess.Popen[bytes]] = {}
         self._cleanup = contextlib.ExitStack()
         folder.mkdir()
         environment = {"PYTHONPATH": str(ROOT), "RAY_worker_niceness": "0", "RAY_DEDUP_LOGS": "0"}
         self.store = RunningStore(folder, bucket_count=bucket_count, environment=environment)
+        #: A second Serve, whose store has nothing to do, for the empty handler with nothing turned off.
+        self.bare: RunningStore | None = None
+        if BARE in self.systems:
+            (folder / "bare").mkdir()
+            self.bare = RunningStore(folder / "bare", bucket_count=1, environment=environment | bare_environment())
 
     def __enter__(self) -> Stage:
         try:
@@ -60,6 +79,10 @@ class Stage:
 
     def target(self, system: System) -> Target:
         """Where to send this system's load."""
+        if system is ETCD:
+            return Target(f"http://127.0.0.1:{self.etcd_port}", system.keyed, gateway=True)
+        if system is BARE and self.bare is not None:
+            return Target(self.bare.url + system.route_prefix, system.keyed)
         return Target(self.store.url + system.route_prefix, system.keyed)
 
     @property
@@ -79,13 +102,29 @@ class Stage:
             elif system is REDIS:
                 self._start_redis()
                 applications.append(application(system, {"port": self.redis_port}))
-        self._cleanup.callback(self._stop_store)
-        try:
-            self.store.start()
-        except AssertionError as error:
-            raise BenchmarkFailed(f"the store did not start: {error}") from None
+            elif system is ETCD:
+                self._start_etcd()
+        self._start_serve(self.store)
+        if self.bare is not None:
+            self.bare.document["applications"].append(application(EMPTY, {}))
+            self._start_serve(self.bare)
         for system in self.systems:
             self._wait_answers(system)
+
+    def _start_serve(self, store: RunningStore) -> None:
+        self._cleanup.callback(_stop_store, store)
+        try:
+            store.start()
+        except AssertionError as error:
+            raise BenchmarkFailed(f"the store did not start: {error}") from None
+
+    def _start_etcd(self) -> None:
+        client, peer = (f"http://127.0.0.1:{port}" for port in (self.etcd_port, free_port()))
+        command = ["etcd", "--name", "one", "--data-dir", str(self.folder / "etcd"), "--logger", "zap"]
+        command += ["--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer]
+        command += ["--initial-advertise-peer-urls", peer, "--initial-cluster", f"one={peer}", "--log-level", "error"]
+        output = self.folder / "etcd.out"
+        self.back_ends["etcd"] = self._cleanup.enter_context(server(command, self.etcd_port, output, {}))
 
     def _start_obvious_buckets(self) -> list[str]:
         from benchmarks.apps.obvious_bucket import FILE_VARIABLE
@@ -138,24 +177,34 @@ class Stage:
         with uninterrupted():
             self._cleanup.close()
 
-    def _stop_store(self) -> None:
-        launcher = self.store.process
-        if launcher is None or launcher.poll() is not None:
-            return
-        everything = [psutil.Process(launcher.pid), *self.store.processes()]
-        try:
-            self.store.stop()
-        except subprocess.TimeoutExpired:
-            for process in everything:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+
+def _stop_store(store: RunningStore) -> None:
+    launcher = store.process
+    if launcher is None or launcher.poll() is not None:
+        return
+    everything = [psutil.Process(launcher.pid), *store.processes()]
+    try:
+        store.stop()
+    except subprocess.TimeoutExpired:
+        for process in everything:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _trouble(client: httpx.Client, url: str, system: System) -> str:
     """What is wrong with the system's answers; empty when nothing is."""
-    if not system.keyed:
+    wanted: list[dict[str, Any]]
+    if system.gateway:
+        key, value = (base64.b64encode(text.encode()).decode() for text in (_PROBE_KEY, "here"))
+        answers = [
+            client.post(f"{url}/v3/kv/put", json={"key": key, "value": value}),
+            client.post(f"{url}/v3/kv/range", json={"key": key}),
+            client.post(f"{url}/v3/kv/deleterange", json={"key": key}),
+        ]
+        wanted = [{}, {"count": "1"}, {"deleted": "1"}]
+    elif not system.keyed:
         answers = [client.get(f"{url}/empty"), client.put(f"{url}/empty")]
-        wanted: list[dict[str, Any]] = [{"ok": True}, {"ok": True}]
+        wanted = [{"ok": True}, {"ok": True}]
     else:
         answers = [
             client.put(f"{url}/put", params={"key": _PROBE_KEY, "value": "here"}),

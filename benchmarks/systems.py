@@ -7,32 +7,44 @@ import shutil
 from dataclasses import dataclass
 from typing import Any, Literal
 
-SystemName = Literal["empty", "store", "obvious", "redis"]
+from serve_app.ingress.configuration import haproxy
+
+SystemName = Literal["empty", "store", "obvious", "redis", "etcd", "bare"]
 
 
 @dataclass(frozen=True)
 class System:
-    """One of those compared. title is for tables, keyed says whether its requests name keys."""
+    """One of those compared. title is for tables, keyed says whether its requests name keys, gateway whether they are
+    etcd's."""
 
     name: SystemName
     title: str
     route_prefix: str
     keyed: bool = True
+    gateway: bool = False
 
 
 EMPTY = System("empty", "empty handler", "/empty-handler", keyed=False)
 STORE = System("store", "this store", "")
 OBVIOUS = System("obvious", "the obvious way", "/obvious")
 REDIS = System("redis", "FastAPI + Redis", "/redis")
+#: Not behind Serve: etcd answers HTTP itself, with JSON whose keys and values are Base64, and syncs each write.
+ETCD = System("etcd", "etcd's HTTP gateway", "", gateway=True)
+#: The empty handler in a Serve of its own, without what is turned off for ours (`bare_environment`).
+BARE = System("bare", "empty handler, nothing turned off", "/empty-handler", keyed=False)
 
 #: In the order in which a round measures them.
-SYSTEMS = (EMPTY, STORE, OBVIOUS, REDIS)
+SYSTEMS = (EMPTY, STORE, OBVIOUS, REDIS, ETCD)
+#: Measured only where --systems names them: a second Ray takes some of the machine from all others.
+ON_REQUEST = (BARE,)
 
 LOADER_PREFIX = "/loader"
 
 
 def why_not(system: System) -> str:
     """Why this system can't be measured here, as a sentence; empty if it can."""
+    if system is ETCD and shutil.which("etcd") is None:
+        return f"{ETCD.title} is skipped: etcd (Debian: apt-get install etcd-server) is not installed"
     if system is not REDIS:
         return ""
     missing = []
@@ -41,6 +53,11 @@ def why_not(system: System) -> str:
     if importlib.util.find_spec("redis") is None:
         missing.append("the Python package redis (.venv/bin/pip install redis)")
     return f"{REDIS.title} is skipped: {' and '.join(missing)} is not installed" if missing else ""
+
+
+def bare_environment() -> dict[str, str]:
+    """Serve's settings as they were before HAProxy's metrics were turned off and its configuration was amended."""
+    return {"RAY_SERVE_HAPROXY_BINARY_PATH": haproxy(), "RAY_SERVE_HAPROXY_METRICS_ENABLED": "1"}
 
 
 def application(system: System, args: dict[str, Any]) -> dict[str, Any]:

@@ -35,10 +35,12 @@ _MARK = "benchmark-result "
 
 @dataclass(frozen=True)
 class Target:
-    """One system under load: its base URL, and whether its requests name keys (the empty handler takes none)."""
+    """One system under load: its base URL, whether its requests name keys (the empty handler takes none), and whether they
+    are those of etcd's gateway."""
 
     url: str
     keyed: bool
+    gateway: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,10 @@ def run(target: Target, load: Load, *, seconds: int, seed: int, folder: Path) ->
 def _script(target: Target, load: Load, seed: int) -> str:
     """The requests of one run as Lua. Keys are drawn at random; each value is a slice of a random text."""
     base = "/" + target.url.split("/", 3)[3] if target.url.count("/") > 2 else ""
-    if target.keyed:
+    if target.gateway:
+        get = 'post("range", [[{"key": "]] .. encoded(key()) .. [["}]])'
+        put = 'post("put", [[{"key": "]] .. encoded(key()) .. [[", "value": "]] .. encoded(value()) .. [["}]])'
+    elif target.keyed:
         get = f'wrk.format("GET", "{base}/get/" .. key())'
         put = f'wrk.format("PUT", "{base}/put?key=" .. key() .. "&value=" .. value())'
     else:
@@ -153,6 +158,26 @@ end
 function value()
   local at = math.random(#pool - {load.value_bytes})
   return pool:sub(at, at + {load.value_bytes - 1})
+end
+
+local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+function encoded(text)
+  local made = {{}}
+  for i = 1, #text, 3 do
+    local a, b, c = text:byte(i, i + 2)
+    local bits = a * 65536 + (b or 0) * 256 + (c or 0)
+    for shift = 3, 0, -1 do
+      local at = math.floor(bits / 64 ^ shift) % 64 + 1
+      local padding = (shift == 1 and not b) or (shift == 0 and not c)
+      made[#made + 1] = padding and "=" or alphabet:sub(at, at)
+    end
+  end
+  return table.concat(made)
+end
+
+function post(what, body)
+  return wrk.format("POST", "/v3/kv/" .. what, {{ ["Content-Type"] = "application/json" }}, body)
 end
 
 function request()

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from serve_app.cli import demo as demo_command
+from serve_app.cli import environment as environment_module
 from serve_app.cli import operator as operator_command
 from serve_app.cli import run as run_command
 from serve_app.cli import status as status_command
@@ -37,6 +38,20 @@ def run(
 ) -> None:
     """Start Ray and the store on this machine; Ctrl-C stops both. What is in the environment wins over --env-file."""
     raise typer.Exit(_without_traceback(lambda: run_command.run(config, env_file)))
+
+
+@app.command("environment")
+def environment_command(
+    env_file: Annotated[Path, typer.Option(help="Settings of Ray Serve.")] = Path("serve.env"),
+) -> None:
+    """Print the environment that `serve run` typed by hand needs: eval "$(python -m serve_app environment)"."""
+
+    def show() -> int:
+        environment_module.tighten_ray_token()
+        typer.echo(environment_module.shell_commands(env_file))
+        return 0
+
+    raise typer.Exit(_without_traceback(show))
 
 
 @app.command()

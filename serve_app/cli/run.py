@@ -23,7 +23,7 @@ import httpx
 import psutil
 import typer
 
-from serve_app.cli import preflight
+from serve_app.cli import environment, preflight
 from serve_app.cli.failure import Failure
 from serve_app.cli.logs import LogFollower
 
@@ -48,6 +48,8 @@ def run(config: Path, env_file: Path) -> int:
     Raises:
         Failure: it can't start, or ended by itself.
     """
+    os.umask(environment.UMASK)  # for all that Ray, Serve and the buckets make as well
+    environment.tighten_ray_token()
     _adopt_orphans()
     with _own_foreground(), _stop_signals_raise():
         try:
@@ -90,7 +92,9 @@ def _run(config: Path, env_file: Path) -> int:
 
 def _create(path: Path) -> BinaryIO:
     try:
-        return path.open("wb")
+        log = path.open("wb")
+        os.fchmod(log.fileno(), 0o600)  # an earlier release left it open to others
+        return log
     except OSError as error:
         raise Failure(f"{path} can't be written: {error.strerror}") from None
 

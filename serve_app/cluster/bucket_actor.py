@@ -26,6 +26,7 @@ from serve_app.cluster.metrics import export_bucket
 from serve_app.cluster.reaching import first_address
 from serve_app.errors import StorageFault
 from serve_app.settings import NAMESPACE, Limits
+from serve_app.storage import private
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.folder import OpenedStorage, open_folder, sibling_ids
 from serve_app.wire.endpoint import Endpoint
@@ -93,6 +94,7 @@ class BucketActor:
             settings = self._build.settings
             events.configure(settings.log_level)
             give_large_blocks_back()
+            private.keep()
             if ray.get_runtime_context().was_current_actor_reconstructed:
                 events.warning("bucket restarted", bucket=self._bucket_id, reason="its process before this one ended")
             storage = self._open(settings.data_dir / f"bucket-{self._bucket_id}", settings.limits)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from serve_app.errors import StorageDamaged, StorageForeign, StorageInUse, StorageUnusable
 from serve_app.settings import MAX_VALUE_BYTES, MIB
-from serve_app.storage import tables, wal
+from serve_app.storage import private, tables, wal
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.facts import Facts, first_facts, read_facts
 from serve_app.storage.rocks import RocksEngine
@@ -68,7 +68,7 @@ def open_folder(
         StorageUnusable: the operating system refused (permission, space, device).
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise StorageUnusable(f"{folder}: {error.strerror}") from error
@@ -77,6 +77,7 @@ def open_folder(
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         sizes = {"cache_bytes": cache_bytes, "write_buffer_bytes": write_buffer_bytes}
         created = _is_new(folder)
+        private.close(folder)
         if created:
             _make(folder, bucket_id, sizes)
         engine, tail = _open_database(folder, sizes, max(max_group_bytes, MAX_VALUE_BYTES) + _BATCH_OVERHEAD_BYTES)

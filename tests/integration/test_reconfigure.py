@@ -16,8 +16,9 @@ import pytest
 import yaml
 
 from serve_app.placement import bucket_of
+from tests.support.exposure import assert_nothing_is_open, listening
 from tests.support.reconfigure import deploy, settled, wait_for_topology
-from tests.support.running_store import ROOT, RunningStore
+from tests.support.running_store import ROOT, RunningStore, free_port
 
 pytestmark = pytest.mark.ray
 
@@ -81,18 +82,23 @@ def test_changed_args_reach_the_buckets_with_their_data(tmp_path: Path) -> None:
             assert client.get("/get/k").json()["value"] == "x" * 2000
 
 
-def test_serve_run_typed_by_hand(tmp_path: Path) -> None:
-    """Without the launcher and without serve.env: Ray's own command on a configuration, as its documentation shows."""
+SERVE_RUN = 'exec "$0" -m ray.serve.scripts run "$1"'
+AS_DOCUMENTED = f'eval "$("$0" -m serve_app environment)"; {SERVE_RUN}'
+
+
+@pytest.mark.parametrize("commands", [SERVE_RUN, AS_DOCUMENTED], ids=["bare", "as documented"])
+def test_serve_run_typed_by_hand(tmp_path: Path, commands: str) -> None:
+    """Without the launcher: Ray's own command on a configuration, alone as its documentation shows, and as ours does."""
     store = RunningStore(tmp_path)
     store.config.write_text(yaml.safe_dump(store.document))
     with (tmp_path / "out").open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ray.serve.scripts", "run", str(store.config)],
+            ["sh", "-c", commands, sys.executable, str(store.config)],
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "RAY_ADDRESS": "local"},
+            env={**os.environ, "RAY_ADDRESS": "local", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port())},
         )
     try:
         deadline_s = time.monotonic() + 120
@@ -108,6 +114,10 @@ def test_serve_run_typed_by_hand(tmp_path: Path) -> None:
             time.sleep(0.2)
         assert httpx.get(f"{store.url}/get/by-hand").json()["value"] == "v"
         assert httpx.get(f"{store.url}/docs").status_code == 200
+        if commands == AS_DOCUMENTED:
+            store.process = process
+            assert_nothing_is_open(store)
+            assert {address for _, address in listening(store)} == {"127.0.0.1", "::"}
     finally:
         # Stopping is no part of this, and takes its time.
         for each in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:

@@ -109,7 +109,7 @@ def test_the_serve_configuration_is_the_local_one_but_for_what_a_cluster_needs(v
 def test_image_and_pods_have_serve_env_word_for_word() -> None:
     settings = dotenv_values(ROOT / "serve.env")
     dockerfile = (ROOT / "kuberay" / "Dockerfile").read_text()
-    block = re.search(r"# serve\.env.*?\nENV (.*?)\nENV ", dockerfile, re.DOTALL)
+    block = re.search(r"# serve\.env.*?\nENV (.*?)\n(?:#|ENV) ", dockerfile, re.DOTALL)
     assert block is not None
     assert dict(pair.split("=") for pair in block[1].replace("\\\n", " ").split()) == settings
     for name, template in pod_templates(render(Options())).items():

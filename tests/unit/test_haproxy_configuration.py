@@ -1,0 +1,92 @@
+"""The program that stands in for HAProxy: amends the configuration, and becomes HAProxy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from serve_app import ingress
+from serve_app.ingress.configuration import AMENDMENTS, amend, haproxy
+
+CONFIGURATION = """global
+    log 127.0.0.1:514 local0 info
+    stats socket /somewhere/adm mode 666 level admin expose-fd listeners
+    nbthread 4
+defaults
+    mode http
+    log global
+    option httplog
+    option abortonclose
+    timeout client 60s
+frontend prometheus
+    bind :9101
+    mode http
+    http-request use-service prometheus-exporter if { path /metrics }
+    no log
+frontend http_frontend
+    bind 127.0.0.1:8000
+    default_backend default_backend
+backend default_backend
+    http-request return status 404
+listen stats
+  bind *:8404
+  stats enable
+  stats uri /stats
+  stats refresh 1s
+"""
+AMENDED = """global
+    log stderr format raw local0 notice
+    stats socket /somewhere/adm mode 600 level admin expose-fd listeners
+    nbthread 4
+defaults
+    mode http
+    timeout client 60s
+frontend http_frontend
+    bind 127.0.0.1:8000
+    http-request set-header x-request-disconnect-disabled ?1
+    default_backend default_backend
+backend default_backend
+    http-request return status 404
+"""
+
+
+def test_each_amendment_is_made() -> None:
+    assert amend(CONFIGURATION) == (AMENDED, [])
+
+
+def test_amending_again_changes_nothing() -> None:
+    assert amend(AMENDED)[0] == AMENDED
+
+
+def test_what_another_release_writes_is_left_and_said() -> None:
+    text = "global\n    nbthread 4\n"
+    assert amend(text) == (text, [each.why for each in AMENDMENTS])
+
+
+def test_the_program_amends_the_file_and_becomes_haproxy(tmp_path: Path) -> None:
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(CONFIGURATION.replace("/somewhere", str(tmp_path)))
+    checked = subprocess.run(
+        [str(ingress.HAPROXY), "-c", "-f", str(path)],
+        env={"CLOUD_STORAGE_PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert path.read_text() == AMENDED.replace("/somewhere", str(tmp_path))
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert Path(haproxy()).is_file()
+
+
+def test_a_configuration_that_cannot_be_amended_still_starts_haproxy(tmp_path: Path) -> None:
+    """HAProxy says itself what is wrong; an API with Serve's own configuration is better than none."""
+    ended = subprocess.run(
+        [str(ingress.HAPROXY), "-c", "-f", str(tmp_path / "none.cfg")],
+        env={"CLOUD_STORAGE_PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 1
+    assert "is not amended" in ended.stderr
+    assert "[ALERT]" in ended.stderr
