@@ -83,7 +83,7 @@ def check_history(world: World, clients: Clients) -> None:
     """What clients saw has an explanation, and what directories saw of revisions never fell."""
 
     def lost_at_s(key: bytes) -> list[float]:
-        return [lost.at_s for lost in world.lost_volumes if lost.may_have_had(key.decode())]
+        return [at_s for lost in world.lost_volumes for at_s in world.lost_at_s(lost, key.decode())]
 
     history = clients.events + _losses(world, clients)
     revisions = fallen(world.observer.revisions, lost_at_s)

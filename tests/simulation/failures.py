@@ -10,6 +10,7 @@
 | verify | `verify` finds fault with a store that is whole, or does not get done |
 | held | an operation waits for a window, and no window is open |
 | answers | an answer came after its deadline, or says what it must not |
+| available | what must go on beside a trouble did not, or not in time |
 | whole | the store did not become whole when nothing was wrong any more, or a key could not be read then |
 | surprise | the product met something that it did not expect, or the simulation did |
 """

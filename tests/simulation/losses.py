@@ -22,6 +22,8 @@ from tests.simulation.world import World
 #: How long a loss waits for the moment that it is meant for.
 _MOMENT_WITHIN_S = 10.0
 _TRY_AGAIN_S = 1.0
+#: Who was asked when is forgotten by the coordinator after this.
+_JOINS_WITHIN_S = 6.0
 _FIND_TIMEOUT_S = 2.0
 
 
@@ -64,6 +66,10 @@ class Losses:
         deadline_s = world.loop.time() + _MOMENT_WITHIN_S
         while world.loop.time() < deadline_s:
             topology = world.topology
+            if loss.who == "asked":
+                if (asked := await self._asked(deadline_s - world.loop.time())) is not None:
+                    return asked
+                continue
             if topology is not None and not any(node.lost_disk for node in world.buckets.values()):
                 found = [node for bucket_id in _meant(loss.who, topology) if (node := self._fits(loss.who, bucket_id))]
                 if found:
@@ -72,6 +78,28 @@ class Losses:
             if loss.who not in ("stable", "joined-in-vain"):
                 await asyncio.sleep(world.rng.expovariate(world.rng.choice((500, 20))))
         return None
+
+    async def _asked(self, timeout_s: float) -> BucketNode | None:
+        """A bucket that has just been asked who it is, since it is to join; waited for so long."""
+        world = self.world
+        asked: asyncio.Future[BucketNode] = world.loop.create_future()
+
+        def note(node: BucketNode) -> None:
+            if (
+                not asked.done()
+                and world.has_company(node)
+                and not any(each.lost_disk for each in world.buckets.values())
+            ):
+                asked.set_result(node)
+
+        world.on_asked.append(note)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await asked
+        except TimeoutError:
+            return None
+        finally:
+            world.on_asked.remove(note)
 
     def _fits(self, who: str, bucket_id: int) -> BucketNode | None:
         node = self.world.buckets.get(bucket_id)
@@ -96,6 +124,7 @@ class Losses:
     async def _accept(self, node: BucketNode, delay_s: float) -> None:
         world = self.world
         await asyncio.sleep(delay_s)
+        await self._may_join(node)
         await self._go_on_without(node)
         assert world.topology is not None
         if node.bucket_id < len(world.topology.identities):
@@ -106,6 +135,15 @@ class Losses:
             if other.identity == identity:
                 await self._go_on_without(other)
         node.give_up_lost_volume()
+
+    async def _may_join(self, node: BucketNode) -> None:
+        """It was asked who it is: wait until it is listed with the volume that it had then, or is not going to be."""
+        deadline_s = self.world.loop.time() + _JOINS_WITHIN_S
+        while self.world.loop.time() < deadline_s:
+            assert self.world.topology is not None
+            if node.bucket_id < len(self.world.topology.identities):
+                return
+            await self.world.next_moment(deadline_s - self.world.loop.time())
 
     async def _go_on_without(self, node: BucketNode) -> None:
         """Try again until the store goes on without the volume that the bucket had."""

@@ -179,6 +179,8 @@ class BucketNode(Node):
             self.lost_disk, self.disk = self.disk, self._new_disk()
             self.loss_pending = for_good
             self.world.note(f"{self.name} loses its volume")
+            if for_good:
+                self.world.on_lost(self)
 
     def give_up_lost_volume(self) -> None:
         """The store goes on without it, with the one in its place."""
@@ -187,10 +189,9 @@ class BucketNode(Node):
     def come_back(self) -> None:
         """It had ended, and is wanted again: on the volume that it had, or on one that was given up earlier."""
         self.retired = False
-        old, topology = self.old_disk, self.world.topology
+        old = self.old_disk
         # Its present volume may have joined already: taking that away would be a loss that nobody has accepted.
-        joined = topology is not None and topology.lists(self.bucket_id, self.identity)
-        if old is not None and not joined and self.world.may_return(old):
+        if old is not None and self.world.may_return(self.bucket_id):
             old.settle()
             self.disk, self.old_disk = old, None
             self.world.counts["old volumes back"] += 1
@@ -213,13 +214,11 @@ class BucketNode(Node):
         self.world.note(f"{self.name} gets another volume")
 
     def find_volume(self) -> None:
-        """The volume itself is there again; one that the store has gone on without stays away."""
+        """The volume itself is there again; it stays away where the store has taken up the one in its place."""
         topology = self.world.topology
         if self.lost_disk is None or self.loss_pending:
             return
-        if topology is not None and topology.lists(
-            self.bucket_id, Volume(self.lost_disk, self.bucket_id).facts.identity
-        ):
+        if topology is None or not topology.lists(self.bucket_id, self.identity):
             self.crash()
             self.disk, self.lost_disk = self.lost_disk, None
             self.disk.settle()

@@ -14,7 +14,7 @@ from tests.simulation.failures import Failure
 
 HISTORY, REVISIONS, DISKS = frozenset({"history"}), frozenset({"revisions"}), frozenset({"disks"})
 VOLUMES, HELD, ANSWERS, WHOLE = (frozenset({kind}) for kind in ("volumes", "held", "answers", "whole"))
-SERVED, VERIFY = frozenset({"served"}), frozenset({"verify"})
+SERVED, VERIFY, AVAILABLE = frozenset({"served"}), frozenset({"verify"}), frozenset({"available"})
 
 
 @dataclass(frozen=True)
