@@ -71,7 +71,7 @@ def _not_whole(world: World) -> str:
                 return f"bucket-{bucket_id} is not up"
             if server.bucket.topology != topology or server.bucket.fault:
                 return f"bucket-{bucket_id} has {server.bucket.topology} {server.bucket.fault}"
-            if server.bucket.writer.queued:
+            if server.bucket.writer.queued or server.bucket.writer.queued_bytes:
                 return f"bucket-{bucket_id} has writes waiting"
         for bucket_id, bucket in sorted(world.buckets.items()):
             if bucket_id >= topology.bucket_count and bucket.server is not None:

@@ -196,9 +196,15 @@ class BucketNode(Node):
             self.disk, self.old_disk = old, None
             self.world.counts["old volumes back"] += 1
             self.world.note(f"{self.name} has an old volume")
-            if old.held_keys():  # it does not join so; an operator will see that
-                self.world.after(self.world.rng.uniform(0.5, 3.0), self.take_new_volume)
+            # With records it does not join; and the store may want it no more by now. An operator sees that.
+            self.world.after(self.world.rng.uniform(3.0, 6.0), self._take_out_what_did_not_join)
         self.start()
+
+    def _take_out_what_did_not_join(self) -> None:
+        topology = self.world.topology
+        joined = topology is not None and topology.lists(self.bucket_id, self.identity)
+        if not joined and not self.retired and self.lost_disk is None:
+            self.take_new_volume()
 
     def take_new_volume(self) -> None:
         """An operator has looked at it, and gives it a new one."""

@@ -118,8 +118,7 @@ async def _main(world: World, clients: Clients) -> None:
     losses.cancel()
     changes.cancel()
     if trying is not None:
-        trying.cancel()
-        trials.heal()
+        await trials.finish(trying)
     faults.heal()
     await asyncio.sleep(world.plan.limits.request_timeout_s)  # for what is still under way, of unknown fate
     await wait_until_whole(world)

@@ -22,7 +22,7 @@ from tests.simulation.world import World
 #: With nothing wrong a move takes a second or two here: so long it may take when the trouble is over.
 MOVED_WITHIN_S = 12.0
 #: A source that is in trouble, but can give keys away, has so long for all of them.
-GIVEN_WITHIN_S = 12.0
+GIVEN_WITHIN_S = 8.0
 #: From when a disk has met damage, reads are answered within this.
 READ_WITHIN_S = 1.5
 _READS = 4
@@ -35,6 +35,7 @@ class Trials:
     def __init__(self, world: World, clients: Clients) -> None:
         self.world = world
         self.clients = clients
+        self._last = False
         self._troubles = {
             "full-source": self._full_source,
             "full-target": self._full_target,
@@ -44,10 +45,9 @@ class Trials:
         }
 
     async def run(self) -> None:
-        """For as long as nobody cancels."""
+        """In one move after the other, until `finish`."""
         world = self.world
-        while True:
-            topology = await self._next_move()
+        while (topology := await self._next_move()) is not None:
             await self._troubles[world.plan.trial](topology)
             await self._within(
                 MOVED_WITHIN_S,
@@ -55,7 +55,13 @@ class Trials:
                 f"the move of epoch {topology.epoch} does not end",
             )
 
-    def heal(self) -> None:
+    async def finish(self, trying: asyncio.Task[None]) -> None:
+        """Wait until the one under way has come to its end."""
+        self._last = True
+        await trying
+        self._heal()
+
+    def _heal(self) -> None:
         for node in self.world.buckets.values():
             node.disk.free = PLENTY_BYTES
             if node.server is not None and node.server.bucket.last_error:
@@ -97,11 +103,13 @@ class Trials:
         """A step of its move meets damage: it writes nothing more until it is started again, and answers reads."""
         world = self.world
         damaged: asyncio.Future[BucketNode] = world.loop.create_future()
-        steps = world.rng.randrange(6)
+        steps, advances = world.rng.randrange(4), world.rng.random() < 0.75
 
         def in_sync(node: BucketNode, facts: Collection[bytes]) -> None:
             nonlocal steps
             if b"cursor" not in facts or b"topology" in facts or damaged.done():
+                return
+            if advances != (node.bucket_id in world.windows):
                 return
             if steps == 0:
                 node.disk.damaged_next = True
@@ -144,10 +152,12 @@ class Trials:
         assert self.world.topology is not None
         return self.world.topology
 
-    async def _next_move(self) -> Topology:
-        while self.world.topology is None or not self.world.topology.moving:
-            await self.world.next_moment(1.0)
-        return self.world.topology
+    async def _next_move(self) -> Topology | None:
+        while not self._last:
+            if self.world.topology is not None and self.world.topology.moving:
+                return self.world.topology
+            await self.world.next_moment(0.2)
+        return None
 
     async def _within(self, seconds: float, happened: Callable[[], bool], otherwise: str = "") -> bool:
         """Whether it happens in time; where it does not, and there is something to say, the run has failed."""
