@@ -11,6 +11,7 @@ import pytest
 from serve_app import placement
 from serve_app.cursor import END, Cursor
 from serve_app.topology import Topology
+from tests.simulation import bugs_table
 from tests.simulation.loop import new_loop
 from tests.simulation.losses import LostVolume
 from tests.simulation.observer import SeenRevision, fallen
@@ -87,3 +88,7 @@ def test_an_old_volume_comes_back_only_where_everybody_knows_that_its_bucket_has
     assert not world.may_return(2)
     world.directories[0].directory = None
     assert not world.may_return(2)
+
+
+def test_the_table_of_put_in_bugs_is_that_of_the_code() -> None:
+    assert bugs_table.stated() == bugs_table.table(), "run: python -m tests.simulation.bugs_table"
