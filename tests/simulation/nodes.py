@@ -9,9 +9,11 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.server import BucketServer
-from serve_app.cursor import Cursor
+from serve_app.cursor import Cursor, Marker
 from serve_app.directory.directory import Directory
 from serve_app.errors import StorageFault
 from serve_app.storage.engine import EngineFailed
@@ -117,6 +119,7 @@ class BucketNode(Node):
             storage, world.plan.limits, world.loop, failed=self._storage_failed, platform=self.machine.platform()
         )
         self.server.bucket.siblings = world.siblings(self)
+        self._check_what_it_starts_with(self.server.bucket)
         self._check_what_is_served(self.server.bucket)
         self.endpoint = await self.server.start(self.name)
         self.server.take_part_in_moves(world, jitter=world.rng.random, retired=self._retire)
@@ -124,6 +127,13 @@ class BucketNode(Node):
     def start(self) -> None:
         if not self.retired:
             super().start()
+
+    def _check_what_it_starts_with(self, bucket: Bucket) -> None:
+        """All that its disk holds of its part in a move; looked at without the product's own reading."""
+        raw = self.disk.get_fact(b"markers")
+        markers = {} if raw is None else msgspec.msgpack.decode(raw, type=dict[int, Marker])
+        if bucket.decided_markers != markers:
+            self.world.fail("served", f"{self.name} starts with {bucket.decided_markers}; its disk holds {markers}")
 
     def _check_what_is_served(self, bucket: Bucket) -> None:
         """Whenever it takes on a topology, or a cursor moves, its disk must hold it: a restart must not take it away."""

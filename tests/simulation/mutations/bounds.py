@@ -78,7 +78,7 @@ MUTATIONS = [
         "the rest of a group cut short is dropped", 15, WHOLE | AVAILABLE, the_rest_of_a_group_cut_short_is_dropped
     ),
     Mutation(
-        "a scan that has read enough skips the rest", 50, HISTORY | DISKS, a_scan_that_has_read_enough_skips_the_rest
+        "a scan that has read enough skips the rest", 200, HISTORY | DISKS, a_scan_that_has_read_enough_skips_the_rest
     ),
-    Mutation("a page that is full is the last", 50, VERIFY, a_page_that_is_full_is_the_last),
+    Mutation("a page that is full is the last", 30, VERIFY, a_page_that_is_full_is_the_last),
 ]

@@ -60,7 +60,7 @@ def an_empty_storage_joins_in_place_of_another() -> Iterator[None]:
 
 
 MUTATIONS = [
-    Mutation("markers are forgotten at a restart", 200, HISTORY, markers_are_forgotten_at_a_restart),
-    Mutation("a topology comes without its markers", 50, SERVED, a_topology_comes_without_its_markers),
-    Mutation("an empty storage joins in place of another", 100, SERVED, an_empty_storage_joins_in_place_of_another),
+    Mutation("markers are forgotten at a restart", 15, SERVED | HISTORY, markers_are_forgotten_at_a_restart),
+    Mutation("a topology comes without its markers", 10, SERVED, a_topology_comes_without_its_markers),
+    Mutation("an empty storage joins in place of another", 150, SERVED, an_empty_storage_joins_in_place_of_another),
 ]
