@@ -5,7 +5,8 @@
 | history | no order explains what clients saw of a key |
 | revisions | a key's revision fell, or two writes share one |
 | disks | a record is elsewhere than at home, or in two places, or not what was read; or the counts are wrong |
-| served | a bucket serves by what its disk does not hold, or somebody tells of a topology that no disk holds |
+| served | a bucket serves by, or starts with, what its disk does not hold; or somebody tells of what no disk holds |
+| facts | a disk holds cursor or markers of another epoch than its topology's, or a topology that does not list it |
 | volumes | the store went on without records that nobody gave up |
 | verify | `verify` finds fault with a store that is whole, or does not get done |
 | held | an operation waits for a window, and no window is open |

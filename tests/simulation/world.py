@@ -290,9 +290,9 @@ class World:
         epochs = {marker.epoch for marker in msgspec.msgpack.decode(markers, type=dict[int, Marker]).values()}
         epochs.add(msgspec.msgpack.decode(cursor, type=Cursor).epoch)
         if epochs != {of.epoch}:
-            self.fail("served", f"the disk of {node.name} has cursor and markers of {epochs} beside epoch {of.epoch}")
+            self.fail("facts", f"the disk of {node.name} has cursor and markers of {epochs} beside epoch {of.epoch}")
         if node.bucket_id < len(of.identities) and not of.lists(node.bucket_id, node.identity):
-            self.fail("served", f"{node.name} has taken on {of}, which does not list its storage {node.identity}")
+            self.fail("facts", f"{node.name} has taken on {of}, which does not list its storage {node.identity}")
 
     def _note_window(self, bucket_id: int, cursor: Cursor) -> None:
         """What is open goes on under another epoch of its move, after an accepted loss."""

@@ -15,7 +15,7 @@ from serve_app.storage.facts import Facts
 from serve_app.storage.group_commit import Group
 from serve_app.topology import Topology
 from tests.simulation import disk
-from tests.simulation.mutations import HISTORY, SERVED, Mutation
+from tests.simulation.mutations import FACTS, HISTORY, SERVED, Mutation
 
 
 @contextmanager
@@ -61,6 +61,6 @@ def an_empty_storage_joins_in_place_of_another() -> Iterator[None]:
 
 MUTATIONS = [
     Mutation("markers are forgotten at a restart", 15, SERVED | HISTORY, markers_are_forgotten_at_a_restart),
-    Mutation("a topology comes without its markers", 10, SERVED, a_topology_comes_without_its_markers),
-    Mutation("an empty storage joins in place of another", 150, SERVED, an_empty_storage_joins_in_place_of_another),
+    Mutation("a topology comes without its markers", 10, FACTS, a_topology_comes_without_its_markers),
+    Mutation("an empty storage joins in place of another", 150, FACTS, an_empty_storage_joins_in_place_of_another),
 ]
