@@ -71,7 +71,7 @@ def _not_whole(world: World) -> str:
                 return f"bucket-{bucket_id} is not up"
             if server.bucket.topology != topology or server.bucket.fault:
                 return f"bucket-{bucket_id} has {server.bucket.topology} {server.bucket.fault}"
-            if server.bucket.writer.queued:
+            if server.bucket.writer.queued or server.bucket.writer.queued_bytes:
                 return f"bucket-{bucket_id} has writes waiting"
         for bucket_id, bucket in sorted(world.buckets.items()):
             if bucket_id >= topology.bucket_count and bucket.server is not None:
@@ -83,7 +83,7 @@ def check_history(world: World, clients: Clients) -> None:
     """What clients saw has an explanation, and what directories saw of revisions never fell."""
 
     def lost_at_s(key: bytes) -> list[float]:
-        return [lost.at_s for lost in world.lost_volumes if lost.may_have_had(key.decode())]
+        return [at_s for lost in world.lost_volumes for at_s in world.lost_at_s(lost, key.decode())]
 
     history = clients.events + _losses(world, clients)
     revisions = fallen(world.observer.revisions, lost_at_s)

@@ -7,6 +7,7 @@ operations of unknown fate makes way for a fresh one, for the same reason.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 from collections import Counter
 from typing import Any
@@ -24,6 +25,8 @@ _MAX_UNKNOWN_PER_KEY = 4
 _MOVE_BEGINS_S = 3.0
 _WINDOW_BEGINS_S = 0.3
 _REFUSED = (Unavailable, DiskFull)
+#: Trials (trials.py) in which every operation that was sent is answered.
+_NOTHING_BREAKS = ("full-source", "full-target", "quick-changes")
 
 
 class Clients:
@@ -145,11 +148,16 @@ class Clients:
         task = world.loop.create_task(
             self._handle(directory, kind, key, value, answer), name=f"{kind} {key}", context=process.context.copy()
         )
-        patience_s = world.plan.limits.request_timeout_s * world.rng.choice((4, 4, 4, 4, 4, 4, 4, 0.2))
+        patience = world.rng.choice((4, 4, 4, 4, 4, 4, 4, 0.2))
+        asked_s, slept_s = world.loop.time(), process.slept_s
         try:
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(world.plan.limits.request_timeout_s * patience):
                 outcome = await answer
         except TimeoutError:
+            awake_s = world.loop.time() - asked_s - (process.slept_s - slept_s)
+            late_s = world.plan.limits.request_timeout_s + ANSWER_SLACK_S
+            if process.alive and not process.asleep and awake_s > late_s:
+                world.fail("answers", f"{kind} {key} is not answered after {awake_s:.3f} s by {directory.name}")
             task.cancel()  # as the HTTP server does when its client has gone
             outcome = ("unknown", None)
         except ConnectionResetError:
@@ -180,28 +188,43 @@ class Clients:
             outcome = "unknown", None
             if kind == "get":
                 self.world.fail("answers", f"a get of {key} has an unknown outcome")
+            elif self.world.plan.trial in _NOTHING_BREAKS:
+                self.world.fail("available", f"a {kind} of {key} has an unknown outcome, though nothing broke")
         except _REFUSED as error:
             self.world.trace(str(error))
             outcome = "refused", None
+            if "did not answer in time" in str(error) and self.world.plan.trial in _NOTHING_BREAKS:
+                self.world.fail("available", f"a {kind} of {key}, though nothing broke: {error}")
         took_s = loop.time() - process.slept_s - started_s
         if took_s > self.world.plan.limits.request_timeout_s + ANSWER_SLACK_S:
             self.world.fail("answers", f"{kind} {key} was answered after {took_s:.3f} s by {node.name}")
         if not answer.done():
             answer.set_result(outcome)
 
+    async def write_everywhere(self) -> None:
+        """Every bucket takes a write, and a delete, once nothing is wrong any more."""
+        world = self.world
+        for bucket_id in range(world.configured_count):
+            key = _key_of(bucket_id, world.configured_count)
+            for kind in ("put", "delete"):
+                await self._until_ok(kind, key)
+
+    async def _until_ok(self, kind: Kind, key: str) -> bool:
+        for _ in range(20):
+            if await self.operate(self.world.rng.choice(self.world.directories), kind, key) == "ok":
+                return True
+            await asyncio.sleep(0.5)
+        self.world.fail("whole", f"no {kind} of {key} succeeds, though nothing is wrong any more")
+        return False
+
     async def read_all(self) -> dict[str, str | None]:
         """Read every key once more, each until the store answers; what was found."""
         found: dict[str, str | None] = {}
         for key in sorted({event.key for event in self.events}):
-            for _ in range(20):
-                if await self.operate(self.world.rng.choice(self.world.directories), "get", key) == "ok":
-                    seen = self.events[-1].found
-                    assert not isinstance(seen, bool)
-                    found[key] = seen
-                    break
-                await asyncio.sleep(0.5)
-            else:
-                self.world.fail("whole", f"{key} can't be read, though nothing is wrong any more")
+            if await self._until_ok("get", key):
+                seen = self.events[-1].found
+                assert not isinstance(seen, bool)
+                found[key] = seen
         return found
 
     def overlapping(self) -> int:
@@ -213,6 +236,14 @@ class Clients:
             if not event.unknown:
                 ends[event.key] = max(ends.get(event.key, -math.inf), event.ended_s)
         return overlap
+
+
+def _key_of(bucket_id: int, bucket_count: int) -> str:
+    """A key whose home is the bucket."""
+    numbers = itertools.count()
+    return next(
+        key for number in numbers if placement.bucket_of((key := f"end.{number}").encode(), bucket_count) == bucket_id
+    )
 
 
 def _short(found: str | bool | None) -> str:

@@ -13,7 +13,8 @@ from serve_app.errors import StorageDamaged
 from serve_app.storage.engine import NOT_IN_MEMORY, Changes, EngineFailed, NotInMemory
 from serve_app.storage.facts import Facts, first_facts, read_facts
 
-_PLENTY_BYTES = 1 << 40
+#: More than anybody could fill.
+PLENTY_BYTES = 1 << 40
 
 
 class SimulatedDisk:
@@ -26,7 +27,7 @@ class SimulatedDisk:
         #: Called before and after a `get` or `scan` reads, where a reading thread does: it may stand still there.
         self.stand_still: Callable[[str], None] | None = None
         #: Free space to report.
-        self.free = _PLENTY_BYTES
+        self.free = PLENTY_BYTES
         #: After so many more writes one fails, as a sync does.
         self.fails_in: int | None = None
         #: The next write meets damage; whether its batch is there shows only after a restart.

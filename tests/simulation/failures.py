@@ -5,12 +5,14 @@
 | history | no order explains what clients saw of a key |
 | revisions | a key's revision fell, or two writes share one |
 | disks | a record is elsewhere than at home, or in two places, or not what was read; or the counts are wrong |
-| served | a bucket serves by what its disk does not hold, or somebody tells of a topology that no disk holds |
+| served | a bucket serves by, or starts with, what its disk does not hold; or somebody tells of what no disk holds |
 | epochs | two topologies of one store have the same epoch |
+| facts | a disk holds cursor or markers of another epoch than its topology's, or a topology that does not list it |
 | volumes | the store went on without records that nobody gave up |
 | verify | `verify` finds fault with a store that is whole, or does not get done |
 | held | an operation waits for a window, and no window is open |
 | answers | an answer came after its deadline, or says what it must not |
+| available | what must go on beside a trouble did not, or not in time |
 | whole | the store did not become whole when nothing was wrong any more, or a key could not be read then |
 | surprise | the product met something that it did not expect, or the simulation did |
 """

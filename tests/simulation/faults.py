@@ -15,6 +15,10 @@ from tests.simulation.world import World
 #: How often the sync of a step of a move, or of a topology, meets damage where that is among the faults.
 _DAMAGED_SHARE = 0.03
 _MAX_COUNT = 6
+#: How often a bucket that is about to join loses its volume when it has said who it is.
+_LOST_WHEN_ASKED_SHARE = 0.2
+#: How often a target starts again when a window has moved, and gets it once more then.
+_RESTARTED_TARGET_SHARE = 0.1
 
 
 class Faults:
@@ -29,6 +33,8 @@ class Faults:
         self._windows: dict[str, deque[tuple[str, Any]]] = {}
         world.on_window = self._window
         world.on_topology = self._topology
+        world.on_lost = self._lost_for_good
+        world.on_asked.append(self._asked)
         world.on_facts = self._facts_in_sync
         self._kinds: dict[str, Callable[[], None]] = {
             "break": self._break,
@@ -130,6 +136,8 @@ class Faults:
                 self._later(rng.expovariate(10), self._repeat, node.name, bucket, message)
         if self._healed:
             return
+        if what == "moved" and "crash-in-window" in world.plan.faults and rng.random() < _RESTARTED_TARGET_SHARE:
+            self._come_late_to_a_restarted_target(node)
         if what == "begun" and "read-error" in world.plan.faults and rng.random() < 0.6:
             self._damage(node, world.windows[node.bucket_id].in_window)
         if "crash-in-window" not in world.plan.faults:
@@ -144,6 +152,21 @@ class Faults:
             self._later(rng.random() * 2 * world.plan.speed.sync_s, self._crash_shortly, victim)
         if what == "taken" and victim is not node and rng.random() < 0.5:  # the source comes back, and has to wait
             self._later(rng.expovariate(5), self._crash_shortly, node)
+
+    def _come_late_to_a_restarted_target(self, node: BucketNode) -> None:
+        """What the source sent last comes once more when its target has started again and has been written to."""
+        rng = self.world.rng
+        sent = self._windows.pop(node.name, None)
+        if not sent:
+            return
+        target = sent[-1][0]
+        victim = next((other for other in self.world.buckets.values() if other.name == target), None)
+        if victim is not None and victim.up:
+            self.world.counts["windows late to a restarted target"] += 1
+            self._later(rng.expovariate(20), self._restart, victim)
+            for bucket, message in sent:
+                if bucket == target:
+                    self._later(0.3 + rng.expovariate(2), self._repeat, node.name, bucket, message)
 
     def _facts_in_sync(self, node: BucketNode, facts: Collection[bytes]) -> None:
         """A bucket has decided a step of its move, or to take on a topology, which is durable in a moment, or not."""
@@ -298,11 +321,10 @@ class Faults:
         if bucket is None or not self._may_lose(bucket) or self.world.rng.random() < 0.5:
             return
         topology = self.world.topology
-        if topology is not None and bucket.bucket_id >= len(topology.identities):
-            # It may be about to join. When it has ended nobody relies on it, and what comes back may be another volume.
-            if bucket.retired:
-                self.world.met("volume-lost")
-                bucket.replace_volume()
+        if topology is not None and bucket.bucket_id >= len(topology.identities) and bucket.retired:
+            # When it has ended nobody relies on it, and what comes back may be another volume.
+            self.world.met("volume-lost")
+            bucket.replace_volume()
             return
         self._lose_volume(bucket)
 
@@ -315,6 +337,24 @@ class Faults:
         bucket.lose_volume()
         self._later(self._duration_s(1.0), bucket.start)
         self._later(self._duration_s(6.0) + 1.0, self._find_volume, bucket)
+
+    def _asked(self, bucket: BucketNode) -> None:
+        """It is about to join as the storage that it has: a moment later it may be another one."""
+        if (
+            "volume-lost" not in self.world.plan.faults
+            or self._healed
+            or self.world.rng.random() > _LOST_WHEN_ASKED_SHARE
+        ):
+            return
+        if self._may_lose(bucket):
+            self.world.counts["lost when asked"] += 1
+            self._lose_volume(bucket)
+
+    def _lost_for_good(self, lost: BucketNode) -> None:
+        """Until an operator has accepted it the others wait, and some of them start again: from what is on their disks."""
+        for node in self.world.buckets.values():
+            if node is not lost and self.world.rng.random() < self.world.plan.restarts_at_losses:
+                self._later(self.world.rng.random() * 0.2, self._restart, node)
 
     def _find_volume(self, bucket: BucketNode) -> None:
         bucket.find_volume()

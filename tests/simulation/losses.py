@@ -24,6 +24,8 @@ from tests.simulation.world import World
 #: How long a loss waits for the moment that it is meant for.
 _MOMENT_WITHIN_S = 10.0
 _TRY_AGAIN_S = 1.0
+#: Who was asked when is forgotten by the coordinator after this.
+_JOINS_WITHIN_S = 6.0
 _FIND_TIMEOUT_S = 0.5
 
 
@@ -65,7 +67,7 @@ class LostVolume:
         """A topology has been stored. left_out: the keys on disks that it does not count on: where bucket 0 is lost, it may
         have been about to let others join, and nobody else knows of that."""
         listed = topology.identities[self.bucket_id : self.bucket_id + 1]
-        if self.accepted_epoch or topology.epoch <= self.topology.epoch or listed == (self.identity,):
+        if self.accepted_epoch or topology.epoch <= self.topology.epoch or listed in ((), (self.identity,)):
             return
         self.accepted_epoch = topology.epoch
         if self.bucket_id == 0:
@@ -111,6 +113,10 @@ class Losses:
         deadline_s = world.loop.time() + _MOMENT_WITHIN_S
         while world.loop.time() < deadline_s:
             topology = world.topology
+            if loss.who == "asked":
+                if (asked := await self._asked(deadline_s - world.loop.time())) is not None:
+                    return asked
+                continue
             if topology is not None and not any(node.lost_disk for node in world.buckets.values()):
                 meant = self._takers() if loss.who == "taker" else _meant(loss.who, topology)
                 found = [node for bucket_id in meant if (node := self._fits(loss.who, bucket_id))]
@@ -140,6 +146,28 @@ class Losses:
             world.network.cut(frozenset((f"bucket-{other}",)), until_s)
         return [taker.bucket_id]
 
+    async def _asked(self, timeout_s: float) -> BucketNode | None:
+        """A bucket that has just been asked who it is, since it is to join; waited for so long."""
+        world = self.world
+        asked: asyncio.Future[BucketNode] = world.loop.create_future()
+
+        def note(node: BucketNode) -> None:
+            if (
+                not asked.done()
+                and world.has_company(node)
+                and not any(each.lost_disk for each in world.buckets.values())
+            ):
+                asked.set_result(node)
+
+        world.on_asked.append(note)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await asked
+        except TimeoutError:
+            return None
+        finally:
+            world.on_asked.remove(note)
+
     def _fits(self, who: str, bucket_id: int) -> BucketNode | None:
         node = self.world.buckets.get(bucket_id)
         if node is None or not self.world.has_company(node):
@@ -164,6 +192,7 @@ class Losses:
     async def _accept(self, node: BucketNode, delay_s: float, *, again: bool) -> None:
         world = self.world
         await asyncio.sleep(delay_s)
+        await self._may_join(node)
         lost_again = asyncio.create_task(self._lose_again(node)) if again else None
         await self._go_on_without(node)
         if lost_again is not None:
@@ -198,6 +227,15 @@ class Losses:
         world.note(f"{node.name} loses the volume in its place, too")
         world.lost_volumes.append(lost_volume(world, node))
         node.take_new_volume()
+
+    async def _may_join(self, node: BucketNode) -> None:
+        """It was asked who it is: wait until it is listed with the volume that it had then, or is not going to be."""
+        deadline_s = self.world.loop.time() + _JOINS_WITHIN_S
+        while self.world.loop.time() < deadline_s:
+            assert self.world.topology is not None
+            if node.bucket_id < len(self.world.topology.identities):
+                return
+            await self.world.next_moment(deadline_s - self.world.loop.time())
 
     async def _go_on_without(self, node: BucketNode) -> None:
         """Try again until the store goes on without the volume that the bucket had."""

@@ -9,9 +9,11 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.server import BucketServer
-from serve_app.cursor import Cursor
+from serve_app.cursor import Cursor, Marker
 from serve_app.directory.directory import Directory
 from serve_app.errors import StorageFault
 from serve_app.storage.engine import EngineFailed
@@ -119,6 +121,7 @@ class BucketNode(Node):
         )
         preempt(self.server.bucket)
         self.server.bucket.siblings = world.siblings(self)
+        self._check_what_it_starts_with(self.server.bucket)
         self._check_what_is_served(self.server.bucket)
         self.endpoint = await self.server.start(self.name)
         self.server.take_part_in_moves(world, jitter=world.rng.random, retired=self._retire)
@@ -126,6 +129,13 @@ class BucketNode(Node):
     def start(self) -> None:
         if not self.retired:
             super().start()
+
+    def _check_what_it_starts_with(self, bucket: Bucket) -> None:
+        """All that its disk holds of its part in a move; looked at without the product's own reading."""
+        raw = self.disk.get_fact(b"markers")
+        markers = {} if raw is None else msgspec.msgpack.decode(raw, type=dict[int, Marker])
+        if bucket.decided_markers != markers:
+            self.world.fail("served", f"{self.name} starts with {bucket.decided_markers}; its disk holds {markers}")
 
     def _check_what_is_served(self, bucket: Bucket) -> None:
         """Whenever it takes on a topology, or a cursor moves, its disk must hold it: a restart must not take it away."""
@@ -181,6 +191,8 @@ class BucketNode(Node):
             self.lost_disk, self.disk = self.disk, self._new_disk()
             self.loss_pending = for_good
             self.world.note(f"{self.name} loses its volume")
+            if for_good:
+                self.world.on_lost(self)
 
     def give_up_lost_volume(self) -> None:
         """The store goes on without it, with the one in its place."""
@@ -189,17 +201,22 @@ class BucketNode(Node):
     def come_back(self) -> None:
         """It had ended, and is wanted again: on the volume that it had, or on one that was given up earlier."""
         self.retired = False
-        old, topology = self.old_disk, self.world.topology
+        old = self.old_disk
         # Its present volume may have joined already: taking that away would be a loss that nobody has accepted.
-        joined = topology is not None and topology.lists(self.bucket_id, self.identity)
-        if old is not None and not joined and self.world.may_return(old):
+        if old is not None and self.world.may_return(self.bucket_id):
             old.settle()
             self.disk, self.old_disk = old, None
             self.world.counts["old volumes back"] += 1
             self.world.note(f"{self.name} has an old volume")
-            if old.held_keys():  # it does not join so; an operator will see that
-                self.world.after(self.world.rng.uniform(0.5, 3.0), self.take_new_volume)
+            # With records it does not join; and the store may want it no more by now. An operator sees that.
+            self.world.after(self.world.rng.uniform(3.0, 6.0), self._take_out_what_did_not_join)
         self.start()
+
+    def _take_out_what_did_not_join(self) -> None:
+        topology = self.world.topology
+        joined = topology is not None and topology.lists(self.bucket_id, self.identity)
+        if not joined and not self.retired and self.lost_disk is None:
+            self.take_new_volume()
 
     def take_new_volume(self) -> None:
         """An operator has looked at it, and gives it a new one."""
@@ -215,13 +232,11 @@ class BucketNode(Node):
         self.world.note(f"{self.name} gets another volume")
 
     def find_volume(self) -> None:
-        """The volume itself is there again; one that the store has gone on without stays away."""
+        """The volume itself is there again; it stays away where the store has taken up the one in its place."""
         topology = self.world.topology
         if self.lost_disk is None or self.loss_pending:
             return
-        if topology is not None and topology.lists(
-            self.bucket_id, Volume(self.lost_disk, self.bucket_id).facts.identity
-        ):
+        if topology is None or not topology.lists(self.bucket_id, self.identity):
             self.crash()
             self.disk, self.lost_disk = self.lost_disk, None
             self.disk.settle()

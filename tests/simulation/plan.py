@@ -10,7 +10,8 @@ import random
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from serve_app.settings import Limits
+from serve_app.settings import MIB, Limits
+from tests.simulation.bounds import Bounds, draw_bounds, draw_limits
 from tests.simulation.machine import Speed
 from tests.simulation.network import Weather
 
@@ -48,6 +49,10 @@ _FAULTS_ABOUT_MOVES = {
 #: How many runs lose a volume for good: those can't tell whether its records would have been lost anyway.
 _LOSSES_SHARE = 1 / 6
 
+
+#: How many runs are trials of availability, and of what: see trials.py.
+_TRIALS_SHARE = 1 / 8
+TRIALS = ("full-source", "full-target", "target-away", "damaged-source", "quick-changes")
 
 #: After this a bucket that has left the store has ended.
 _ENDED_S = 4.0
@@ -141,6 +146,13 @@ class Plan:
     weather: Weather
     speed: Speed
     limits: Limits
+    bounds: Bounds
+    #: How long it takes, at most, until a link is closed whose tasks have been ended.
+    closing_s: float
+    #: How likely each other bucket restarts when a volume is lost for good, before that is accepted.
+    restarts_at_losses: float
+    #: The trouble that the run is about, and nothing else (trials.py); empty for most.
+    trial: str = ""
 
 
 def draw(rng: random.Random) -> Plan:
@@ -197,16 +209,13 @@ def draw(rng: random.Random) -> Plan:
             stalled_read_s=rng.choice((0.3, 3.0)),
             preempted_share=rng.choice((0.0, 0.1, 0.5)),
         ),
-        limits=Limits(
-            move_bytes_per_s=moving.bytes_per_s,
-            request_timeout_s=rng.choice((0.2, 1.0, 3.0, 3.0)),
-            disk_reserve_bytes=1000,
-            max_queued_writes=rng.choice((4096, 4096, 4096, 3)),
-            max_group_writes=rng.choice((512, 2)),
-            max_calls_per_bucket=rng.choice((1024, 1024, 1024, 4)),
-            max_waiting_per_bucket=rng.choice((64, 64, 64, 2)),
-        ),
+        limits=draw_limits(rng, moving.bytes_per_s),
+        bounds=draw_bounds(rng),
+        closing_s=rng.choice((0.0, 0.02, 0.3)),
+        restarts_at_losses=rng.choice((0.3, 0.9)),
     )
+    if rng.random() < _TRIALS_SHARE:
+        return _trial(rng, _about_moves(rng, plan))
     if rng.random() < 0.6:
         plan = _about_moves(rng, plan)
         share = rng.random()
@@ -215,6 +224,26 @@ def draw(rng: random.Random) -> Plan:
         elif share < _STALLED_SHARE + _PREEMPTED_SHARE:
             plan = _with_preempted_readers(plan)
     return _with_losses(rng, plan) if rng.random() < _LOSSES_SHARE else plan
+
+
+def _trial(rng: random.Random, plan: Plan) -> Plan:
+    """The plan, which is about moves, with one kind of trouble, and so well otherwise that the store must go on."""
+    trial = rng.choice(TRIALS)
+    quick = trial == "quick-changes"
+    return replace(
+        plan,
+        trial=trial,
+        faults=frozenset(),
+        # While a mover looks whether there is anything to move, the next move begins.
+        changes=tuple(replace(change, after_s=rng.random() * 0.1 if quick else 0.1) for change in plan.changes),
+        closing_s=0.4 if quick else plan.closing_s,
+        moving=replace(plan.moving, rest=0.0, agreed_s=0.01 if quick else 0.05),
+        weather=replace(plan.weather, delay_s=0.001, straggler_share=0.0),
+        speed=Speed(sync_s=rng.choice((0.002, 0.01)), slow_sync_share=0.0),
+        limits=plan.limits.model_copy(
+            update={"request_timeout_s": 1.0, "max_call_bytes_per_bucket": 128 * MIB, "max_held_bytes": 256 * MIB}
+        ),
+    )
 
 
 def _with_stalled_reads(rng: random.Random, plan: Plan) -> Plan:
@@ -249,7 +278,20 @@ def _with_losses(rng: random.Random, plan: Plan) -> Plan:
         return _there_and_back(rng, _about_moves(rng, plan))
     if kind < 0.6:
         return _with_a_target_replaced(rng, _about_moves(rng, plan))
-    parts = ("stable", "zero", "zero", "joining", "joined-in-vain", "leaving", "leaving", "staying", "staying", "any")
+    parts = (
+        "stable",
+        "zero",
+        "zero",
+        "asked",
+        "asked",
+        "joining",
+        "joined-in-vain",
+        "leaving",
+        "leaving",
+        "staying",
+        "staying",
+        "any",
+    )
     losses = tuple(
         Loss(rng.expovariate(1), rng.choice(parts), rng.choice((0.1, 1.0)), rng.random() < 0.5)
         for _ in range(rng.randint(1, 3))

@@ -18,13 +18,15 @@ from serve_app.cli import buckets
 from serve_app.directory import watch
 from serve_app.resharding import coordinator, mover
 from serve_app.wire import link
+from tests.simulation.bounds import bounded
 from tests.simulation.checks import check_disks, check_history, wait_until_whole, watch_held
 from tests.simulation.clients import Clients
 from tests.simulation.failures import Failure
 from tests.simulation.faults import Faults
 from tests.simulation.loop import new_loop
 from tests.simulation.losses import Losses
-from tests.simulation.plan import FAULTS, Moving, draw
+from tests.simulation.plan import FAULTS, Plan, draw
+from tests.simulation.trials import Trials
 from tests.simulation.verifying import start_verifying, verify_at_the_end
 from tests.simulation.world import World
 
@@ -78,7 +80,7 @@ def simulate(seed: int, *, verbose: bool = False) -> Report:
     collecting = gc.isenabled()
     gc.disable()  # whatever is cleaned up in the middle of a run could act in it
     try:
-        with _small_steps(plan.moving, rng):
+        with _small_steps(plan, rng), bounded(plan.bounds):
             loop.run(_main(world, clients))
         check_history(world, clients)
     except Exception as error:
@@ -108,14 +110,19 @@ async def _main(world: World, clients: Clients) -> None:
     losses = asyncio.create_task(Losses(world).run())
     changes = asyncio.create_task(_change_bucket_count(world))
     watch = asyncio.create_task(watch_held(world))
+    trials = Trials(world, clients)
+    trying = asyncio.create_task(trials.run()) if world.plan.trial else None
     verifying = start_verifying(world) if world.plan.verifies else None
     await clients.work()
     harm.cancel()
     losses.cancel()
     changes.cancel()
+    if trying is not None:
+        await trials.finish(trying)
     faults.heal()
     await asyncio.sleep(world.plan.limits.request_timeout_s)  # for what is still under way, of unknown fate
     await wait_until_whole(world)
+    await clients.write_everywhere()
     found = await clients.read_all()
     await verify_at_the_end(world, sum(value is not None for value in found.values()))
     await asyncio.sleep(2.0)  # late messages may still do harm
@@ -135,8 +142,16 @@ async def _change_bucket_count(world: World) -> None:
 
 
 @contextmanager
-def _small_steps(moving: Moving, rng: random.Random) -> Iterator[None]:
-    """Let few keys move in many steps, and moves begin soon; and nobody draw by himself."""
+def _small_steps(plan: Plan, rng: random.Random) -> Iterator[None]:
+    """Let few keys move in many steps, and moves begin soon; closing take time; and nobody draw by himself."""
+    moving = plan.moving
+    stop = link.BucketLink.stop
+
+    async def stop_slowly(self: link.BucketLink) -> None:
+        await stop(self)
+        if plan.closing_s:
+            await asyncio.sleep(rng.random() * plan.closing_s)
+
     with (
         patch.multiple(
             mover, WINDOW_BYTES=moving.window_bytes, PART_BYTES=moving.part_bytes, _WAY_TO_CLIENTS=moving.rest
@@ -147,6 +162,7 @@ def _small_steps(moving: Moving, rng: random.Random) -> Iterator[None]:
         ),
         patch.object(watch, "REFRESH_S", moving.refresh_s),
         patch.object(buckets, "BucketLink", partial(link.BucketLink, jitter=rng.random)),
+        patch.object(link.BucketLink, "stop", stop_slowly),
         patch.object(server, "_LEFT_ALONE_S", 2.5),
         patch.object(link, "_SWEEP_S", 0.15),  # every link's, it is most of what happens otherwise
     ):

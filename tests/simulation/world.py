@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from serve_app.cursor import Cursor
+from serve_app import placement
+from serve_app.cursor import Cursor, Marker
 from serve_app.storage.engine import Changes
 from serve_app.topology import Topology
 from serve_app.wire import messages
 from serve_app.wire.endpoint import Endpoint
 from serve_app.wire.link import BucketFault
-from tests.simulation.disk import SimulatedDisk
 from tests.simulation.failures import Failure
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.network import Network
@@ -43,6 +43,15 @@ class Window(NamedTuple):
     bucket_id: int
     start: bytes
     end: bytes
+
+
+class MovedWindow(NamedTuple):
+    """A window as it was open on its bucket's disk: since when, and until when its records were deleted there."""
+
+    bucket_id: int
+    cursor: Cursor
+    open_s: float
+    moved_s: float
 
 
 class World:
@@ -76,10 +85,17 @@ class World:
         self.last_windows: deque[Window] = deque(maxlen=6)
         #: The bucket that has taken a window last.
         self.last_taker: BucketNode | None = None
+        #: Those that are open on the disks of their buckets, with the time since when; and what became of all others.
+        self._open: dict[int, tuple[float, Cursor]] = {}
+        self.moved_windows: list[MovedWindow] = []
         #: Called when a window is begun, taken or moved, with the bucket that did so.
         self.on_window: Callable[[str, BucketNode], None] = lambda what, node: None
         #: Called when a bucket begins to make facts durable, with their names.
         self.on_facts: Callable[[BucketNode, Collection[bytes]], None] = lambda node, names: None
+        #: Called when the coordinator has asked a bucket that is to join who it is, and has the answer.
+        self.on_asked: list[Callable[[BucketNode], None]] = []
+        #: Called when a bucket's volume is lost for good.
+        self.on_lost: Callable[[BucketNode], None] = lambda node: None
         #: Called when the store has another topology.
         self.on_topology: Callable[[], None] = lambda: None
 
@@ -101,6 +117,10 @@ class World:
     def _message(self, sender: str, receiver: str, message: object) -> None:
         if isinstance(message, messages.Refused) and message.reason == "disk-full":
             self.met("disk-full")
+        if isinstance(message, messages.Status) and receiver == "bucket-0" and self.topology is not None:
+            joining = message.bucket_id >= len(self.topology.identities) and message.bucket_id in self.buckets
+            for told_of in self.on_asked if joining else ():
+                told_of(self.buckets[message.bucket_id])
         told: Topology | None = getattr(message, "topology", None)
         authority = "operator"  # where bucket 0 itself is lost, the command makes what is to be next
         known = 0 if self.topology is None else self.topology.epoch
@@ -180,15 +200,30 @@ class World:
             for other in self.buckets.values()
         )
 
-    def may_return(self, old: SimulatedDisk) -> bool:
-        """Whether a volume that was given up may be some bucket's again: nobody is left who would take it for what it was.
+    def may_return(self, bucket_id: int) -> bool:
+        """Whether a volume that was given up may be the bucket's again: it is to join, and everybody knows that it has left.
 
-        Whoever knows no later topology than it has would: that is why an operator must not bring it back.
+        Whoever knows no later topology than the volume does would take it for what it was: that is why an operator must not
+        bring it back. And who woke with what was true long ago looks for a bucket that nobody wants.
         """
-        raw = old.get_fact(b"topology")
-        epoch = 0 if raw is None else msgspec.msgpack.decode(raw, type=Topology).epoch
+        topology = self.topology
         known = [None if node.directory is None else node.directory.watch.topology for node in self.directories]
-        return self.plan.old_volumes_return and all(each is not None and each.epoch > epoch for each in known)
+        left = topology is not None and bucket_id >= len(topology.identities)
+        return self.plan.old_volumes_return and left and all(each == topology for each in known)
+
+    def lost_at_s(self, lost: LostVolume, key: str) -> list[float]:
+        """When a key may have been lost with a volume. What had been taken from a window that was open then was still served
+        where it came from, until that had moved it."""
+        if not lost.may_have_had(key):
+            return []
+        source = placement.bucket_of(key.encode(), lost.topology.bucket_count)
+        return [lost.at_s] + [
+            window.moved_s
+            for window in self.moved_windows
+            if window.bucket_id == source
+            and window.open_s <= lost.at_s <= window.moved_s
+            and window.cursor.in_window(key.encode())
+        ]
 
     def configure(self, bucket_count: int) -> None:
         """Configure all directories anew, one after the other, as a rolling change does."""
@@ -240,11 +275,13 @@ class World:
     def stored(self, node: BucketNode, facts: Changes) -> None:
         """A bucket's facts have changed on its disk."""
         changed = {name: value for name, value in facts if value is not None}
+        self._check_epochs(node)
         if b"cursor" in changed:
             cursor = msgspec.msgpack.decode(changed[b"cursor"], type=Cursor)
             for lost in self.lost_volumes:
                 # In one batch with a topology, the step was decided before that: it is of the epoch before.
                 lost.advanced(node.bucket_id, cursor.position, 0 if b"topology" in changed else cursor.epoch)
+            self._note_window(node.bucket_id, cursor)
         if b"topology" in changed:
             self._stored_topology(node, msgspec.msgpack.decode(changed[b"topology"], type=Topology))
         elif b"cursor" in changed:
@@ -260,6 +297,29 @@ class World:
             self.trace(f"{node.name} {changed[b'markers']!r}")
             self.last_taker = node
             self._happened("taken", node)
+
+    def _check_epochs(self, node: BucketNode) -> None:
+        """A move's epoch never meets another epoch's cursor or markers on a disk, nor a storage a topology without it."""
+        topology, cursor, markers = (node.disk.get_fact(name) for name in (b"topology", b"cursor", b"markers"))
+        if topology is None or cursor is None or markers is None:
+            return
+        of = msgspec.msgpack.decode(topology, type=Topology)
+        epochs = {marker.epoch for marker in msgspec.msgpack.decode(markers, type=dict[int, Marker]).values()}
+        epochs.add(msgspec.msgpack.decode(cursor, type=Cursor).epoch)
+        if epochs != {of.epoch}:
+            self.fail("facts", f"the disk of {node.name} has cursor and markers of {epochs} beside epoch {of.epoch}")
+        if node.bucket_id < len(of.identities) and not of.lists(node.bucket_id, node.identity):
+            self.fail("facts", f"{node.name} has taken on {of}, which does not list its storage {node.identity}")
+
+    def _note_window(self, bucket_id: int, cursor: Cursor) -> None:
+        """What is open goes on under another epoch of its move, after an accepted loss."""
+        since_s, before = self._open.get(bucket_id, (0.0, None))
+        same = before is not None and (before.position, before.intent_end) == (cursor.position, cursor.intent_end)
+        if before is not None and not same:
+            del self._open[bucket_id]
+            self.moved_windows.append(MovedWindow(bucket_id, before, since_s, self.loop.time()))
+        if cursor.intent_end and not same:
+            self._open[bucket_id] = self.loop.time(), cursor
 
     def _happened(self, what: str, node: BucketNode) -> None:
         self.counts[f"windows {what}"] += 1

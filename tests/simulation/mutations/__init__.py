@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 from tests.simulation.failures import Failure
 
+FACTS = frozenset({"facts"})
 HISTORY, REVISIONS, DISKS = frozenset({"history"}), frozenset({"revisions"}), frozenset({"disks"})
 VOLUMES, HELD, ANSWERS, WHOLE = (frozenset({kind}) for kind in ("volumes", "held", "answers", "whole"))
 SERVED, VERIFY, EPOCHS = frozenset({"served"}), frozenset({"verify"}), frozenset({"epochs"})
+AVAILABLE = frozenset({"available"})
 
 
 @dataclass(frozen=True)

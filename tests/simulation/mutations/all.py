@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from tests.simulation.mutations import Mutation, losing, moving, reading, routing, verifying, writing
+from tests.simulation.mutations import (
+    Mutation,
+    availability,
+    bounds,
+    losing,
+    moving,
+    reading,
+    restarting,
+    routing,
+    verifying,
+    writing,
+)
 
-_MODULES = (writing, routing, moving, reading, losing, verifying)
+_MODULES = (writing, routing, moving, reading, losing, verifying, bounds, availability, restarting)
 
 MUTATIONS: list[Mutation] = [mutation for module in _MODULES for mutation in module.MUTATIONS]

@@ -1,0 +1,90 @@
+"""Bounds in bytes and numbers, small enough for a run of few and short records to reach them.
+
+The product's own are megabytes: a group that is cut short, a queue that is full or a page that ends early would never be seen
+with values of some hundred bytes. Each run draws some of them small, and leaves the others as they are.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from unittest.mock import patch
+
+from serve_app.bucket import held, server, source, survey
+from serve_app.settings import MIB, Limits
+from serve_app.storage import group_commit
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Of the product's bounds, those that are no settings."""
+
+    #: Operations that wait for a window.
+    held: int
+    held_bytes: int
+    #: What a reading thread answers before it hands over, and what it scans at once.
+    read_batch_bytes: int
+    scanned_bytes: int
+    #: A page of `verify`.
+    surveyed: int
+    surveyed_bytes: int
+    #: What a group's reading ahead keeps.
+    read_ahead: int
+    kept_bytes: int
+
+
+def draw_bounds(rng: random.Random) -> Bounds:
+    """Of one run: each is small in one of three."""
+
+    def or_small(usual: int, small: int) -> int:
+        return rng.choice((usual, usual, small))
+
+    return Bounds(
+        held=or_small(held.MAX_HELD, 2),
+        held_bytes=or_small(held.MAX_HELD_BYTES, 800),
+        read_batch_bytes=or_small(MIB, 100),
+        scanned_bytes=or_small(64 * MIB, 500),
+        surveyed=or_small(20_000, 3),
+        surveyed_bytes=or_small(64 * MIB, 500),
+        read_ahead=or_small(64, 1),
+        kept_bytes=or_small(64 * 1024, 100),
+    )
+
+
+def draw_limits(rng: random.Random, bytes_per_s: int) -> Limits:
+    """The settings of one run. The longest value is of 900 bytes (clients.py)."""
+    return Limits(
+        move_bytes_per_s=bytes_per_s,
+        request_timeout_s=rng.choice((0.2, 1.0, 3.0, 3.0)),
+        disk_reserve_bytes=1000,
+        max_queued_writes=rng.choice((4096, 4096, 4096, 3)),
+        max_group_writes=rng.choice((512, 2)),
+        max_calls_per_bucket=rng.choice((1024, 1024, 1024, 4)),
+        max_waiting_per_bucket=rng.choice((64, 64, 64, 2)),
+        max_group_bytes=rng.choice((32 * MIB, 500, 1500)),
+        max_queued_write_bytes=rng.choice((128 * MIB, 128 * MIB, 2500)),
+        max_call_bytes_per_bucket=rng.choice((128 * MIB, 128 * MIB, 128 * MIB, 4000)),
+        max_held_bytes=rng.choice((256 * MIB, 256 * MIB, 256 * MIB, 4000)),
+        max_queued_reads=rng.choice((4096, 4096, 4096, 3)),
+        max_waiting_for_topology=rng.choice((256, 256, 256, 2)),
+    )
+
+
+@contextmanager
+def bounded(bounds: Bounds) -> Iterator[None]:
+    """Let the product have these bounds."""
+    with ExitStack() as patched:
+        for module, name, value in (
+            (held, "MAX_HELD", bounds.held),
+            (held, "MAX_HELD_BYTES", bounds.held_bytes),
+            (server, "_READ_BATCH_BYTES", bounds.read_batch_bytes),
+            (source, "_MAX_SCANNED_BYTES", bounds.scanned_bytes),
+            (survey, "_RECORDS_AT_ONCE", bounds.surveyed),
+            (survey, "_BYTES_AT_ONCE", bounds.surveyed_bytes),
+            (group_commit, "_READ_AHEAD_KEYS", bounds.read_ahead),
+            (group_commit, "_KEPT_RECORD_BYTES", bounds.kept_bytes),
+        ):
+            patched.enter_context(patch.object(module, name, value))
+        yield

@@ -1,0 +1,66 @@
+"""Bugs in what a bucket knows after a restart, and in who may join the store."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from serve_app.bucket.bucket import Bucket
+from serve_app.bucket.operations import InstallOperation
+from serve_app.storage import facts
+from serve_app.storage.facts import Facts
+from serve_app.storage.group_commit import Group
+from serve_app.topology import Topology
+from tests.simulation import disk
+from tests.simulation.mutations import FACTS, HISTORY, SERVED, Mutation
+
+
+@contextmanager
+def markers_are_forgotten_at_a_restart() -> Iterator[None]:
+    """A bucket that starts believes that nothing has come from anybody."""
+
+    def reading(*args: Any) -> Facts:
+        return dataclasses.replace(facts.read_facts(*args), markers={})
+
+    with patch.object(disk, "read_facts", reading):
+        yield
+
+
+@contextmanager
+def a_topology_comes_without_its_markers() -> Iterator[None]:
+    """A topology is made durable with its cursor; the markers on the disk stay those of another."""
+    take = InstallOperation._take
+
+    def taking(self: InstallOperation, group: Group, new: Topology) -> None:
+        stored = group._facts.get(b"markers")
+        take(self, group, new)
+        group._facts.pop(b"markers", None)
+        if stored is not None:
+            group._facts[b"markers"] = stored
+
+    with patch.object(InstallOperation, "_take", taking):
+        yield
+
+
+@contextmanager
+def an_empty_storage_joins_in_place_of_another() -> Iterator[None]:
+    """A bucket of no store takes on whatever topology it is told, as if it were the storage that was asked to join."""
+    may_take = Bucket.may_take
+
+    def taking(self: Bucket, new: Topology) -> bool:
+        if self.decided_topology is None and new.moving and self.bucket_id >= new.bucket_count:
+            return True
+        return may_take(self, new)
+
+    with patch.object(Bucket, "may_take", taking):
+        yield
+
+
+MUTATIONS = [
+    Mutation("markers are forgotten at a restart", 15, SERVED | HISTORY, markers_are_forgotten_at_a_restart),
+    Mutation("a topology comes without its markers", 10, FACTS, a_topology_comes_without_its_markers),
+    Mutation("an empty storage joins in place of another", 150, FACTS, an_empty_storage_joins_in_place_of_another),
+]
