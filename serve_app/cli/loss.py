@@ -24,9 +24,9 @@ _TIMEOUT_S = 10.0
 _EPOCHS_GIVEN_AWAY = 1_000
 
 
-def unix_ms() -> int:
-    """Milliseconds since the Unix epoch, by this machine's clock."""
-    return time.time_ns() // 1_000_000
+def unix_us() -> int:
+    """Microseconds since the Unix epoch, by this machine's clock."""
+    return time.time_ns() // 1_000
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,10 @@ def _check_authority(seen: Seen, bucket_id: int, topology: Topology) -> None:
         raise Failure(f"every other bucket has to be there, for it may know a newer topology: {away}")
 
 
-async def accept(buckets: Buckets, loss: Loss, now_ms: Callable[[], int] = unix_ms) -> tuple[Topology, dict[int, str]]:
+async def accept(buckets: Buckets, loss: Loss, now_us: Callable[[], int] = unix_us) -> tuple[Topology, dict[int, str]]:
     """Go on without the bucket's data: the topology from now on, and the buckets that could not be told yet, and why.
 
-    now_ms: milliseconds since the Unix epoch.
+    now_us: microseconds since the Unix epoch.
 
     Raises:
         Failure: it was not done, or that is not known; it says so.
@@ -118,7 +118,7 @@ async def accept(buckets: Buckets, loss: Loss, now_ms: Callable[[], int] = unix_
     again = await find_loss(buckets, loss.bucket_id)  # while the operator thought about it, much may have happened
     if again.identity != loss.identity:
         raise Failure(f"bucket-{loss.bucket_id} has yet another storage by now: look again")
-    topology = await _commit(buckets, again, now_ms)
+    topology = await _commit(buckets, again, now_us)
     others = list(range(1, len(topology.identities)))
     outcomes = await asyncio.gather(
         *(_install(buckets, bucket_id, topology) for bucket_id in others), return_exceptions=True
@@ -132,20 +132,21 @@ async def accept(buckets: Buckets, loss: Loss, now_ms: Callable[[], int] = unix_
     return topology, untold
 
 
-def _epoch_above(loss: Loss, now_ms: int) -> int:
+def _epoch_above(loss: Loss, now_us: int) -> int:
     """An epoch above all that a lost authority may have given away, and that no other acceptance of its loss has.
 
     What buckets and directories know is counted from. A directory that can't be heard may know of an earlier acceptance, with
-    a storage that has been lost since, which nobody else was told of: so time is in it too, for that was earlier.
+    a storage that has been lost since, which nobody else was told of: so time is in it too, for that was earlier. In
+    microseconds, of which far more go by between two acceptances than are left out here.
     """
-    return max(loss.topology.epoch, loss.heard_epoch, now_ms) + 1 + _EPOCHS_GIVEN_AWAY
+    return max(max(loss.topology.epoch, loss.heard_epoch) + 1 + _EPOCHS_GIVEN_AWAY, now_us)
 
 
-async def _commit(buckets: Buckets, loss: Loss, now_ms: Callable[[], int]) -> Topology:
+async def _commit(buckets: Buckets, loss: Loss, now_us: Callable[[], int]) -> Topology:
     """Make the next topology durable in bucket 0; from then on it is the store's."""
     try:
         if loss.bucket_id == 0:
-            new = loss.topology.accept_loss(0, loss.identity, least_epoch=_epoch_above(loss, now_ms()))
+            new = loss.topology.accept_loss(0, loss.identity, least_epoch=_epoch_above(loss, now_us()))
             return await _install(buckets, 0, new)
         reply = await buckets.ask(
             0, lambda call, ms: messages.AcceptLoss(call, ms, loss.bucket_id, loss.identity), _TIMEOUT_S

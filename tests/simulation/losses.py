@@ -243,7 +243,7 @@ class Losses:
         while not self._accepted(node):
             buckets = Buckets(Finder(world), _FIND_TIMEOUT_S)
             try:
-                topology, _ = await accept(buckets, await find_loss(buckets, node.bucket_id), world.now_ms)
+                topology, _ = await accept(buckets, await find_loss(buckets, node.bucket_id), world.now_us)
                 world.note(f"the loss of {node.name}'s volume is accepted: {topology}")
             except (Failure, *TROUBLE) as error:
                 world.note(f"the loss of {node.name}'s volume is not accepted yet: {error}")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tests.simulation.losses import LostVolume
 
 _RESOLVE_S = 0.005
-_WALL_CLOCK_MS = 1_750_000_000_000
+_WALL_CLOCK_US = 1_750_000_000_000_000
 
 
 class Window(NamedTuple):
@@ -343,9 +343,9 @@ class World:
             self.after(0, self.on_topology)
         self.note(f"{node.name} {topology.epoch}: {topology.bucket_count} -> {topology.target_count}")
 
-    def now_ms(self) -> int:
+    def now_us(self) -> int:
         """Of an operator's wall clock."""
-        return _WALL_CLOCK_MS + int(self.loop.time() * 1000)
+        return _WALL_CLOCK_US + int(self.loop.time() * 1_000_000)
 
     def after(self, seconds: float, callback: Callable[..., None], *args: Any) -> None:
         """Do something later, whatever process is running now."""

@@ -142,7 +142,7 @@ async def test_accepting_that_was_interrupted_is_done() -> None:
         await directory.stop()
         await lose(store, 0)
         async with Buckets(store) as buckets:
-            after = await loss_module._commit(buckets, await find_loss(buckets, 0), loss_module.unix_ms)
+            after = await loss_module._commit(buckets, await find_loss(buckets, 0), loss_module.unix_us)
         assert known(store, 1) != after
         assert "bucket-0 is not lost" in await refused(store, 0)
         late = await store.directory()

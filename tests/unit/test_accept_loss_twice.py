@@ -20,10 +20,10 @@ def agree_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     move_quickly(monkeypatch)
 
 
-async def told_to_bucket_0_alone(store: LocalStore, now_ms: int) -> Topology:
+async def told_to_bucket_0_alone(store: LocalStore, now_us: int) -> Topology:
     """The loss of bucket 0 is accepted, and the command dies before it has told anybody else."""
     async with Buckets(store, find_timeout_s=0.5) as buckets:
-        return await loss_module._commit(buckets, await find_loss(buckets, 0), lambda: now_ms)
+        return await loss_module._commit(buckets, await find_loss(buckets, 0), lambda: now_us)
 
 
 @run_async
@@ -36,7 +36,7 @@ async def test_a_directory_that_alone_heard_of_the_first_is_heard_before_the_sec
         first = before.accept_loss(0, "of a storage that is lost too", least_epoch=before.epoch + 5_000)
         directory.watch._adopt(first)
         await until(lambda: store.buckets[0].server.bucket.heard_epoch == first.epoch)  # type: ignore[union-attr]
-        second = await told_to_bucket_0_alone(store, now_ms=0)
+        second = await told_to_bucket_0_alone(store, now_us=0)
         assert second.epoch > first.epoch
         await until(lambda: directory.watch.topology == second)
         await check_keys(directory, {key for key in KEYS if placement.bucket_of(key, 3) == 0})
@@ -51,12 +51,12 @@ async def test_a_directory_that_can_not_be_heard_follows_the_later_one_all_the_s
         async with Buckets(store, find_timeout_s=0.5) as buckets:
             loss = await find_loss(buckets, 0)
             assert loss.topology == before, "nobody who is asked knows more"
-        first = loss_module._epoch_above(loss, now_ms=1_000_000)
-        second = loss_module._epoch_above(loss, now_ms=1_000_001)
+        first = loss_module._epoch_above(loss, now_us=1_000_000)
+        second = loss_module._epoch_above(loss, now_us=1_000_001)
         assert before is not None
         assert second > first > before.epoch
         directory.watch._adopt(before.accept_loss(0, "of a storage that is lost too", least_epoch=first))
-        accepted = await told_to_bucket_0_alone(store, now_ms=1_000_001)
+        accepted = await told_to_bucket_0_alone(store, now_us=1_000_001)
         await until(lambda: directory.watch.topology == accepted)
         await check_keys(directory, {key for key in KEYS if placement.bucket_of(key, 3) == 0})
 

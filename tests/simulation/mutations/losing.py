@@ -53,7 +53,7 @@ def the_new_storage_moves_what_the_lost_one_had() -> Iterator[None]:
 def epochs_are_counted_from_buckets_alone() -> Iterator[None]:
     """Accepted losses of bucket 0 leave out a thousand epochs from what the other buckets know: where nobody but bucket 0 had
     heard of the first, the second has the same (found by the simulation, seed 4809 of then)."""
-    with patch.object(loss, "_epoch_above", lambda found, now_ms: found.topology.epoch + 1001):
+    with patch.object(loss, "_epoch_above", lambda found, now_us: found.topology.epoch + 1001):
         yield
 
 
