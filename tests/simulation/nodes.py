@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 _OPEN_S = 0.02
+_LOOK_AGAIN_S = 1.0
 _Position = tuple[Topology | None, Cursor | None]
 
 
@@ -232,15 +233,23 @@ class BucketNode(Node):
         self.world.note(f"{self.name} gets another volume")
 
     def find_volume(self) -> None:
-        """The volume itself is there again; it stays away where the store has taken up the one in its place."""
+        """The volume itself is there again; it stays away where the store has taken up the one in its place.
+
+        While the bucket is no part of the store, the coordinator may have asked for the one or the other, and be about to list
+        it: that is waited for.
+        """
         topology = self.world.topology
         if self.lost_disk is None or self.loss_pending:
+            return
+        if topology is not None and self.bucket_id >= len(topology.identities):
+            self.world.after(_LOOK_AGAIN_S, self.find_volume)
             return
         if topology is None or not topology.lists(self.bucket_id, self.identity):
             self.crash()
             self.disk, self.lost_disk = self.lost_disk, None
             self.disk.settle()
             self.world.note(f"{self.name} has its volume again")
+            self.start()
             return
         if self.lost_disk.held_keys():
             self.world.fail("volumes", f"the store has gone on without the records on {self.name}'s lost volume")
