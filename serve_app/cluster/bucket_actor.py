@@ -50,8 +50,8 @@ class BucketActor:
     def __init__(self, bucket_id: int, build: Build) -> None:
         self._bucket_id = bucket_id
         self._build = build
-        self._endpoint: Endpoint | None = None
-        self._fault = _OPENING
+        #: The endpoint, or the fault that keeps it from serving. One value: Ray's threads ask while our own changes it.
+        self._state: tuple[Endpoint | None, str] = (None, _OPENING)
         self._settled = threading.Event()
         self._retiring: threading.Thread | None = None
         self._server: BucketServer | None = None
@@ -61,7 +61,7 @@ class BucketActor:
     def endpoint(self, wait_s: float = 3.0) -> EndpointAnswer:
         """Where the bucket listens, or why it does not; waits a little while the storage is being opened."""
         opening = not self._settled.wait(wait_s)
-        return self._answer(self._endpoint, self._fault, opening)
+        return self._answer(*self._state, opening)
 
     def open_to_other_nodes(self) -> EndpointAnswer:
         """Listen on the node's address, if that is not done yet: somebody on another node has to reach this bucket.
@@ -76,10 +76,10 @@ class BucketActor:
                 "from another node",
             )
         with self._opening_to_nodes:
-            server, endpoint, address = self._server, self._endpoint, _node_address()
+            server, (endpoint, fault), address = self._server, self._state, _node_address()
             if server is not None and endpoint is not None and endpoint.address[0] != address:
                 listening = asyncio.run_coroutine_threadsafe(server.listen(address), server.loop)
-                self._endpoint = listening.result(_LISTEN_TIMEOUT_S)
+                self._state = listening.result(_LISTEN_TIMEOUT_S), fault
                 events.info(
                     "data plane opened", bucket=self._bucket_id, address=address, reason="asked for from another node"
                 )
@@ -101,8 +101,7 @@ class BucketActor:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve(storage, settings.limits))
         except BaseException as error:
-            self._fault = f"bucket-{self._bucket_id} stopped on an unexpected error: {error!r}"
-            self._endpoint = None
+            self._state = None, f"bucket-{self._bucket_id} stopped on an unexpected error: {error!r}"
             self._settled.set()
             events.error("bucket stopped", exc_info=error, bucket=self._bucket_id)
             # The data is safe; a new process may do better. Slowly, so that it does not spin.
@@ -123,9 +122,9 @@ class BucketActor:
                     max_group_bytes=limits.max_group_bytes,
                 )
             except StorageFault as fault:
-                if str(fault) != self._fault:
+                if str(fault) != self._state[1]:
                     events.error("storage " + fault.kind, bucket=self._bucket_id, error=str(fault))
-                self._fault = str(fault)
+                self._state = None, str(fault)
                 # A lock that an earlier incarnation still holds is gone in a moment: not worth a report at once.
                 if fault.kind != "in-use" or attempt > 3:
                     self._settled.set()
@@ -152,10 +151,10 @@ class BucketActor:
         server.bucket.siblings = sibling_ids(self._build.settings.data_dir, self._bucket_id)
         if storage.tail_set_aside is not None:
             server.bucket.last_error = f"a torn log tail was set aside: {storage.tail_set_aside}"
-        self._endpoint = await server.start(first_address(self._build, _node_address()))
+        endpoint = await server.start(first_address(self._build, _node_address()))
         self._server = server
         server.take_part_in_moves(RayControlPlane(self._build), retired=self._retire)
-        self._fault = ""
+        self._state = endpoint, ""
         self._settled.set()
         export_bucket(server.bucket)
         collect_less_often()
