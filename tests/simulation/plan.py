@@ -274,9 +274,9 @@ def _with_preempted_readers(plan: Plan) -> Plan:
 def _with_losses(rng: random.Random, plan: Plan) -> Plan:
     """The plan with some volumes lost for good."""
     kind = rng.random()
-    if kind < 0.4:
+    if kind < 0.35:
         return _there_and_back(rng, _about_moves(rng, plan))
-    if kind < 0.6:
+    if kind < 0.65:
         return _with_a_target_replaced(rng, _about_moves(rng, plan))
     parts = (
         "stable",
@@ -325,6 +325,7 @@ def _with_a_target_replaced(rng: random.Random, plan: Plan) -> Plan:
         changes=tuple(Change(True, rng.expovariate(20), count) for _ in range(8) for count in (high, low)),
         faults=plan.faults & {"break", "repeat", "slow"},
         losses=tuple(Loss(rng.expovariate(2), "taker", 0.05) for _ in range(3)),
+        restarts_at_losses=0.0,  # the source is to go on with what it knows
     )
 
 

@@ -110,6 +110,6 @@ MUTATIONS = [
     Mutation("reads stay held where an advance fails", 100, AVAILABLE, reads_stay_held_where_an_advance_fails),
     Mutation("a mover in trouble rests too long", 120, AVAILABLE, a_mover_in_trouble_rests_too_long),
     Mutation("a refused window ends the mover", 120, AVAILABLE, a_refused_window_ends_the_mover),
-    Mutation("what is held keeps no deadline", 120, AVAILABLE | HELD, what_is_held_keeps_no_deadline),
+    Mutation("what is held keeps no deadline", 260, AVAILABLE | HELD, what_is_held_keeps_no_deadline),
     Mutation("a change while links close is forgotten", 80, AVAILABLE | WHOLE, a_change_while_links_close_is_forgotten),
 ]
