@@ -7,7 +7,7 @@ were: when its bucket had left the store and is to join again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from serve_app import placement
@@ -52,16 +52,16 @@ class LostVolume:
         counts = (self.topology.bucket_count, self.topology.target_count)
         return any(placement.bucket_of(key.encode(), count) == self.bucket_id for count in counts)
 
-    def advanced(self, bucket_id: int, position: bytes, epoch: int) -> None:
-        """A source has moved, and so deleted, what lies below a position, by a step of this epoch."""
-        if self.accepted_epoch and epoch >= self.accepted_epoch:
-            return
+    def advanced(self, bucket_id: int, held: Collection[bytes], epoch: int) -> None:
+        """A bucket has made a step of its move durable, of this epoch. held: the keys that its disk still holds."""
+        in_time = not self.accepted_epoch or epoch < self.accepted_epoch
         for key, holders in list(self.elsewhere.items()):
-            if bucket_id in holders and key < position:
+            if bucket_id in holders and key not in held:
                 holders.discard(bucket_id)
                 if not holders:
                     del self.elsewhere[key]
-                    self.only_there.add(key)
+                    if in_time:
+                        self.only_there.add(key)
 
     def went_on(self, topology: Topology, left_out: Iterable[bytes]) -> None:
         """A topology has been stored. left_out: the keys on disks that it does not count on: where bucket 0 is lost, it may

@@ -278,9 +278,11 @@ class World:
         self._check_epochs(node)
         if b"cursor" in changed:
             cursor = msgspec.msgpack.decode(changed[b"cursor"], type=Cursor)
-            for lost in self.lost_volumes:
-                # In one batch with a topology, the step was decided before that: it is of the epoch before.
-                lost.advanced(node.bucket_id, cursor.position, 0 if b"topology" in changed else cursor.epoch)
+            if self.lost_volumes:
+                held = set(node.disk.held_keys())
+                for lost in self.lost_volumes:
+                    # In one batch with a topology, the step was decided before that: it is of the epoch before.
+                    lost.advanced(node.bucket_id, held, 0 if b"topology" in changed else cursor.epoch)
             self._note_window(node.bucket_id, cursor)
         if b"topology" in changed:
             self._stored_topology(node, msgspec.msgpack.decode(changed[b"topology"], type=Topology))
