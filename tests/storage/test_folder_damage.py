@@ -245,3 +245,9 @@ def test_a_lock_that_is_a_folder_is_damage(tmp_path: Path) -> None:
     lock.unlink()
     lock.mkdir()
     refused(tmp_path / "b", r"LOCK is damaged: it is a folder")
+
+
+def test_a_copy_of_a_log_beside_it_is_no_log(crashed: Path) -> None:
+    log = full_logs(crashed)[0]
+    shutil.copy(log, log.with_name(f"{log.stem} copy.log"))
+    assert count(crashed) == 300
