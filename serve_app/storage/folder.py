@@ -94,6 +94,10 @@ def open_folder(
         facts = read_facts(engine, bucket_id, str(folder))
         _check_count(folder, engine, facts)
         mark = _checked_mark(folder, engine, facts, tail)
+    except OSError as error:
+        engine.close()
+        os.close(lock)
+        raise StorageUnusable(f"{error.filename or folder}: {error.strerror or error}") from error
     except BaseException:
         engine.close()
         os.close(lock)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import struct
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from serve_app.errors import StorageDamaged
 
 Buffer = bytes | mmap.mmap
 BLOCK_BYTES = 32 * 1024
+_LOG = re.compile(r"[0-9]+\.log")
 _HEADER = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 # Records about the log itself (compression, timestamps, predecessor): no batch, but whole ones are no damage either.
@@ -67,8 +69,8 @@ def find_damage(folder: Path) -> LogDamage | None:
 
 
 def log_files(folder: Path) -> list[Path]:
-    """The logs in a database's folder, oldest first."""
-    return sorted(folder.glob("[0-9]*.log"), key=lambda path: int(path.stem))
+    """The logs in a database's folder, oldest first. RocksDB's names alone: `000012 copy.log` is none of its files."""
+    return sorted((path for path in folder.glob("*.log") if _LOG.fullmatch(path.name)), key=lambda path: int(path.stem))
 
 
 def set_tail_aside(damage: LogDamage, keep_in: Path) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.errors import StorageDamaged
+from serve_app.errors import StorageDamaged, StorageUnusable
 from serve_app.storage import wal
 from serve_app.storage.facts import Totals, topology_fact, totals_fact
 from serve_app.storage.folder import OpenedStorage, open_folder
@@ -245,3 +245,19 @@ def test_a_lock_that_is_a_folder_is_damage(tmp_path: Path) -> None:
     lock.unlink()
     lock.mkdir()
     refused(tmp_path / "b", r"LOCK is damaged: it is a folder")
+
+
+def test_a_copy_of_a_log_beside_it_is_no_log(crashed: Path) -> None:
+    log = full_logs(crashed)[0]
+    shutil.copy(log, log.with_name(f"{log.stem} copy.log"))
+    assert count(crashed) == 300
+
+
+def test_a_mark_that_cannot_be_opened_is_named(crashed: Path) -> None:
+    mark = crashed / SYNCED
+    mark.unlink()
+    mark.mkdir()
+    with pytest.raises(StorageUnusable, match=f"{mark}: Is a directory"):
+        open_bucket(crashed)
+    mark.rmdir()
+    assert count(crashed) == 300
