@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -242,6 +243,8 @@ def test_a_bucket_on_loopback_opens_to_a_directory_on_another_node(cluster: Clus
         before: EndpointAnswer = ray.get(asked, timeout=20)
         assert before.endpoint is not None
         assert before.endpoint.address[0] == "127.0.0.1"
+        first = await RayControlPlane(made_from).resolve(0)
+        assert first.address[0] != "127.0.0.1", "there its token would be shown to whoever listens on that port here"
         async with directory_on(made_from, 1) as directory:
             await directory.put(b"key", b"v", "")
         endpoint = await RayControlPlane(made_from).resolve(0)
@@ -251,6 +254,29 @@ def test_a_bucket_on_loopback_opens_to_a_directory_on_another_node(cluster: Clus
         assert again == endpoint
 
     asyncio.run(check())
+
+
+def test_of_a_replaced_bucket_the_new_actor_is_asked_to_open(cluster: Cluster, tmp_path: Path) -> None:
+    """It says that it may not, which the one before would not: that is gone."""
+    settings: dict[str, Any] = {"pin_buckets": True, "data_plane_host": "loopback"}
+    on_another_node(build(tmp_path, log_level="WARNING", **settings))
+    pid = pid_of(0)
+    with pytest.raises(BucketFault, match=r"its own node alone, as args\.data_plane_host says"):
+        asyncio.run(RayControlPlane(build(tmp_path, **settings)).resolve(0))
+    assert pid_of(0) != pid
+
+
+def test_a_buckets_files_are_its_users_alone_whatever_the_umask(cluster: Cluster, tmp_path: Path) -> None:
+    """As where Serve is started by other means than `make run`: the nodes here have the umask of the tests."""
+
+    async def check() -> None:
+        async with directory_on(build(tmp_path), 1) as directory:
+            await directory.put(b"key", b"v", "")
+
+    asyncio.run(check())
+    found = {path: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "bucket-0").rglob("*")}
+    assert tmp_path / "bucket-0" / "db" / "CURRENT" in found
+    assert {path: oct(mode) for path, mode in found.items() if mode & 0o077} == {}
 
 
 def test_a_bucket_that_is_to_stay_on_loopback_says_so_to_other_nodes(cluster: Cluster, tmp_path: Path) -> None:

@@ -235,8 +235,8 @@ class BucketNode(Node):
     def find_volume(self) -> None:
         """The volume itself is there again; it stays away where the store has taken up the one in its place.
 
-        While the bucket is no part of the store, the coordinator may have asked for one or the other, and be about to list
-        it: that is waited for.
+        While the bucket is no part of the store, the coordinator may have asked for the one or the other, and be about to
+        list it: that is waited for.
         """
         topology = self.world.topology
         if self.lost_disk is None or self.loss_pending:

@@ -16,6 +16,7 @@ from serve_app.errors import (
     StorageNewer,
     StorageUnusable,
 )
+from serve_app.settings import MIB
 from serve_app.storage import wal
 from serve_app.storage.folder import OpenedStorage, open_folder, sibling_ids
 from serve_app.storage.synced_mark import NAME as SYNCED
@@ -247,6 +248,23 @@ def test_a_large_torn_batch_is_set_aside_too(tmp_path: Path) -> None:
     unacknowledged(tmp_path / "torn")
     flip_byte(log, 40_000)
     opened = open_bucket(tmp_path / "torn")
+    assert opened.tail_set_aside is not None
+    assert [key for key, _ in opened.engine.scan()] == [b"before"]
+    opened.close()
+
+
+def test_a_torn_value_is_set_aside_also_where_groups_are_smaller(tmp_path: Path) -> None:
+    """It goes alone then."""
+    storage = open_bucket(tmp_path / "b")
+    storage.engine.write([(b"before", b"kept")], [])
+    log = the_log(tmp_path / "b")
+    start = log.stat().st_size
+    storage.engine.write([(b"large", os.urandom(3 * MIB))], [])
+    shutil.copytree(tmp_path / "b", tmp_path / "torn")
+    storage.close()
+    unacknowledged(tmp_path / "torn")
+    flip_byte(tmp_path / "torn" / "db" / log.name, start + 1000)
+    opened = open_folder(tmp_path / "torn", 0, **SIZES, max_group_bytes=1000)
     assert opened.tail_set_aside is not None
     assert [key for key, _ in opened.engine.scan()] == [b"before"]
     opened.close()

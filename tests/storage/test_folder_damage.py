@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.errors import StorageDamaged, StorageUnusable
-from serve_app.storage import wal
+from serve_app.storage import records, wal
 from serve_app.storage.facts import Totals, topology_fact, totals_fact
 from serve_app.storage.folder import OpenedStorage, open_folder
 from serve_app.storage.synced_mark import NAME as SYNCED
@@ -40,9 +40,9 @@ def crashed(tmp_path: Path) -> Path:
     return tmp_path / "crashed"
 
 
-def full_logs(folder: Path) -> list[Path]:
+def full_logs(folder: Path, at_least: int = 3) -> list[Path]:
     logs = [path for path in wal.log_files(folder / "db") if path.stat().st_size]
-    assert len(logs) >= 3, "nothing to swap or to leave out"
+    assert len(logs) >= at_least, "nothing to swap or to leave out"
     return logs
 
 
@@ -95,6 +95,44 @@ def test_an_end_that_was_acknowledged_is_missed(crashed: Path, how: str, lost_by
     refused(crashed, r"was acknowledged: the end of its log has been lost")
     (crashed / SYNCED).unlink()  # what the message tells
     assert 300 - lost_bytes // 10_000 - 2 <= count(crashed) < 300
+
+
+def test_a_log_that_is_no_longer_needed_does_no_harm_where_it_belongs_and_is_noticed_elsewhere(tmp_path: Path) -> None:
+    """RocksDB deletes them behind the scenes, so a kill can leave some. Also where nothing says how far writes went."""
+    alive, left = tmp_path / "alive", tmp_path / "left"
+    storage = open_bucket(alive)
+    storage.engine.write([(b"old", b"v")], [])
+    (old,) = full_logs(alive, at_least=1)
+    shutil.copy2(old, tmp_path / old.name)
+    storage.engine.reclaim(1 << 60)  # flushes, after which the log is not needed
+    storage.engine.write([(b"new", b"v")], [])
+    shutil.copytree(alive, left)
+    storage.close()
+    shutil.copy2(tmp_path / old.name, left / "db" / old.name)
+    check_logs(left / "db", 1 << 20)
+    one, *_, two = full_logs(left, at_least=2)
+    old_bytes, new_bytes = one.read_bytes(), two.read_bytes()
+    one.write_bytes(new_bytes)
+    two.write_bytes(old_bytes)
+    (left / SYNCED).unlink()
+    refused(left, r"holds older changes than")
+    one.write_bytes(old_bytes)
+    two.write_bytes(new_bytes)
+    assert count(left) == 2
+
+
+def test_the_last_batch_is_missed_even_if_it_was_one_change(tmp_path: Path) -> None:
+    """As a move's intent is."""
+    alive, shorter = tmp_path / "alive", tmp_path / "shorter"
+    storage = open_bucket(alive)
+    storage.engine.write([(b"key", b"value")], [])
+    (log,) = full_logs(alive, at_least=1)
+    size = log.stat().st_size
+    storage.engine.write([], [(b"other", b"1")])
+    shutil.copytree(alive, shorter)
+    storage.close()
+    os.truncate(shorter / "db" / log.name, size)
+    refused(shorter, r"was acknowledged: the end of its log has been lost")
 
 
 def test_more_than_one_batch_is_never_set_aside(crashed: Path) -> None:
@@ -171,6 +209,17 @@ def test_a_count_that_cannot_be_is_damage(tmp_path: Path, totals: Totals) -> Non
     storage.engine.write([(b"k%d" % n, b"v" * 100) for n in range(10)], [totals_fact(totals)])
     storage.close()
     refused(tmp_path / "b", r"count")
+
+
+def test_the_smallest_records_that_there_are_can_be(tmp_path: Path) -> None:
+    """Keys of a byte, without a value or a content type."""
+    keys = [b"%d" % number for number in range(10)]
+    raw = records.encode(records.Record(b"", "", 1, 0, 0))
+    storage = open_bucket(tmp_path / "b")
+    totals = totals_fact(Totals(len(keys), len(keys) * (1 + len(raw)), len(keys)))
+    storage.engine.write([(key, raw) for key in keys], [totals])
+    storage.close()
+    assert count(tmp_path / "b") == len(keys)
 
 
 # -- what is named ---------------------------------------------------------------------------------------------------

@@ -41,6 +41,20 @@ def test_what_an_earlier_release_left_open_is_closed(tmp_path: Path) -> None:
     assert modes(folder) == {("folder", 0o700), ("file", 0o600)}
 
 
+def test_what_a_link_leads_to_is_left_as_it_is(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "bucket-0", tmp_path / "elsewhere"
+    opened(folder).close()
+    elsewhere.mkdir()
+    elsewhere.chmod(0o755)
+    (elsewhere / "file").touch()
+    (elsewhere / "file").chmod(0o644)
+    before = modes(elsewhere)
+    (folder / "set-aside").symlink_to(elsewhere)
+    (folder / "link").symlink_to(elsewhere / "file")
+    opened(folder).close()
+    assert modes(elsewhere) == before
+
+
 def test_what_is_no_bucket_of_ours_is_left_as_it_is(tmp_path: Path) -> None:
     folder = tmp_path / "bucket-0"
     folder.mkdir(mode=0o755)

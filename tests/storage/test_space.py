@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -201,3 +202,40 @@ async def test_what_is_deleted_during_an_attempt_is_not_forgotten() -> None:
     assert bucket.engine.reclaims == 3
     assert len(bucket.errors) == 2
     await keeper.stop()
+
+
+@run_async
+async def test_it_goes_on_until_twice_the_reserve_is_free() -> None:
+    bucket = FullBucket()
+    bucket.engine.free = 150
+    asked: list[int] = []
+
+    def reclaim(enough_bytes: int) -> None:
+        asked.append(enough_bytes)
+        bucket.engine.free = enough_bytes
+
+    bucket.engine.reclaim = reclaim  # type: ignore[method-assign]
+    keeper = SpaceKeeper(bucket, 100, asyncio.get_running_loop(), pause_s=0.001)
+    keeper.look()
+    await until(lambda: keeper.idle)
+    assert asked == [200]
+
+
+@run_async
+async def test_an_attempt_that_runs_has_ended_before_the_engine_may_be_closed() -> None:
+    bucket = FullBucket()
+    begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def reclaim(enough_bytes: int) -> None:
+        begun.set()
+        go_on.wait(DEADLINE_S)
+        ended.set()
+
+    bucket.engine.reclaim = reclaim  # type: ignore[method-assign]
+    loop = asyncio.get_running_loop()
+    keeper = SpaceKeeper(bucket, 100, loop, pause_s=0.001)
+    keeper.look()
+    await until(begun.is_set)
+    loop.call_later(0.1, go_on.set)
+    await keeper.stop()
+    assert ended.is_set()

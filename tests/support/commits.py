@@ -21,7 +21,7 @@ class FakeBucket(SimpleNamespace):
     decided_cursor = None
     platform = Platform()
 
-    def judge(self, call: int, key: bytes, epoch: int, topology: object, cursor: object) -> None:
+    def judge_write(self, call: int, key: bytes, epoch: int) -> None:
         return None
 
     def note_write(self, key: bytes) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from serve_app import placement
@@ -41,6 +43,24 @@ async def test_a_directory_that_alone_heard_of_the_first_is_heard_before_the_sec
         await until(lambda: directory.watch.topology == second)
         await check_keys(directory, {key for key in KEYS if placement.bucket_of(key, 3) == 0})
         await check_whole(store)
+
+
+@run_async
+async def test_what_bucket_0_alone_was_told_by_a_directory_is_counted_from() -> None:
+    """The other buckets have not been told of it yet, nor does the clock help."""
+    async with filled_store(2) as (store, directory):
+        await directory.stop()
+        await lose(store, 0)
+        async with Buckets(store, find_timeout_s=0.5) as buckets:
+            connection = await buckets._connection(0, 1e9)
+            await connection.send(messages.Inspect(connection.next_call(), 1000, "directory", 2, 5_000), 1e9, 0)
+        assert (await told_to_bucket_0_alone(store, now_us=0)).epoch > 5_000
+
+
+def test_the_clock_counts_in_microseconds() -> None:
+    """More go by between two acceptances than epochs are left out."""
+    before_us = time.time_ns() // 1_000
+    assert before_us <= loss_module.unix_us() <= time.time_ns() // 1_000
 
 
 @run_async

@@ -103,6 +103,19 @@ async def test_who_gives_way_is_the_one_that_has_held_on_for_longest(monkeypatch
         assert isinstance(await clients[1].receive(), messages.Welcome)
 
 
+@run_async
+async def test_a_bucket_that_stops_keeps_nobody_connected() -> None:
+    async with serving() as bucket:
+        directory, stranger = await greeted(bucket), await connect(bucket)
+        server = bucket.server
+        assert server is not None
+        await until(lambda: len(server._strangers) == 1)
+        await bucket.stop_server()
+        async with asyncio.timeout(2):  # well before its time to greet is over
+            assert await directory.receive() is None
+            assert await stranger.receive() is None
+
+
 def test_many_knocks_are_few_lines_and_all_are_counted(lines: Callable[[], list[dict[str, object]]]) -> None:
     took_s: list[float] = []
 

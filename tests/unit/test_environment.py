@@ -12,6 +12,7 @@ import pytest
 
 from serve_app import ingress
 from serve_app.cli import environment
+from serve_app.cli import run as run_module
 from serve_app.cli.failure import Failure
 from tests.support.running_store import ROOT
 
@@ -84,6 +85,20 @@ def test_a_shell_takes_what_is_printed_and_what_is_set_stays(top: Path, monkeypa
     assert "RAY_SERVE_ENABLE_HA_PROXY=1" in shown
     assert "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S=7" in shown
     assert f"RAY_TMPDIR={top}/cloud-storage-{os.getuid()}" in shown
+
+
+def test_a_ray_of_its_own_keeps_to_the_private_folder_whatever_the_shell_says(top: Path) -> None:
+    own = environment.of_a_cluster_of_its_own(ROOT / "serve.env")
+    assert own["RAY_TMPDIR"] == str(environment.private_folder()) != str(top)
+    assert own["RAY_SERVE_HAPROXY_SOCKET_PATH"].startswith(own["RAY_TMPDIR"])
+
+
+def test_a_log_that_an_earlier_release_left_open_is_closed_to_others(tmp_path: Path) -> None:
+    log = tmp_path / "serve.log"
+    log.touch()
+    log.chmod(0o644)
+    run_module._create(log).close()
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
 def test_rays_token_is_closed_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 from serve_app.bucket import server
 from serve_app.directory import census
 from serve_app.errors import Unavailable
+from serve_app.storage.facts import Totals, totals_fact
 from serve_app.topology import Topology
 from tests.support.local_store import LocalStore, local_store, run_async, until
 from tests.support.memory_engine import new_bucket_engine
@@ -72,7 +73,7 @@ async def test_directories_configured_differently_agree_on_the_first_to_found() 
 @run_async
 async def test_records_without_a_store_are_not_made_a_new_store() -> None:
     async with local_store(2, IMPATIENT) as store:
-        store.buckets[1].engine.write([(b"k", b"raw")], [(b"totals", (1).to_bytes(8, "big") * 3)])
+        store.buckets[1].engine.write([(b"k", b"raw")], [totals_fact(Totals(1, 100, 1))])
         await store.buckets[1].crash()
         await store.buckets[1].start()
         directory = await store.directory(settled=False)

@@ -55,6 +55,18 @@ def test_each_amendment_is_made() -> None:
     assert amend(CONFIGURATION) == (AMENDED, [])
 
 
+def test_each_place_that_there_is_is_amended() -> None:
+    """HAProxy takes several admin sockets, and each is a way in."""
+    socket = "    stats socket /somewhere/adm mode 666 level admin expose-fd listeners\n"
+    text, _ = amend(CONFIGURATION.replace(socket, socket + socket.replace("adm", "other")))
+    assert text.count("mode 600") == 2
+    assert "mode 666" not in text
+
+
+def test_a_last_line_may_lack_its_end() -> None:
+    assert amend(CONFIGURATION.removesuffix("\n")) == (AMENDED, [])
+
+
 def test_amending_again_changes_nothing() -> None:
     assert amend(AMENDED)[0] == AMENDED
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from pydantic import ValidationError
 
@@ -54,6 +56,13 @@ def test_a_request_names_one_host() -> None:
     assert status(on_loopback(), b"localhost", b"localhost") == 421
     assert status(on_loopback(), b"localhost", b"evil.example") == 421
     assert status(on_loopback(), b"evil.example", b"localhost") == 421
+
+
+def test_one_that_was_found_good_before_brings_no_second_one_in() -> None:
+    hosts = on_loopback()
+    assert status(hosts, b"localhost") == 404
+    assert status(hosts, b"localhost", b"evil.example") == 421
+    assert status(hosts, b"localhost", b"localhost") == 421
 
 
 @pytest.mark.parametrize(("method", "target"), EVERY_ROUTE)
@@ -140,6 +149,16 @@ def test_where_an_api_is_for_this_machine_alone() -> None:
         assert listens_on_loopback(host), host
     for host in ("0.0.0.0", "::", "", "10.0.0.1", "no-such-host.invalid", "a" * 300):
         assert not listens_on_loopback(host), host
+
+
+@pytest.mark.parametrize(("addresses", "alone"), [(["127.0.0.1", "::1"], True), (["127.0.1.1", "10.0.0.7"], False)])
+def test_a_name_of_several_addresses_is_loopback_where_all_are(
+    addresses: list[str], alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian's /etc/hosts has the machine's own name on 127.0.1.1, beside what a name server says."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *asked, **options: found)
+    assert listens_on_loopback("my-box") == alone
 
 
 @pytest.mark.parametrize(("method", "target"), [route for route in EVERY_ROUTE if route[1] != b"/topology"])

@@ -10,6 +10,7 @@ from serve_app import placement
 from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
 from serve_app.settings import Limits
+from serve_app.storage.facts import Totals, totals_fact
 from tests.support.local_store import local_store, run_async, until
 from tests.support.memory_engine import new_bucket_engine
 from tests.support.quick_moves import filled, move_quickly
@@ -131,7 +132,7 @@ async def test_a_bucket_that_holds_records_may_not_join() -> None:
     async with local_store(2) as store:
         directory = await filled(store, 1, KEYS)
         store.buckets[1].engine.write([(b"stray", b"record")], [])
-        store.buckets[1].engine.write([], [(b"totals", (1).to_bytes(8, "big") + bytes(16))])
+        store.buckets[1].engine.write([], [totals_fact(Totals(1, 100, 1))])
         await store.buckets[1].crash()
         await store.buckets[1].start()
         directory.watch.configure(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,15 @@ async def test_a_bucket_that_listens_on_a_further_address_keeps_who_is_connected
         for number, client in enumerate((early, late)):
             client.send(messages.Put(number, 10_000, b"k%d" % number, b"v", ""))
             assert isinstance(await client.receive(), messages.Written)
+
+
+@run_async
+async def test_a_bucket_that_has_stopped_listens_nowhere() -> None:
+    async with serving() as bucket:
+        server = bucket.server
+        assert server is not None
+        addresses = [bucket.wire.target, (await server.listen("127.0.0.2")).address]
+        await bucket.stop_server()
+        for address in addresses:
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(*address)
