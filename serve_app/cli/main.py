@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -123,4 +125,7 @@ def _without_traceback(command: run_command.Command) -> int:
         return command()
     except Failure as failure:
         typer.echo(f"error: {failure}", err=True)
+        if failure.must_end:
+            sys.stdout.flush()
+            os._exit(1)
         return 1

@@ -24,6 +24,7 @@ from serve_app.cli.loss import Loss, accept, find_loss
 from serve_app.cli.verification import Verification
 from serve_app.cli.verification import verify as read_all
 from serve_app.errors import StoreError
+from serve_app.loopback import is_loopback
 from serve_app.wire.link import ControlPlane
 
 _BUCKET = re.compile(r"(?:bucket-)?(\d+)")
@@ -117,30 +118,33 @@ def _running_store(address: str) -> Iterator[ControlPlane]:
         raise Failure("RAY_ADDRESS is `local`, which starts a Ray of its own: unset it, or give --address")
     # Ray asks for its token by default, but a client sends it only when told to; it reads this when it is imported.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
+    found_here = _addresses_here() if address == "auto" else [address]
+    if len(found_here) > 1:  # Ray would take one of them, and it is not to be guessed whose data is given up
+        raise Failure(f"several Rays run on this machine: say which with --address ({', '.join(found_here)})")
     if _on_loopback(
-        address
+        found_here
     ):  # as `run` starts it; a client that takes another address for its own is never called back
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    from serve_app.cluster.operator import connected_to_ray
+    from serve_app.cluster.operator import NoRay, connected_to_ray
 
     events.configure("ERROR")  # what the links to the buckets meet is shown by the commands, in their own words
     try:
         with connected_to_ray(address) as found:
             yield found
+    except NoRay as error:
+        raise Failure(str(error), must_end=True) from error
     except StoreError as error:
         raise Failure(str(error)) from error
 
 
-def _on_loopback(address: str) -> bool:
-    """Whether the Ray there, or for `auto` every one on this machine, listens on a loopback address alone."""
-    addresses = [address]
-    if address == "auto":
-        arguments = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
-        addresses = [
-            argument.partition("=")[2]
-            for line in arguments
-            for argument in line
-            if argument.startswith("--gcs-address=")
-        ]
+def _addresses_here() -> list[str]:
+    """The addresses of the Rays on this machine, as their processes have them."""
+    arguments = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
+    named = {each.partition("=")[2] for line in arguments for each in line if each.startswith("--gcs-address=")}
+    return sorted(named - {""})
+
+
+def _on_loopback(addresses: list[str]) -> bool:
+    """Whether all of these are loopback addresses, and there is any."""
     hosts = [each.rpartition(":")[0].strip("[]") for each in addresses]
-    return bool(hosts) and all(host == "localhost" or host == "::1" or host.startswith("127.") for host in hosts)
+    return bool(hosts) and all(map(is_loopback, hosts))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,12 @@ from serve_app.wire.link import BucketFault
 
 _ENDPOINT_TIMEOUT_S = 10.0
 _CONNECT_TIMEOUT_S = 5.0
+#: How long Ray gets to take us in; a busy machine needs a few seconds.
+INIT_TIMEOUT_S = 30.0
+
+
+class NoRay(Unavailable):
+    """What listens at Ray's address is no Ray, and Ray's own code goes on trying until the process ends."""
 
 
 @contextmanager
@@ -35,13 +42,38 @@ def connected_to_ray(address: str) -> Iterator[RayBuckets]:
     """
     _check_that_something_listens(address)
     try:
-        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
+        _init(address)
     except (OSError, RuntimeError, ValueError, RayError) as error:
         raise Unavailable(f"no connection to Ray: {first_line(error)}") from error
     try:
         yield RayBuckets()
     finally:
         ray.shutdown()
+
+
+def _init(address: str) -> None:
+    """`ray.init`, in a thread: where what listens is no Ray it never returns, and heeds no signal.
+
+    Raises:
+        NoRay: it did not return in time. It goes on: whoever hears of this must end the process.
+    """
+    outcome: list[BaseException | None] = []
+
+    def run() -> None:
+        try:
+            ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
+        except BaseException as error:
+            outcome.append(error)
+        else:
+            outcome.append(None)
+
+    thread = threading.Thread(target=run, name="ray-init", daemon=True)
+    thread.start()
+    thread.join(INIT_TIMEOUT_S)
+    if not outcome:
+        raise NoRay(f"what listens at {address} does not answer as Ray does: is that the address of Ray's GCS?")
+    if outcome[0] is not None:
+        raise outcome[0]
 
 
 def _check_that_something_listens(address: str) -> None:
