@@ -1,9 +1,20 @@
-"""Whether a name or address means this machine alone."""
+"""Names and addresses of hosts: in one spelling, and whether they mean this machine alone."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+
+
+def canonical_host(name: str) -> str:
+    """A lower-case name as it is; an IPv6 address in the one spelling that RFC 5952 recommends; empty where it has colons and
+    is no address."""
+    if ":" not in name:
+        return name
+    try:
+        return str(ipaddress.IPv6Address(name))
+    except ValueError:
+        return ""
 
 
 def is_loopback(name: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from serve_app.errors import InvalidRequest
+from serve_app.loopback import canonical_host
 from serve_app.topology import MAX_BUCKET_COUNT
 
 NAMESPACE = "cloud-storage"
@@ -24,9 +25,12 @@ MIB = 1024 * 1024
 MAX_VALUE_BYTES = 25 * MIB
 #: In `allowed_hosts`: requests may name any host.
 ANY_HOST = "*"
-_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
+_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f]*:[0-9a-f:.]*")
 
-Positive = Annotated[int, Field(gt=0)]
+#: Numbers are taken as they are written (`true` is none), and have bounds that no machine needs to go beyond: what is
+#: larger overflows in RocksDB, or is a typing error.
+Positive = Annotated[int, Field(gt=0, le=10**6, strict=True)]
+Bytes = Annotated[int, Field(gt=0, le=1 << 40, strict=True)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
@@ -35,42 +39,42 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    max_value_bytes: Annotated[int, Field(gt=0, le=MAX_VALUE_BYTES)] = MAX_VALUE_BYTES
+    max_value_bytes: Annotated[int, Field(gt=0, le=MAX_VALUE_BYTES, strict=True)] = MAX_VALUE_BYTES
     #: How long a request may take in the directory before it is answered 503 (refused) or 504 (unknown).
     request_timeout_s: Seconds = 10.0
     #: A request body that brings nothing for this long is answered 408.
     upload_stall_s: Seconds = 10.0
     #: Unfinished request bodies held at once by a directory, in number and in bytes; the most stalled give way.
     max_uploads: Positive = 256
-    max_upload_bytes: Positive = 256 * MIB
+    max_upload_bytes: Bytes = 256 * MIB
     #: Large answers held at once by a directory for clients that are still reading them.
-    max_response_bytes: Positive = 256 * MIB
+    max_response_bytes: Bytes = 256 * MIB
     #: Values of puts that a directory holds until they are answered.
-    max_held_bytes: Positive = 256 * MIB
+    max_held_bytes: Bytes = 256 * MIB
     #: Operations waiting in a directory until the topology is known.
     max_waiting_for_topology: Positive = 256
     #: Operations sent to one bucket and not yet answered, by a directory.
     max_calls_per_bucket: Positive = 1024
-    max_call_bytes_per_bucket: Positive = 128 * MIB
+    max_call_bytes_per_bucket: Bytes = 128 * MIB
     #: Operations waiting in a directory for a bucket that is away.
     max_waiting_per_bucket: Positive = 64
     #: Writes waiting in a bucket for the group being synced.
     max_queued_writes: Positive = 4096
-    max_queued_write_bytes: Positive = 128 * MIB
+    max_queued_write_bytes: Bytes = 128 * MIB
     #: Reads waiting in a bucket for the disk.
     max_queued_reads: Positive = 4096
     #: One group commit: operations and bytes written with one sync.
     max_group_writes: Positive = 512
-    max_group_bytes: Positive = 32 * MIB
+    max_group_bytes: Bytes = 32 * MIB
     #: Connections a bucket takes (each directory holds one).
     max_connections: Positive = 256
     #: RocksDB's block cache and write buffer (of which up to three live at once), per bucket.
-    cache_bytes: Annotated[int, Field(ge=MIB)] = 96 * MIB
-    write_buffer_bytes: Annotated[int, Field(ge=MIB)] = 32 * MIB
+    cache_bytes: Annotated[int, Field(ge=MIB, le=1 << 40, strict=True)] = 96 * MIB
+    write_buffer_bytes: Annotated[int, Field(ge=MIB, le=1 << 34, strict=True)] = 32 * MIB
     #: How fast a bucket's keys are moved when the number of buckets changes, at most: bytes of records a second.
-    move_bytes_per_s: Positive = 64 * MIB
+    move_bytes_per_s: Bytes = 64 * MIB
     #: Below this much free space on a bucket's disk, puts are answered 507.
-    disk_reserve_bytes: Annotated[int, Field(ge=0)] = 128 * MIB
+    disk_reserve_bytes: Annotated[int, Field(ge=0, le=1 << 50, strict=True)] = 128 * MIB
 
 
 class Settings(BaseModel):
@@ -118,7 +122,9 @@ class Settings(BaseModel):
     @field_validator("allowed_hosts")
     @classmethod
     def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        hosts = tuple(host.lower().removeprefix("[").removesuffix("]").removesuffix(".") for host in value)
+        hosts = tuple(
+            canonical_host(host.lower().removeprefix("[").removesuffix("]").removesuffix(".")) for host in value
+        )
         for given, host in zip(value, hosts, strict=True):
             if host != ANY_HOST and not _HOST.fullmatch(host):
                 raise ValueError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from serve_app.http.requests import Scope
-from serve_app.loopback import is_loopback
+from serve_app.loopback import canonical_host, is_loopback
 from serve_app.settings import ANY_HOST
 
 #: Header values that were found good, kept as they came: few in practice, and no more than this.
@@ -65,4 +65,4 @@ def host_name(host: bytes) -> str:
     else:
         name, _, port = text.partition(":")
         name = name.removesuffix(".")
-    return name if _NAME.fullmatch(name) and (not port or port.isdigit()) else ""
+    return canonical_host(name) if _NAME.fullmatch(name) and (not port or port.isdigit()) else ""

@@ -187,3 +187,11 @@ def test_the_pages_files_are_asked_for_again_only_where_they_have_changed() -> N
     )
     assert (first.status, again.status, again.body) == (200, 304, b"")
     assert again.headers["cache-control"] == "no-cache"
+
+
+def test_an_address_is_the_same_in_every_spelling() -> None:
+    settings = Settings.model_validate({"data_dir": "d", "allowed_hosts": ["2001:DB8:0::1"]})
+    hosts = on_loopback(*settings.allowed_hosts)
+    for spelling in (b"[2001:db8::1]", b"[2001:DB8:0:0::1]:8000"):
+        assert hosts.take({"headers": [(b"host", spelling)]})
+    assert not hosts.take({"headers": [(b"host", b"[2001:db8::2]")]})

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from serve_app.app import build
 from serve_app.errors import InvalidRequest
-from serve_app.settings import Settings, UserConfig, check_key, explain
+from serve_app.settings import Limits, Settings, UserConfig, check_key, explain
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,12 @@ from serve_app.settings import Settings, UserConfig, check_key, explain
         ({"data_dir": "d", "limits": {"max_value_bytes": 26 * 1024 * 1024}}, "args.limits.max_value_bytes"),
         ({"data_dir": "d", "limits": {"max_uploads": 0}}, "args.limits.max_uploads"),
         ({"data_dir": "d", "limits": {"request_timeout_s": float("inf")}}, "args.limits.request_timeout_s"),
+        ({"data_dir": "d", "limits": {"cache_bytes": 2**64}}, "args.limits.cache_bytes"),
+        ({"data_dir": "d", "limits": {"write_buffer_bytes": 2**62}}, "args.limits.write_buffer_bytes"),
+        ({"data_dir": "d", "limits": {"max_group_bytes": 10**40}}, "args.limits.max_group_bytes"),
+        ({"data_dir": "d", "limits": {"disk_reserve_bytes": 10**30}}, "args.limits.disk_reserve_bytes"),
+        ({"data_dir": "d", "limits": {"max_group_writes": True}}, "args.limits.max_group_writes"),
+        ({"data_dir": "d", "allowed_hosts": [":::::"]}, "':::::' is no host"),
     ],
 )
 def test_wrong_args_are_refused_by_name_when_the_application_is_built(args: dict[str, Any], named: str) -> None:
@@ -40,6 +46,10 @@ def test_a_bucket_count_is_a_whole_number_from_1_to_64(count: Any) -> None:
 
 def test_a_relative_data_dir_is_made_absolute() -> None:
     assert Settings(data_dir=Path("data")).data_dir == Path.cwd() / "data"
+
+
+def test_the_limits_that_ship_are_within_their_bounds() -> None:
+    assert Limits.model_validate(Limits().model_dump()) == Limits()
 
 
 def test_keys_are_1_to_1024_bytes() -> None:
