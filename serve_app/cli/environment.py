@@ -42,7 +42,7 @@ def private_folder() -> Path:
     Raises:
         Failure: it is somebody else's, can't be made, or its name is too long for the sockets in it.
     """
-    folder = Path(os.environ.get("RAY_TMPDIR") or "/tmp")  # noqa: S108 - looked at below
+    folder = Path(os.environ.get("RAY_TMPDIR") or "/tmp").absolute()  # noqa: S108 - looked at below
     if folder.name != (name := f"cloud-storage-{os.getuid()}"):  # else `environment` has been here already
         folder /= name
     try:

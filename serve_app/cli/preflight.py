@@ -62,6 +62,7 @@ def _read(config: Path) -> tuple[ServeConfig, Settings]:
     application = serve.store
     if application is None:
         raise Failure(f"{config} has no application named {APPLICATION}")
+    _check_with_serve(document, config)
     user_config = next((deployment.user_config for deployment in application.deployments), None)
     try:
         UserConfig.model_validate(user_config)
@@ -71,6 +72,14 @@ def _read(config: Path) -> tuple[ServeConfig, Settings]:
         return serve, Settings.model_validate(application.args or {})
     except ValidationError as error:
         raise Failure(f"{config}: {explain(error, 'args')}") from None
+
+
+def _check_with_serve(document: dict[str, Any], config: Path) -> None:
+    # Here, since importing Ray takes seconds: what can be known without it is said first.
+    from serve_app.cluster import serve_schema
+
+    if problem := serve_schema.problem(document):
+        raise Failure(f"{config}: {problem}")
 
 
 class _Loader(yaml.SafeLoader):
@@ -102,6 +111,8 @@ def _load(config: Path) -> dict[str, Any]:
 
 def _check_port(host: str, port: int) -> socket.AddressFamily:
     """Whether the API's address can be listened on; the family that it is of."""
+    if host == "*":  # resolves, and Serve fails on it when Ray is up
+        raise Failure("http_options.host: '*' is no address; '0.0.0.0' means all of this machine")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that can't be one

@@ -129,7 +129,7 @@ def _wait_until_up(child: subprocess.Popen[bytes], url: str, log_path: Path) -> 
 
 
 def _last_error(log_path: Path) -> str:
-    lines = [line.strip() for line in _tail(log_path).splitlines() if "Error" in line]
+    lines = [line.strip() for line in _tail(log_path).splitlines() if "Error" in line or "Exception: " in line]
     return lines[-1] if lines else "it ended without an error message"
 
 

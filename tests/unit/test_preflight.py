@@ -85,6 +85,7 @@ def directory(document: Any) -> Any:
         (lambda d: d["http_options"].update(port=0), "http_options.port"),
         (lambda d: d["http_options"].update(port=65536), "http_options.port"),
         (lambda d: d["http_options"].update(host=""), "http_options.host"),
+        (lambda d: d["http_options"].update(host="*"), "'0.0.0.0' means all of this machine"),
         (lambda d: d["http_options"].update(host=None), "http_options.host"),
         (lambda d: d["http_options"].update(host="no-such-host.invalid"), "is no address of this machine"),
         (lambda d: d["http_options"].update(host="a" * 300), "is no address of this machine"),
@@ -119,6 +120,10 @@ def directory(document: Any) -> Any:
         (lambda d: directory(d).update(max_ongoing_requests=0), "deployments.0.max_ongoing_requests"),
         (lambda d: directory(d).update(user_config={"bucket_count": True}), "user_config.bucket_count"),
         (lambda d: directory(d).pop("user_config"), "user_config"),
+        # What only Serve knows, and would say when Ray is up.
+        (lambda d: directory(d).update(backpressure_config={"x": 1}), "deployments.0.backpressure_config.x"),
+        (lambda d: directory(d).update(ray_actor_options={"num_cpus": -1}), "deployments.0.ray_actor_options.num_cpus"),
+        (lambda d: ours(d).update(logging_config={"log_level": "LOUD"}), "applications.0.logging_config.log_level"),
     ],
 )  # fmt: skip
 def test_what_would_not_start_or_not_count_is_refused_by_name(config: Path, change: Any, sentence: str) -> None:
