@@ -26,6 +26,7 @@ from serve_app.errors import Unavailable
 from serve_app.settings import NAMESPACE, Limits, Settings
 from serve_app.wire.link import BucketFault
 from tests.support.local_store import until
+from tests.support.memory import maps_large_blocks_alone
 
 pytestmark = pytest.mark.ray
 
@@ -266,12 +267,15 @@ def test_of_a_replaced_bucket_the_new_actor_is_asked_to_open(cluster: Cluster, t
     assert pid_of(0) != pid
 
 
-def test_a_buckets_files_are_its_users_alone_whatever_the_umask(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_buckets_process_keeps_its_files_to_its_user_and_gives_large_blocks_back(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     """As where Serve is started by other means than `make run`: the nodes here have the umask of the tests."""
 
     async def check() -> None:
         async with directory_on(build(tmp_path), 1) as directory:
             await directory.put(b"key", b"v", "")
+            assert in_actor(0, maps_large_blocks_alone)
 
     asyncio.run(check())
     found = {path: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "bucket-0").rglob("*")}

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from serve_app.wire import messages
 from serve_app.wire.endpoint import Endpoint
 from tests.support.local_store import run_async, until
 from tests.support.memory import MIB, resident_bytes
+from tests.support.running_store import ROOT
 from tests.support.traced_bucket import bucket_process, connected
 
 SIZES = (20 * MIB, MIB, 3 * MIB)
@@ -53,3 +58,20 @@ def test_what_large_values_took_is_given_back(tmp_path: Path) -> None:
             await until(lambda: resident_bytes(process.pid) - before < kept_bytes / 2, 60)
 
     kept()
+
+
+_ASK = "from tests.support.memory import maps_large_blocks_alone; print(maps_large_blocks_alone())"
+_DIRECTORY = """
+from pathlib import Path
+from serve_app.cluster import deployment
+from serve_app.cluster.fingerprint import build_of
+from serve_app.settings import Settings
+deployment.export_directory = lambda directory: None  # it asks Ray
+deployment.DirectoryReplica(build_of(Settings(data_dir=Path("data"))))
+"""
+
+
+@pytest.mark.parametrize(("begin", "maps"), [("", "False"), (_DIRECTORY, "True")])
+def test_a_directory_gives_large_blocks_back(begin: str, maps: str) -> None:
+    asked = subprocess.run([sys.executable, "-c", begin + _ASK], cwd=ROOT, capture_output=True, text=True)
+    assert asked.stdout.split()[-1:] == [maps], asked.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 MIB = 1024 * 1024
@@ -28,6 +29,18 @@ class PeakMemory:
 def resident_bytes(pid: int) -> int:
     """What a process has in memory now."""
     return _status_bytes(pid, "VmRSS")
+
+
+def maps_large_blocks_alone() -> bool:
+    """Whether this process gets a block of 2 MiB from the system by itself, also after it has freed a larger one.
+
+    glibc keeps a chunk's size before its block, and in that the bit IS_MMAPPED (malloc/malloc.c).
+    """
+    larger = bytes(20 * MIB)
+    del larger
+    block = bytes(2 * MIB)
+    size_at = id(block) - ctypes.sizeof(ctypes.c_size_t)
+    return bool(ctypes.c_size_t.from_address(size_at).value & 2)
 
 
 def _status_bytes(pid: int, field: str) -> int:

@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from serve_app.app import build
+from serve_app.cluster import bucket_actor
 from serve_app.errors import InvalidRequest
-from serve_app.settings import Limits, Settings, UserConfig, check_key, explain
+from serve_app.settings import MIB, Limits, Settings, UserConfig, check_key, explain
 
 
 @pytest.mark.parametrize(
@@ -57,3 +58,21 @@ def test_keys_are_1_to_1024_bytes() -> None:
     for bad in ("", "ä" * 513, "x" * 1025, "\ud800"):
         with pytest.raises(InvalidRequest):
             check_key(bad)
+
+
+def test_a_buckets_limits_reach_its_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest group too: by it a torn end of the log is told from a loss."""
+
+    class Opened(Exception):
+        pass
+
+    def opening(folder: Path, bucket_id: int, **sizes: int) -> None:
+        raise Opened(folder, bucket_id, sizes)
+
+    monkeypatch.setattr(bucket_actor, "open_folder", opening)
+    actor = bucket_actor.BucketActor.__new__(bucket_actor.BucketActor)  # without its thread
+    actor._bucket_id = 3
+    with pytest.raises(Opened) as opened:
+        actor._open(tmp_path, Limits(cache_bytes=11 * MIB, write_buffer_bytes=12 * MIB, max_group_bytes=99 * MIB))
+    sizes = {"cache_bytes": 11 * MIB, "write_buffer_bytes": 12 * MIB, "max_group_bytes": 99 * MIB}
+    assert opened.value.args == (tmp_path, 3, sizes)
