@@ -21,8 +21,8 @@ pytestmark = pytest.mark.ray
 #: Prints where each bucket tells directories that it listens.
 ADDRESSES = """
 import asyncio, json, os
-from serve_app.cluster.operator import connected_to_ray
-with connected_to_ray(os.environ["RAY_ADDRESS"]) as buckets:
+from serve_app.cli.operator import _running_store
+with _running_store(os.environ["RAY_ADDRESS"]) as buckets:
     print(json.dumps([asyncio.run(buckets.resolve(bucket_id)).address for bucket_id in range(3)]))
 """
 
