@@ -20,9 +20,10 @@ from serve_app.cursor import Cursor
 from serve_app.errors import StorageDamaged, StorageFault, StorageForeign, StorageNewer
 from serve_app.settings import Limits
 from serve_app.storage import records
+from serve_app.storage.committer import Committer
 from serve_app.storage.engine import Engine, EngineFailed, NotInMemory
 from serve_app.storage.facts import Facts, Totals
-from serve_app.storage.group_commit import Committer, Operation
+from serve_app.storage.group import Write
 from serve_app.topology import Topology
 from serve_app.wire import messages
 
@@ -60,7 +61,7 @@ class Bucket:
         limits: Limits,
         *,
         incarnation: str,
-        done: Callable[[list[Operation]], None],
+        done: Callable[[list[Write]], None],
         failed: Callable[[EngineFailed], None],
         platform: Platform = Platform(),  # noqa: B008 - it is immutable
     ) -> None:

@@ -17,7 +17,7 @@ from serve_app.bucket.judgement import Hold
 from serve_app.bucket.refusals import refused
 from serve_app.errors import Unavailable
 from serve_app.settings import MAX_CONTENT_TYPE_BYTES, MAX_KEY_BYTES
-from serve_app.storage.group_commit import Operation
+from serve_app.storage.group import Write
 from serve_app.topology import MAX_EPOCH
 from serve_app.wire import messages
 from serve_app.wire.frames import MAX_FRAME_BYTES, MAX_HELLO_BYTES, FrameError, FrameReader, encode_frame
@@ -74,7 +74,7 @@ class BucketConnection(asyncio.Protocol):
         self._closing = False
         self._timer: asyncio.TimerHandle | None = None
         self._out = bytearray()
-        self._writes: list[Operation] = []
+        self._writes: list[Write] = []
         self._cold: deque[ColdRead] = deque()
         self._batches = 0
 
@@ -199,7 +199,7 @@ class BucketConnection(asyncio.Protocol):
         operation = _OPERATIONS[type(request)](bucket, request, self, deadline_s)
         operation.arrived_s = arrived_s
         try:
-            bucket.writer.check_room(operation)
+            bucket.writer.reserve(operation)
         except Unavailable as error:
             self.reply(refused(request.call, error), name, arrived_s)
             return
@@ -249,8 +249,8 @@ class BucketConnection(asyncio.Protocol):
 
         def again() -> None:
             operation.held = False
-            self._bucket.writer.take_in(operation)
-            waiting: list[Operation] = [operation]
+            self._bucket.writer.reserve_own(operation)
+            waiting: list[Write] = [operation]
             self._bucket.writer.submit(waiting)
 
         def refuse(reason: str, detail: str) -> None:

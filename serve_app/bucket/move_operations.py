@@ -15,7 +15,7 @@ from serve_app.cursor import Cursor, Marker
 from serve_app.errors import InvalidRequest, StorageFault, StoreError
 from serve_app.resharding.source import Overtaken, Records
 from serve_app.storage import facts
-from serve_app.storage.group_commit import Group
+from serve_app.storage.group import Group
 from serve_app.topology import Topology
 from serve_app.wire import messages
 

@@ -14,7 +14,7 @@ from serve_app.bucket.refusals import refused
 from serve_app.cursor import Cursor, cursor_for, markers_for
 from serve_app.errors import InvalidRequest, StorageFault, StoreError
 from serve_app.storage import facts, records
-from serve_app.storage.group_commit import Group
+from serve_app.storage.group import Group
 from serve_app.wire import messages
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _OVERHEAD_BYTES = 200
 
 
 class BucketOperation:
-    """What all share; see `storage.group_commit.Operation`."""
+    """What all share; see `storage.group.Write`."""
 
     __slots__ = (
         "arrived_s",

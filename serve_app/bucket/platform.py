@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from serve_app.storage.group_commit import Writer, WriterThread
+from serve_app.storage.writer import Writer, WriterThread
 
 _READ_THREADS = 4
 

@@ -26,7 +26,7 @@ from serve_app.resharding.peers import Peers
 from serve_app.seldom import Seldom
 from serve_app.settings import Limits
 from serve_app.storage.engine import EngineFailed
-from serve_app.storage.group_commit import Operation
+from serve_app.storage.group import Write
 from serve_app.wire import messages, tls
 from serve_app.wire.client import Connector, connect_tcp
 from serve_app.wire.endpoint import Endpoint
@@ -218,10 +218,10 @@ class BucketServer:
 
     # -- groups ------------------------------------------------------------------------------------------------------
 
-    def _group_done(self, group: list[Operation]) -> None:
+    def _group_done(self, group: list[Write]) -> None:
         self.loop.call_soon_threadsafe(self._finish_group, group)
 
-    def _finish_group(self, group: list[Operation]) -> None:
+    def _finish_group(self, group: list[Write]) -> None:
         bucket = self.bucket
         bucket.writer.release(group)
         touched: dict[BucketConnection, None] = {}

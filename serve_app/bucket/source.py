@@ -16,7 +16,7 @@ from serve_app import placement
 from serve_app.bucket import move_operations
 from serve_app.cursor import END, Cursor
 from serve_app.resharding.source import Records, Scanned
-from serve_app.storage.group_commit import Operation
+from serve_app.storage.group import Write
 from serve_app.topology import Topology
 
 if TYPE_CHECKING:
@@ -116,8 +116,8 @@ class BucketSource:
     async def _commit(self, make: Callable[[asyncio.Future[None]], Any]) -> Any:
         done: asyncio.Future[None] = self._loop.create_future()
         operation = make(done)
-        self._bucket.writer.take_in(operation)
-        group: list[Operation] = [operation]
+        self._bucket.writer.reserve_own(operation)
+        group: list[Write] = [operation]
         self._bucket.writer.submit(group)
         await done
         return operation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from serve_app.latency import Histogram
-from serve_app.storage.group_commit import WriterStats
+from serve_app.storage.committer import WriterStats
 
 
 class BucketStats:

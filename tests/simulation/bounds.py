@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 from serve_app.bucket import held, server, source, survey
 from serve_app.settings import MIB, Limits
-from serve_app.storage import group_commit
+from serve_app.storage import group
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def bounded(bounds: Bounds) -> Iterator[None]:
             (source, "_MAX_SCANNED_BYTES", bounds.scanned_bytes),
             (survey, "_RECORDS_AT_ONCE", bounds.surveyed),
             (survey, "_BYTES_AT_ONCE", bounds.surveyed_bytes),
-            (group_commit, "_READ_AHEAD_KEYS", bounds.read_ahead),
-            (group_commit, "_KEPT_RECORD_BYTES", bounds.kept_bytes),
+            (group, "_READ_AHEAD_KEYS", bounds.read_ahead),
+            (group, "_KEPT_RECORD_BYTES", bounds.kept_bytes),
         ):
             patched.enter_context(patch.object(module, name, value))
         yield

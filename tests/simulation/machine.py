@@ -16,8 +16,10 @@ from typing import Any
 
 from serve_app.bucket.platform import Platform
 from serve_app.errors import StorageDamaged
+from serve_app.storage.committer import Committer
 from serve_app.storage.engine import EngineFailed
-from serve_app.storage.group_commit import Committer, Group, Operation, Writer
+from serve_app.storage.group import Group, Write
+from serve_app.storage.writer import Writer
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.threads import SteppedThread
@@ -79,7 +81,7 @@ class Machine:
         writer = self.writer
         if writer is not None and writer.syncing is not None and self.rng.random() < 0.5:
             with suppress(EngineFailed, StorageDamaged):  # the disk may fail in that very moment
-                writer.syncing.write(writer.before)
+                writer.syncing.write()
         self.disk.settle()
 
     def after(self, seconds: float, callback: Callable[..., None], *args: Any) -> None:
@@ -113,16 +115,15 @@ class SimulatedWriter(Writer):
         self._machine = machine
         self._busy = True  # until `start`
         self._heard_s = 0.0
-        #: The group whose sync is under way, and the totals before it.
+        #: The group whose sync is under way.
         self.syncing: Group | None = None
-        self.before = committer.totals
 
     def start(self) -> None:
         self._busy = False
         self._go_on()
 
-    def submit(self, operations: list[Operation]) -> None:
-        self._backlog.extend(operations)
+    def submit(self, writes: list[Write]) -> None:
+        self._backlog.extend(writes)
         self._go_on()
 
     def stop(self) -> None:
@@ -130,7 +131,7 @@ class SimulatedWriter(Writer):
         while self._backlog:
             group = self._decide_next()
             self._committer.write(group)
-            self._done(group.operations)
+            self._done(group.writes)
         self._busy = True
 
     def _go_on(self) -> None:
@@ -144,7 +145,7 @@ class SimulatedWriter(Writer):
         except BaseException as error:
             self._fail(error)
             return
-        self.syncing, self.before = group, self._committer.totals
+        self.syncing = group
         machine = self._machine
         if group._facts:
             machine.on_facts(group._facts)
@@ -166,7 +167,7 @@ class SimulatedWriter(Writer):
         machine = self._machine
         # The loop hears of groups in their order; the next one does not wait for that.
         self._heard_s = max(self._heard_s, machine.loop.time() + machine.wake_s() * machine.slowness)
-        machine.loop.call_at(self._heard_s, self._done, group.operations)
+        machine.loop.call_at(self._heard_s, self._done, group.writes)
         self._busy = False
         self._go_on()
 

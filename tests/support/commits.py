@@ -8,9 +8,9 @@ from typing import Any
 
 from serve_app.bucket import operations
 from serve_app.bucket.platform import Platform
+from serve_app.storage.committer import Committer, WriterStats
 from serve_app.storage.engine import Engine
 from serve_app.storage.facts import Totals
-from serve_app.storage.group_commit import Committer, WriterStats
 from serve_app.wire import messages
 
 

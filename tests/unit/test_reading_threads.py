@@ -72,7 +72,7 @@ async def test_a_refusal_that_was_decided_last_is_not_undone_by_a_topology_that_
     steps.append(CommitOperation(bucket, loop.create_future(), ours, given_up))
     for step in steps:
         bucket._committer.commit([step])
-        bucket.writer.take_in(step)
+        bucket.writer.reserve_own(step)
     for step in steps:
         local.server._finish_group([step])
     assert "came back empty" in bucket.fault

@@ -15,7 +15,8 @@ from serve_app.bucket import survey as surveys
 from serve_app.bucket.source import BucketSource
 from serve_app.cursor import END
 from serve_app.resharding.source import Scanned
-from serve_app.storage.group_commit import Group, Writer
+from serve_app.storage.group import Group
+from serve_app.storage.writer import Writer
 from serve_app.topology import Topology
 from serve_app.wire import messages
 from tests.simulation.mutations import AVAILABLE, DISKS, HISTORY, VERIFY, WHOLE, Mutation
@@ -26,9 +27,9 @@ def the_rest_of_a_group_cut_short_is_dropped() -> Iterator[None]:
     """A group whose answers grew too large is taken off the queue whole, with what was not decided."""
 
     def deciding(self: Writer) -> Group:
-        operations = self._first_of_backlog()
-        group = self._committer.decide(operations)
-        del self._backlog[: len(operations)]
+        writes = self._first_of_backlog()
+        group = self._committer.decide(writes)
+        del self._backlog[: len(writes)]
         return group
 
     with patch.object(Writer, "_decide_next", deciding):

@@ -15,7 +15,7 @@ from serve_app.cli import loss
 from serve_app.cursor import Cursor, cursor_for
 from serve_app.resharding.source import Overtaken
 from serve_app.storage import facts
-from serve_app.storage.group_commit import Group
+from serve_app.storage.group import Group
 from serve_app.topology import Topology
 from tests.simulation.mutations import EPOCHS, HELD, HISTORY, Mutation
 

@@ -23,7 +23,7 @@ from serve_app.placement import bucket_of
 from serve_app.resharding.coordinator import Coordinator
 from serve_app.resharding.mover import Mover, Part
 from serve_app.resharding.source import Overtaken
-from serve_app.storage.group_commit import Group
+from serve_app.storage.group import Group
 from serve_app.topology import Topology
 from tests.simulation.mutations import HELD, HISTORY, REVISIONS, Mutation
 

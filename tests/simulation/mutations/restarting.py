@@ -12,7 +12,7 @@ from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.operations import InstallOperation
 from serve_app.storage import facts
 from serve_app.storage.facts import Facts
-from serve_app.storage.group_commit import Group
+from serve_app.storage.group import Group
 from serve_app.topology import Topology
 from tests.simulation import disk
 from tests.simulation.mutations import FACTS, HISTORY, SERVED, Mutation

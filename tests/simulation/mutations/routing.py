@@ -10,7 +10,7 @@ from serve_app.bucket.operations import BucketOperation, EstablishOperation, Ins
 from serve_app.directory import directory
 from serve_app.directory.watch import TopologyWatch
 from serve_app.errors import Unavailable
-from serve_app.storage.group_commit import Group
+from serve_app.storage.group import Group
 from serve_app.topology import Topology, first_topology
 from serve_app.wire.client import ConnectionBroken
 from serve_app.wire.link import BucketLink

@@ -10,8 +10,10 @@ from unittest.mock import patch
 from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.operations import _RecordOperation
 from serve_app.errors import DiskFull
-from serve_app.storage.facts import Totals, totals_fact
-from serve_app.storage.group_commit import Committer, Group, Operation, Writer
+from serve_app.storage.committer import Committer
+from serve_app.storage.facts import totals_fact
+from serve_app.storage.group import Group, Write
+from serve_app.storage.writer import Writer
 from serve_app.wire import messages
 from tests.simulation.mutations import DISKS, HISTORY, REVISIONS, Mutation
 
@@ -23,8 +25,8 @@ def reads_show_unsynced_writes() -> Iterator[None]:
     """A read finds what the writer has decided, before it is durable."""
     decide, read = Committer.decide, Bucket.read_in_memory
 
-    def deciding(self: Committer, operations: Any) -> Group:
-        group = decide(self, operations)
+    def deciding(self: Committer, writes: Any) -> Group:
+        group = decide(self, writes)
         self.shown = group._changed  # type: ignore[attr-defined]
         return group
 
@@ -52,11 +54,11 @@ def _answered_when_decided() -> Iterator[None]:
 
     def deciding(self: Writer) -> Group:
         group = decide_next(self)
-        decided, group.operations = group.operations, []
-        answered: list[Operation] = []
-        for operation in decided:
-            early = isinstance(operation, _RecordOperation) and not operation.held
-            (answered if early else group.operations).append(operation)
+        decided, group.writes = group.writes, []
+        answered: list[Write] = []
+        for write in decided:
+            early = isinstance(write, _RecordOperation) and not write.held
+            (answered if early else group.writes).append(write)
         self._done(answered)
         return group
 
@@ -69,10 +71,10 @@ def expired_writes_are_carried_out() -> Iterator[None]:
     """An operation whose deadline has passed is refused, and done all the same."""
     decide = Committer._decide
 
-    def deciding(self: Committer, operation: Operation, group: Group, now_s: float) -> None:
-        if operation.deadline_s <= now_s:
-            operation.decide(group)
-        decide(self, operation, group, now_s)
+    def deciding(self: Committer, write: Write, group: Group, now_s: float) -> None:
+        if write.deadline_s <= now_s:
+            write.decide(group)
+        decide(self, write, group, now_s)
 
     with patch.object(Committer, "_decide", deciding):
         yield
@@ -83,12 +85,12 @@ def a_full_disk_refuses_too_late() -> Iterator[None]:
     """A put is answered "disk full" after it was carried out."""
     decide = Committer._decide
 
-    def deciding(self: Committer, operation: Operation, group: Group, now_s: float) -> None:
+    def deciding(self: Committer, write: Write, group: Group, now_s: float) -> None:
         full, self.disk_full = self.disk_full, False
-        decide(self, operation, group, now_s)
+        decide(self, write, group, now_s)
         self.disk_full = full
-        if full and operation.needs_space:
-            operation.refuse(DiskFull("full"))
+        if full and write.needs_space:
+            write.refuse(DiskFull("full"))
 
     with patch.object(Committer, "_decide", deciding):
         yield
@@ -106,12 +108,12 @@ def revisions_start_again() -> Iterator[None]:
     """The last revision is not kept: after a restart they start from the first."""
     write = Group.write
 
-    def forgetting(self: Group, before: Totals) -> bool:
+    def forgetting(self: Group) -> bool:
         set_fact = self.set_fact
         self.set_fact = lambda name, value: set_fact(  # type: ignore[method-assign]
             name, totals_fact(self.totals._replace(revision=min(1, self.revision)))[1] if name == b"totals" else value
         )
-        return write(self, before)
+        return write(self)
 
     with patch.object(Group, "write", forgetting):
         yield
@@ -136,8 +138,9 @@ def counts_are_in_a_batch_of_their_own() -> Iterator[None]:
     """Records and counts are not written together: a crash in between leaves wrong counts."""
     write = Group.write
 
-    def splitting(self: Group, before: Totals) -> bool:
-        wrote = write(self, self.totals)
+    def splitting(self: Group) -> bool:
+        before, self._before = self._before, self.totals
+        wrote = write(self)
         if self.totals != before:
             self._engine.write([], [totals_fact(self.totals)])
         return wrote or self.totals != before

@@ -1,0 +1,132 @@
+"""A group: writes that are decided one after the other and made durable together, with one sync."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from serve_app.errors import StorageFault, StoreError
+from serve_app.storage.engine import Engine
+from serve_app.storage.facts import Totals, totals_fact
+
+_UNKNOWN = object()
+# What a group reads ahead is bounded: this many records in one call, and records larger than `_KEPT_RECORD_BYTES` are not
+# kept but read again when their turn comes.
+_READ_AHEAD_KEYS = 64
+_READ_AHEAD_BYTES = 8 * 1024 * 1024
+_KEPT_RECORD_BYTES = 64 * 1024
+
+
+class Write(Protocol):
+    """Something that the writer decides and that is answered after the group's sync. It may change nothing."""
+
+    #: The record it will look at, so that a group's records are read in one call; None if none.
+    key: bytes | None
+    #: What it adds to the queue and to a group.
+    size_bytes: int
+    #: When its client stops waiting, on the clock given to the committer (seconds).
+    deadline_s: float
+    #: Whether it needs new space (a put does, a delete does not).
+    needs_space: bool
+
+    def decide(self, group: Group) -> None:
+        """Read and change the group's state and remember the answer. A `StoreError` raised here refuses this write alone."""
+
+    def refuse(self, error: StoreError) -> None:
+        """It changed nothing, for this reason."""
+
+    def leave_unknown(self, error: StorageFault) -> None:
+        """Its group met damage while it was written: it may or may not have happened."""
+
+    def expire(self) -> None:
+        """Its deadline passed before it was decided: it changed nothing, and nobody waits for the answer."""
+
+
+class Group:
+    """The state as one group sees it: the engine's, with the group's own changes on top."""
+
+    def __init__(self, engine: Engine, totals: Totals) -> None:
+        """totals: as of the group before, which is durable."""
+        self._engine = engine
+        self._before = totals
+        #: The writes that were taken and decided.
+        self.writes: list[Write] = []
+        self._records: dict[bytes, bytes | None] = {}
+        self._changed: dict[bytes, bytes | None] = {}
+        self._facts: dict[bytes, bytes | None] = {}
+        self.keys, self.bytes, self.revision = totals
+        #: Bytes held by the answers so far: a delete answers with what it deleted.
+        self.answer_bytes = 0
+
+    def read_ahead(self, keys: Sequence[bytes]) -> None:
+        """Load what the writes will look at, with as few calls to the engine as the bounds allow.
+
+        Raises:
+            StorageDamaged: one of the records can't be read; the rest may not be loaded then.
+        """
+        average = self.bytes // self.keys if self.keys else 0
+        at_once = max(1, min(_READ_AHEAD_KEYS, _READ_AHEAD_BYTES // (average + 1)))
+        for start in range(0, len(keys), at_once):
+            some = keys[start : start + at_once]
+            for key, raw in zip(some, self._engine.get_many(some), strict=True):
+                if raw is None or len(raw) <= _KEPT_RECORD_BYTES:
+                    self._records[key] = raw
+
+    def get(self, key: bytes) -> bytes | None:
+        """A stored record's bytes with the group's changes, or None."""
+        raw = self._records.get(key, _UNKNOWN)
+        if raw is _UNKNOWN:
+            return self._engine.get(key)
+        return raw  # type: ignore[return-value]
+
+    def put(self, key: bytes, raw: bytes) -> None:
+        """Store a record."""
+        old = self.get(key)
+        if old is None:
+            self.keys += 1
+            self.bytes += len(key) + len(raw)
+        else:
+            self.bytes += len(raw) - len(old)
+        self._records[key] = self._changed[key] = raw
+
+    def delete(self, key: bytes) -> None:
+        """Remove a record that `get` found."""
+        old = self.get(key)
+        assert old is not None, "only a record that is there is deleted"
+        self.keys -= 1
+        self.bytes -= len(key) + len(old)
+        self._records[key] = self._changed[key] = None
+
+    def drop(self, key: bytes, size_bytes: int) -> None:
+        """Remove a record that is known to be there and whose size is known too: nothing is read, so nothing fails."""
+        assert key not in self._changed, "nobody else changes it in this group"
+        self.keys -= 1
+        self.bytes -= len(key) + size_bytes
+        self._records[key] = self._changed[key] = None
+
+    def next_revision(self) -> int:
+        """A revision that this bucket has never given before."""
+        self.revision += 1
+        return self.revision
+
+    def set_fact(self, name: bytes, value: bytes) -> None:
+        """Change one of the bucket's facts in the same batch."""
+        self._facts[name] = value
+
+    @property
+    def totals(self) -> Totals:
+        """As of the writes decided so far."""
+        return Totals(self.keys, self.bytes, self.revision)
+
+    def write(self) -> bool:
+        """Make the group's changes durable. False where nothing changed, so that nothing was written.
+
+        Raises:
+            EngineFailed, StorageDamaged: see `Engine.write`.
+        """
+        if self.totals != self._before:
+            self.set_fact(*totals_fact(self.totals))
+        if not self._changed and not self._facts:
+            return False
+        self._engine.write(list(self._changed.items()), list(self._facts.items()))
+        return True
