@@ -22,20 +22,23 @@ from serve_app.settings import Limits
 from serve_app.storage import records
 from serve_app.storage.committer import Committer
 from serve_app.storage.engine import Engine, EngineFailed, NotInMemory
-from serve_app.storage.facts import Facts, Totals
+from serve_app.storage.facts import BucketFacts, StorageFacts, Totals
 from serve_app.storage.group import Write
 from serve_app.topology import Topology
 from serve_app.wire import messages
 
 
 class Storage(Protocol):
-    """What a bucket is made of: an open engine and the facts read when it opened."""
+    """What a bucket is made of: an open engine, and the facts of the storage and of the bucket read when it opened."""
 
     @property
     def engine(self) -> Engine: ...
 
     @property
-    def facts(self) -> Facts: ...
+    def own(self) -> StorageFacts: ...
+
+    @property
+    def facts(self) -> BucketFacts: ...
 
 
 class Served(NamedTuple):
@@ -67,12 +70,12 @@ class Bucket:
     ) -> None:
         """`done` is called in the writer's thread with each synced group, `failed` with the error that ends it."""
         self.platform = platform
-        self.bucket_id = storage.facts.bucket_id
-        self.identity = storage.facts.identity
+        self.bucket_id = storage.own.bucket_id
+        self.identity = storage.own.identity
         self.incarnation = incarnation
         self.clock = platform.monotonic_s
         #: Changed by the loop alone; whoever judges looks at it once.
-        self._served = Served(storage.facts.topology, storage.facts.cursor, self._left_out_fault(storage.facts))
+        self._served = Served(storage.facts.topology, storage.facts.cursor, self._left_out_fault(storage))
         #: What the writer has decided, perhaps not yet durable: changed by the writer alone.
         self.decided_fault = self._served.fault
         self.decided_topology = storage.facts.topology
@@ -110,11 +113,11 @@ class Bucket:
         )
 
     @staticmethod
-    def _left_out_fault(facts: Facts) -> str:
+    def _left_out_fault(storage: Storage) -> str:
         """Why a storage that was opened must not be served, or empty."""
-        topology, bucket_id = facts.topology, facts.bucket_id
+        topology, bucket_id = storage.facts.topology, storage.own.bucket_id
         # One that leaves this bucket out altogether is no fault: the store has gone on without it, and may want it again.
-        if topology is None or bucket_id >= len(topology.identities) or topology.lists(bucket_id, facts.identity):
+        if topology is None or bucket_id >= len(topology.identities) or topology.lists(bucket_id, storage.own.identity):
             return ""
         return f"the stored topology does not list this storage as bucket-{bucket_id}"
 

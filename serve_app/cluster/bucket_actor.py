@@ -138,7 +138,7 @@ class BucketActor:
                 bucket=self._bucket_id,
                 folder=str(folder),
                 created=storage.created,
-                identity=storage.facts.identity,
+                identity=storage.own.identity,
                 keys=storage.facts.totals.keys,
                 seconds=round(time.monotonic() - started_s, 3),
             )

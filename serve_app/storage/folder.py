@@ -19,9 +19,9 @@ from pathlib import Path
 
 from serve_app.errors import StorageDamaged, StorageForeign, StorageInUse, StorageUnusable
 from serve_app.settings import MAX_VALUE_BYTES, MIB
-from serve_app.storage import private, tables, wal
-from serve_app.storage.engine import EngineFailed
-from serve_app.storage.facts import Facts, first_facts, read_facts
+from serve_app.storage import facts, format_1, private, tables, wal
+from serve_app.storage.engine import Changes, EngineFailed
+from serve_app.storage.facts import BucketFacts, StorageFacts, first_facts, read_bucket_facts, read_storage_facts
 from serve_app.storage.rocks import RocksEngine
 from serve_app.storage.synced_mark import NAME as SYNCED
 from serve_app.storage.synced_mark import SyncedMark
@@ -37,10 +37,15 @@ _JUST_MADE_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class OpenedStorage:
-    """An open bucket folder. created: it was empty. tail_set_aside: where a torn log tail was kept, if there was one."""
+    """An open bucket folder.
+
+    own, facts: those of this storage, and those of its bucket, as of the opening. created: it was empty.
+    tail_set_aside: where a torn log tail was kept, if there was one.
+    """
 
     engine: RocksEngine
-    facts: Facts
+    own: StorageFacts
+    facts: BucketFacts
     created: bool
     tail_set_aside: Path | None
     lock: int
@@ -56,7 +61,7 @@ class OpenedStorage:
 def open_folder(
     folder: Path, bucket_id: int, *, cache_bytes: int, write_buffer_bytes: int, max_group_bytes: int = 32 * MIB
 ) -> OpenedStorage:
-    """Open the bucket in `folder`, made first where the folder is missing or empty.
+    """Open the bucket in `folder`, made first where the folder is missing or empty, and taken over where it is of format 1.
 
     max_group_bytes: the largest group that was ever configured; a log's torn end can't be larger than one.
 
@@ -91,9 +96,15 @@ def open_folder(
         os.close(lock)
         raise
     try:
-        facts = read_facts(engine, bucket_id, str(folder))
-        _check_count(folder, engine, facts)
-        mark = _checked_mark(folder, engine, facts, tail)
+        # What an earlier release has left is checked in full before a byte of it is changed.
+        taken_over = format_1.take_over(engine.get_fact)
+        stored = format_1.with_changes(engine.get_fact, taken_over)
+        own = read_storage_facts(stored, bucket_id, str(folder))
+        bucket_facts = read_bucket_facts(stored, str(folder))
+        _check_count(folder, engine, bucket_facts)
+        mark = _checked_mark(folder, engine, own, tail)
+        if taken_over:
+            _write_taken_over(engine, taken_over, mark)
     except OSError as error:
         engine.close()
         os.close(lock)
@@ -102,7 +113,7 @@ def open_folder(
         engine.close()
         os.close(lock)
         raise
-    return OpenedStorage(engine, facts, created, tail, lock, mark)
+    return OpenedStorage(engine, own, bucket_facts, created, tail, lock, mark)
 
 
 def sibling_ids(data_dir: Path, bucket_id: int) -> tuple[int, ...]:
@@ -156,7 +167,8 @@ def _check_never_served(new: Path, bucket_id: int, sizes: dict[str, int]) -> Non
             ) from error
         return
     try:
-        if engine.get_fact(b"topology") is not None or next(engine.scan(), None) is not None:
+        founded = any(engine.get_fact(name) is not None for name in (facts.TOPOLOGY, format_1.TOPOLOGY))
+        if founded or next(engine.scan(), None) is not None:
             raise StorageDamaged(
                 f"{new} holds a bucket that has served, under the name of one being made: rename it to 'db'"
             )
@@ -184,18 +196,18 @@ def _open_database(folder: Path, sizes: dict[str, int], max_batch_bytes: int) ->
     return RocksEngine(database, create=False, **sizes), tail
 
 
-def _check_count(folder: Path, engine: RocksEngine, facts: Facts) -> None:
+def _check_count(folder: Path, engine: RocksEngine, counted: BucketFacts) -> None:
     """No more keys are counted than there are records in the tables and the memory, dead ones included."""
     most = engine.most_records()
-    if most is not None and facts.totals.keys > most:
+    if most is not None and counted.totals.keys > most:
         raise StorageDamaged(
-            f"{folder / 'db'} counts {facts.totals.keys:,} keys, but its files hold {most:,} records at most: "
+            f"{folder / 'db'} counts {counted.totals.keys:,} keys, but its files hold {most:,} records at most: "
             f"some are missing, or of another time"
         )
 
 
-def _checked_mark(folder: Path, engine: RocksEngine, facts: Facts, tail: Path | None) -> SyncedMark:
-    mark = SyncedMark(folder, facts.identity)
+def _checked_mark(folder: Path, engine: RocksEngine, own: StorageFacts, tail: Path | None) -> SyncedMark:
+    mark = SyncedMark(folder, own.identity)
     last = engine.last_sequence()
     if mark.sequence is not None and mark.sequence > last:
         mark.close()
@@ -206,3 +218,14 @@ def _checked_mark(folder: Path, engine: RocksEngine, facts: Facts, tail: Path | 
         )
     engine.synced = mark.note
     return mark
+
+
+def _write_taken_over(engine: RocksEngine, changes: Changes, mark: SyncedMark) -> None:
+    try:
+        engine.write([], changes)
+    except EngineFailed as error:
+        mark.close()
+        raise StorageUnusable(str(error)) from error
+    except BaseException:
+        mark.close()
+        raise

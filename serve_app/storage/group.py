@@ -7,7 +7,7 @@ from typing import Protocol
 
 from serve_app.errors import StorageFault, StoreError
 from serve_app.storage.engine import Engine
-from serve_app.storage.facts import Totals, totals_fact
+from serve_app.storage.facts import OF_BUCKET, Totals, totals_fact
 
 _UNKNOWN = object()
 # What a group reads ahead is bounded: this many records in one call, and records larger than `_KEPT_RECORD_BYTES` are not
@@ -54,7 +54,7 @@ class Group:
         self._records: dict[bytes, bytes | None] = {}
         self._changed: dict[bytes, bytes | None] = {}
         self._facts: dict[bytes, bytes | None] = {}
-        self.keys, self.bytes, self.revision = totals
+        self.keys, self.bytes, self.revision, self.sequence = totals
         #: Bytes held by the answers so far: a delete answers with what it deleted.
         self.answer_bytes = 0
 
@@ -111,12 +111,13 @@ class Group:
 
     def set_fact(self, name: bytes, value: bytes) -> None:
         """Change one of the bucket's facts in the same batch."""
+        assert name.startswith(OF_BUCKET), "facts of the storage are no part of what the bucket does"
         self._facts[name] = value
 
     @property
     def totals(self) -> Totals:
         """As of the writes decided so far."""
-        return Totals(self.keys, self.bytes, self.revision)
+        return Totals(self.keys, self.bytes, self.revision, self.sequence)
 
     def write(self) -> bool:
         """Make the group's changes durable. False where nothing changed, so that nothing was written.
@@ -124,9 +125,9 @@ class Group:
         Raises:
             EngineFailed, StorageDamaged: see `Engine.write`.
         """
-        if self.totals != self._before:
-            self.set_fact(*totals_fact(self.totals))
-        if not self._changed and not self._facts:
+        if not self._changed and not self._facts and self.totals == self._before:
             return False
+        self.sequence = self._before.sequence + 1
+        self.set_fact(*totals_fact(self.totals))
         self._engine.write(list(self._changed.items()), list(self._facts.items()))
         return True

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from serve_app.storage import records
 from serve_app.storage.engine import Engine
-from serve_app.storage.facts import Totals, read_facts
+from serve_app.storage.facts import Totals, read_bucket_facts
 from serve_app.storage.folder import OpenedStorage, open_folder
 from serve_app.wire import messages
 from tests.support.commits import Commits
@@ -32,7 +32,7 @@ class BucketMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.model: dict[bytes, bytes] = {}
         self.revisions: dict[bytes, int] = {}
-        self.last_revision = 0
+        self.last_revision = self.last_sequence = 0
         self.open_engine()
         self.commits = Commits(self.engine)
 
@@ -48,7 +48,9 @@ class BucketMachine(RuleBasedStateMachine):
         made = [
             self.commits.put(key, value) if kind == "put" else self.commits.delete(key) for kind, key, value in group
         ]
-        for (kind, key, value), reply in zip(group, self.commits.run(*made), strict=True):
+        replies = self.commits.run(*made)
+        self.last_sequence += any(not isinstance(reply, messages.Missing) for reply in replies)
+        for (kind, key, value), reply in zip(group, replies, strict=True):
             old = self.model.get(key)
             if kind == "put":
                 assert isinstance(reply, messages.Written)
@@ -67,7 +69,7 @@ class BucketMachine(RuleBasedStateMachine):
     @rule()
     def crash_and_reopen(self) -> None:
         self.reopen_engine()
-        self.commits = Commits(self.engine, read_facts(self.engine, 0, "here").totals)
+        self.commits = Commits(self.engine, read_bucket_facts(self.engine.get_fact, "here").totals)
 
     @invariant()
     def the_engine_holds_the_model(self) -> None:
@@ -78,9 +80,9 @@ class BucketMachine(RuleBasedStateMachine):
         assert all(record.revision == self.revisions[key] for key, record in stored.items())
         assert all(0 < record.created_ms <= record.modified_ms for record in stored.values())
         sizes = sum(len(key) + len(raw) for key, raw in self.engine.scan())
-        expected = Totals(len(self.model), sizes, self.last_revision)
+        expected = Totals(len(self.model), sizes, self.last_revision, self.last_sequence)
         assert self.commits.committer.totals == expected
-        assert read_facts(self.engine, 0, "here").totals == expected
+        assert read_bucket_facts(self.engine.get_fact, "here").totals == expected
 
 
 class RocksBucketMachine(BucketMachine):

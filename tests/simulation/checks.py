@@ -7,7 +7,7 @@ import math
 
 from serve_app import placement
 from serve_app.storage import records
-from serve_app.storage.facts import Totals, read_facts
+from serve_app.storage.facts import read_bucket_facts
 from tests.simulation.clients import Clients
 from tests.simulation.loop import Process
 from tests.simulation.observer import fallen
@@ -113,8 +113,8 @@ def check_disks(world: World, found: dict[str, str | None]) -> None:
             if key.decode() in stored:
                 world.fail("disks", f"{key!r} is in two buckets")
             stored[key.decode()] = records.decode(raw).value.decode()
-        totals = read_facts(node.disk, bucket_id, node.name).totals
-        real = Totals(len(held), sum(len(key) + len(raw) for key, raw in held.items()), totals.revision)
+        totals = read_bucket_facts(node.disk.get_fact, node.name).totals
+        real = totals._replace(keys=len(held), bytes=sum(len(key) + len(raw) for key, raw in held.items()))
         if totals != real:
             world.fail("disks", f"{node.name} counts {totals} and holds {real}")
         if any(records.decode(raw).revision > totals.revision for raw in held.values()):

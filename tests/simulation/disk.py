@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from serve_app.errors import StorageDamaged
 from serve_app.storage.engine import NOT_IN_MEMORY, Changes, EngineFailed, NotInMemory
-from serve_app.storage.facts import Facts, first_facts, read_facts
+from serve_app.storage.facts import first_facts, read_bucket_facts, read_storage_facts
 
 #: More than anybody could fill.
 PLENTY_BYTES = 1 << 40
@@ -136,11 +136,13 @@ class SimulatedDisk:
 
 
 class Volume:
-    """A `Storage`: a disk and the facts read when it was opened."""
+    """A `Storage`: a disk, and the facts of it and of its bucket read when it was opened."""
 
     def __init__(self, disk: SimulatedDisk, bucket_id: int) -> None:
         self.engine = disk
-        self.facts: Facts = read_facts(disk, bucket_id, f"the simulated volume of bucket-{bucket_id}")
+        where = f"the simulated volume of bucket-{bucket_id}"
+        self.own = read_storage_facts(disk.get_fact, bucket_id, where)
+        self.facts = read_bucket_facts(disk.get_fact, where)
 
 
 def new_disk(rng: random.Random, bucket_id: int) -> SimulatedDisk:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any
 
+from serve_app.storage.facts import CURSOR
 from serve_app.wire import messages
 from serve_app.wire.client import HandshakeRefused, connect_tcp, open_connection
 from tests.simulation.nodes import BucketNode, DirectoryNode, Node
@@ -171,7 +172,7 @@ class Faults:
     def _facts_in_sync(self, node: BucketNode, facts: Collection[bytes]) -> None:
         """A bucket has decided a step of its move, or to take on a topology, which is durable in a moment, or not."""
         plan, rng = self.world.plan, self.world.rng
-        if self._healed or b"cursor" not in facts or node.machine is None:
+        if self._healed or CURSOR not in facts or node.machine is None:
             return
         if "crash-in-window" in plan.faults and rng.random() < plan.crash_in_window_share / 2:
             node.machine.in_sync = (0, lambda: self._crash_shortly(node))

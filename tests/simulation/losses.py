@@ -15,6 +15,7 @@ from serve_app.cli.buckets import TROUBLE, Buckets
 from serve_app.cli.failure import Failure
 from serve_app.cli.loss import accept, find_loss
 from serve_app.cursor import possible_homes
+from serve_app.storage.facts import MARKERS
 from serve_app.topology import Topology
 from tests.simulation.finder import Finder
 from tests.simulation.nodes import BucketNode
@@ -172,7 +173,7 @@ class Losses:
         node = self.world.buckets.get(bucket_id)
         if node is None or not self.world.has_company(node):
             return None
-        if who == "joined-in-vain" and (node.disk.get_fact(b"markers") in (None, b"\x80") or node.disk.held_keys()):
+        if who == "joined-in-vain" and (node.disk.get_fact(MARKERS) in (None, b"\x80") or node.disk.held_keys()):
             return None
         return node
 

@@ -17,7 +17,7 @@ from serve_app.cursor import Cursor, Marker
 from serve_app.directory.directory import Directory
 from serve_app.errors import StorageFault
 from serve_app.storage.engine import EngineFailed
-from serve_app.storage.facts import read_facts
+from serve_app.storage.facts import IDENTITY, MARKERS, read_bucket_facts
 from serve_app.topology import Topology
 from serve_app.wire.endpoint import Endpoint
 from tests.simulation.disk import SimulatedDisk, Volume, new_disk
@@ -133,7 +133,7 @@ class BucketNode(Node):
 
     def _check_what_it_starts_with(self, bucket: Bucket) -> None:
         """All that its disk holds of its part in a move; looked at without the product's own reading."""
-        raw = self.disk.get_fact(b"markers")
+        raw = self.disk.get_fact(MARKERS)
         markers = {} if raw is None else msgspec.msgpack.decode(raw, type=dict[int, Marker])
         if bucket.decided_markers != markers:
             self.world.fail("served", f"{self.name} starts with {bucket.decided_markers}; its disk holds {markers}")
@@ -144,7 +144,7 @@ class BucketNode(Node):
         def checked(serve_by: Callable[..., None]) -> Callable[..., None]:
             def checking(*args: Any) -> None:
                 serve_by(*args)
-                stored = read_facts(self.disk, self.bucket_id, self.name)
+                stored = read_bucket_facts(self.disk.get_fact, self.name)
                 if not _is_held(bucket.durable, (stored.topology, stored.cursor)):
                     self.world.fail("served", f"{self.name} serves by {bucket.durable}; its disk holds {stored}")
 
@@ -183,7 +183,7 @@ class BucketNode(Node):
     @property
     def identity(self) -> str:
         """Of the volume that it has now."""
-        return (self.disk.get_fact(b"identity") or b"").decode()
+        return (self.disk.get_fact(IDENTITY) or b"").decode()
 
     def lose_volume(self, *, for_good: bool = False) -> None:
         """Come back with an empty one in its place."""

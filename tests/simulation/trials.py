@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 import msgspec
 
 from serve_app.cursor import Cursor, possible_homes
+from serve_app.storage.facts import CURSOR, TOPOLOGY
 from serve_app.topology import Topology
 from tests.simulation.clients import Clients
 from tests.simulation.disk import PLENTY_BYTES
@@ -108,7 +109,7 @@ class Trials:
 
         def in_sync(node: BucketNode, facts: Collection[bytes]) -> None:
             nonlocal steps
-            if b"cursor" not in facts or b"topology" in facts or damaged.done():
+            if CURSOR not in facts or TOPOLOGY in facts or damaged.done():
                 return
             if advances != (node.bucket_id in world.windows):
                 return
@@ -185,7 +186,7 @@ class Trials:
 
 
 def _cursor(node: BucketNode) -> Cursor | None:
-    raw = node.disk.get_fact(b"cursor")
+    raw = node.disk.get_fact(CURSOR)
     return None if raw is None else msgspec.msgpack.decode(raw, type=Cursor)
 
 

@@ -18,6 +18,7 @@ import msgspec
 from serve_app import placement
 from serve_app.cursor import Cursor, Marker
 from serve_app.storage.engine import Changes
+from serve_app.storage.facts import CURSOR, MARKERS, TOPOLOGY
 from serve_app.topology import Topology
 from serve_app.wire import messages
 from serve_app.wire.endpoint import Endpoint
@@ -196,7 +197,7 @@ class World:
         from a new store."""
         count = 0 if self.topology is None else len(self.topology.identities)
         return any(
-            other is not node and other.bucket_id < count and other.disk.get_fact(b"topology") is not None
+            other is not node and other.bucket_id < count and other.disk.get_fact(TOPOLOGY) is not None
             for other in self.buckets.values()
         )
 
@@ -276,17 +277,17 @@ class World:
         """A bucket's facts have changed on its disk."""
         changed = {name: value for name, value in facts if value is not None}
         self._check_epochs(node)
-        if b"cursor" in changed:
-            cursor = msgspec.msgpack.decode(changed[b"cursor"], type=Cursor)
+        if CURSOR in changed:
+            cursor = msgspec.msgpack.decode(changed[CURSOR], type=Cursor)
             if self.lost_volumes:
                 held = set(node.disk.held_keys())
                 for lost in self.lost_volumes:
                     # In one batch with a topology, the step was decided before that: it is of the epoch before.
-                    lost.advanced(node.bucket_id, held, 0 if b"topology" in changed else cursor.epoch)
+                    lost.advanced(node.bucket_id, held, 0 if TOPOLOGY in changed else cursor.epoch)
             self._note_window(node.bucket_id, cursor)
-        if b"topology" in changed:
-            self._stored_topology(node, msgspec.msgpack.decode(changed[b"topology"], type=Topology))
-        elif b"cursor" in changed:
+        if TOPOLOGY in changed:
+            self._stored_topology(node, msgspec.msgpack.decode(changed[TOPOLOGY], type=Topology))
+        elif CURSOR in changed:
             self.note(f"{node.name} {cursor}")
             if cursor.intent_end:
                 self.windows[node.bucket_id] = cursor
@@ -295,14 +296,14 @@ class World:
             else:
                 self.windows.pop(node.bucket_id, None)
             self._happened("begun" if cursor.intent_end else "moved", node)
-        elif b"markers" in changed:
-            self.trace(f"{node.name} {changed[b'markers']!r}")
+        elif MARKERS in changed:
+            self.trace(f"{node.name} {changed[MARKERS]!r}")
             self.last_taker = node
             self._happened("taken", node)
 
     def _check_epochs(self, node: BucketNode) -> None:
         """A move's epoch never meets another epoch's cursor or markers on a disk, nor a storage a topology without it."""
-        topology, cursor, markers = (node.disk.get_fact(name) for name in (b"topology", b"cursor", b"markers"))
+        topology, cursor, markers = (node.disk.get_fact(name) for name in (TOPOLOGY, CURSOR, MARKERS))
         if topology is None or cursor is None or markers is None:
             return
         of = msgspec.msgpack.decode(topology, type=Topology)

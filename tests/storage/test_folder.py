@@ -18,6 +18,7 @@ from serve_app.errors import (
 )
 from serve_app.settings import MIB
 from serve_app.storage import wal
+from serve_app.storage.facts import IDENTITY, OWNER, TOTALS, Totals
 from serve_app.storage.folder import OpenedStorage, open_folder, sibling_ids
 from serve_app.storage.synced_mark import NAME as SYNCED
 
@@ -72,18 +73,18 @@ def test_an_empty_folder_becomes_a_bucket(tmp_path: Path) -> None:
     (folder / "lost+found").mkdir(parents=True)  # as on a fresh volume
     first = open_bucket(folder)
     assert first.created
-    assert first.facts.totals == (0, 0, 0)
+    assert first.facts.totals == Totals(0, 0, 0)
     assert first.facts.topology is None
     first.close()
     again = open_bucket(folder)
     assert not again.created
-    assert again.facts.identity == first.facts.identity
+    assert again.own.identity == first.own.identity
     again.close()
 
 
 def test_two_new_buckets_differ_in_identity(tmp_path: Path) -> None:
     one, two = open_bucket(tmp_path / "1"), open_bucket(tmp_path / "2")
-    assert one.facts.identity != two.facts.identity
+    assert one.own.identity != two.own.identity
     one.close()
     two.close()
 
@@ -126,9 +127,9 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
     storage = open_bucket(tmp_path / "b")
-    storage.engine.write([], [(b"format", b"2")])
+    storage.engine.write([], [(b"format", b"3")])
     storage.close()
-    with pytest.raises(StorageNewer, match="format 2"):
+    with pytest.raises(StorageNewer, match="format 3"):
         open_bucket(tmp_path / "b")
 
 
@@ -140,7 +141,7 @@ def test_a_database_that_is_no_buckets_is_refused(tmp_path: Path) -> None:
         open_bucket(tmp_path / "b")
 
 
-@pytest.mark.parametrize("fact", [b"bucket", b"identity", b"totals"])
+@pytest.mark.parametrize("fact", [OWNER, IDENTITY, TOTALS])
 def test_a_missing_fact_is_damage(tmp_path: Path, fact: bytes) -> None:
     storage = open_bucket(tmp_path / "b")
     storage.engine.write([], [(fact, None)])

@@ -260,7 +260,7 @@ def test_a_finished_database_under_the_name_of_a_new_one_is_not_made_anew(tmp_pa
 def test_a_new_database_of_a_store_without_records_is_not_made_anew_either(tmp_path: Path) -> None:
     folder = tmp_path / "b"
     storage = open_bucket(folder)
-    storage.engine.write([], [topology_fact(first_topology((storage.facts.identity,)))])
+    storage.engine.write([], [topology_fact(first_topology((storage.own.identity,)))])
     storage.close()
     (folder / "db").rename(folder / "db.new")
     (folder / SYNCED).unlink()

@@ -79,7 +79,7 @@ def open_bucket(folder: Path, limits: Limits) -> OpenedStorage:
     storage = open_folder(folder, 0, **sizes)
     if storage.facts.topology is not None:
         return storage
-    storage.engine.write([], [topology_fact(first_topology((storage.facts.identity,)))])
+    storage.engine.write([], [topology_fact(first_topology((storage.own.identity,)))])
     storage.close()
     return open_folder(folder, 0, **sizes)
 

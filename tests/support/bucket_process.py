@@ -32,7 +32,7 @@ async def serve(folder: Path, *, sync: bool) -> None:
     limits = Limits(disk_reserve_bytes=0)
     storage = open_folder(folder, 0, cache_bytes=1 << 20, write_buffer_bytes=1 << 22)
     if storage.facts.topology is None:
-        storage.engine.write([], [topology_fact(first_topology((storage.facts.identity,)))])
+        storage.engine.write([], [topology_fact(first_topology((storage.own.identity,)))])
         storage.close()
         storage = open_folder(folder, 0, cache_bytes=1 << 20, write_buffer_bytes=1 << 22)
     if not sync:

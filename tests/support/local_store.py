@@ -15,7 +15,7 @@ from serve_app.bucket.server import BucketServer
 from serve_app.directory.directory import Directory
 from serve_app.settings import Limits
 from serve_app.storage.engine import EngineFailed
-from serve_app.storage.facts import Facts, read_facts
+from serve_app.storage.facts import read_bucket_facts, read_storage_facts
 from serve_app.wire.endpoint import Endpoint
 from serve_app.wire.link import BucketFault
 from tests.support.memory_engine import MemoryEngine, new_bucket_engine
@@ -28,7 +28,8 @@ class MemoryStorage:
 
     def __init__(self, engine: MemoryEngine, bucket_id: int) -> None:
         self.engine = engine
-        self.facts: Facts = read_facts(engine, bucket_id, "memory")
+        self.own = read_storage_facts(engine.get_fact, bucket_id, "memory")
+        self.facts = read_bucket_facts(engine.get_fact, "memory")
 
 
 class Wire:

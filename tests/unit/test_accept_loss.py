@@ -12,6 +12,7 @@ from serve_app.cli.loss import accept, find_loss
 from serve_app.cli.operator import accept_loss, described
 from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
+from serve_app.storage.facts import TOPOLOGY
 from tests.support.local_store import LocalStore, local_store, run_async, until
 from tests.support.lost_buckets import (
     KEYS,
@@ -33,10 +34,10 @@ def agree_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def refused(store: LocalStore, bucket_id: int) -> str:
     """The sentence with which it refuses; nothing has changed after it."""
-    before = [bucket.engine.get_fact(b"topology") for bucket in store.buckets]
+    before = [bucket.engine.get_fact(TOPOLOGY) for bucket in store.buckets]
     with pytest.raises((Failure, Unavailable)) as raised:
         await accepted(store, bucket_id)
-    assert [bucket.engine.get_fact(b"topology") for bucket in store.buckets] == before
+    assert [bucket.engine.get_fact(TOPOLOGY) for bucket in store.buckets] == before
     return str(raised.value)
 
 

@@ -9,7 +9,7 @@ import pytest
 from serve_app import placement
 from serve_app.cursor import END, Cursor, Marker
 from serve_app.resharding import coordinator, mover
-from serve_app.storage.facts import cursor_fact, topology_fact
+from serve_app.storage.facts import IDENTITY, cursor_fact, topology_fact
 from serve_app.topology import Topology
 from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
 from tests.support.lost_buckets import KEYS, accepted, check_keys, check_whole, filled_store, known, lose
@@ -122,7 +122,7 @@ async def test_a_bucket_that_is_done_learns_of_the_end_from_a_bucket_0_it_was_no
     """It had given all its keys away and was away while bucket 0's loss was accepted; nobody has a link to it any more."""
     store = LocalStore(2, TEST_LIMITS)
     zero, one = store.buckets
-    new_zero, leaving = ((bucket.engine.get_fact(b"identity") or b"").decode() for bucket in (zero, one))
+    new_zero, leaving = ((bucket.engine.get_fact(IDENTITY) or b"").decode() for bucket in (zero, one))
     moving = Topology(2, 2, 1, "store", ("lost", leaving), move_epoch=2)
     one.engine.write([], [topology_fact(moving), cursor_fact(Cursor(2, END))])
     zero.engine.write([], [topology_fact(Topology(1003, 1, 1, "store", (new_zero,))), cursor_fact(Cursor(1003, END))])

@@ -15,7 +15,7 @@ from serve_app.errors import StorageDamaged
 from serve_app.placement import bucket_of
 from serve_app.settings import Limits
 from serve_app.storage.engine import Changes
-from serve_app.storage.facts import topology_fact
+from serve_app.storage.facts import IDENTITY, topology_fact
 from serve_app.topology import Topology
 from serve_app.wire import messages
 from serve_app.wire.frames import MAX_FRAME_BYTES, MAX_HELLO_BYTES, FrameReader, encode_frame
@@ -51,7 +51,7 @@ class RawClient:
 async def serving(limits: Limits = TEST_LIMITS) -> AsyncIterator[LocalBucket]:
     """A bucket 0 of 1 that serves."""
     bucket = LocalBucket(0, limits)
-    identity = bucket.engine.get_fact(b"identity")
+    identity = bucket.engine.get_fact(IDENTITY)
     assert identity is not None
     bucket.engine.write([], [topology_fact(Topology(1, 1, 1, "store", (identity.decode(),)))])
     await bucket.start()

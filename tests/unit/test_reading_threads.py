@@ -15,7 +15,7 @@ from serve_app.bucket.move_operations import CommitOperation
 from serve_app.cursor import Cursor
 from serve_app.errors import StorageForeign
 from serve_app.placement import bucket_of
-from serve_app.storage.facts import Facts, Totals
+from serve_app.storage.facts import BucketFacts, StorageFacts, Totals
 from serve_app.topology import Topology
 from serve_app.wire import messages
 from tests.support.local_store import TEST_LIMITS, LocalBucket, run_async
@@ -30,12 +30,13 @@ AFTER = Cursor(2, KEY + b"\x00")
 @dataclass
 class Opened:
     engine: MemoryEngine
-    facts: Facts
+    own: StorageFacts
+    facts: BucketFacts
 
 
 def moving_bucket() -> Bucket:
     """Bucket 0, with a window open in which `KEY` leaves it."""
-    storage = Opened(MemoryEngine(), Facts(0, "zero", Totals(0, 0, 0), TOPOLOGY, BEFORE))
+    storage = Opened(MemoryEngine(), StorageFacts(0, "zero"), BucketFacts(Totals(0, 0, 0), TOPOLOGY, BEFORE))
     return Bucket(storage, TEST_LIMITS, incarnation="1", done=lambda group: None, failed=lambda error: None)
 
 

@@ -66,7 +66,7 @@ def test_a_window_behind_the_refusal_in_its_group_is_not_taken() -> None:
     """Its source would delete the records, on the word of a storage that nobody is served from."""
     engine = new_bucket_engine(1)
     storage = MemoryStorage(engine, 1)
-    moving = Topology(2, 1, 2, "store", ("zero", storage.facts.identity), move_epoch=2)
+    moving = Topology(2, 1, 2, "store", ("zero", storage.own.identity), move_epoch=2)
     storage.facts = replace(storage.facts, topology=moving)
     bucket = Bucket(storage, TEST_LIMITS, incarnation="1", done=lambda group: None, failed=lambda error: None)
     key = next(key for key in (b"k%d" % number for number in range(100)) if bucket_of(key, 2) == 1)

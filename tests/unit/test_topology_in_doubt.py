@@ -6,6 +6,7 @@ import pytest
 
 from serve_app.errors import StorageDamaged, Unavailable
 from serve_app.storage.engine import Changes
+from serve_app.storage.facts import TOPOLOGY
 from serve_app.wire import messages
 from tests.support.local_store import TEST_LIMITS, LocalBucket, LocalStore, local_store, run_async, until
 from tests.support.quick_moves import move_quickly, settled
@@ -30,7 +31,7 @@ def topologies(store: LocalStore) -> list[object]:
 @run_async
 async def test_a_store_is_not_founded_before_that_is_durable() -> None:
     async with local_store(2, TEST_LIMITS) as store:
-        damage_next_facts(store.buckets[0], b"topology")
+        damage_next_facts(store.buckets[0], TOPOLOGY)
         directory = await store.directory(2, settled=False)
         await until(lambda: "damaged" in directory.watch.what_is_missing())
         assert topologies(store) == [None, None]
@@ -47,7 +48,7 @@ async def test_an_install_that_met_damage_is_not_served_by() -> None:
         before = directory.watch.topology
         assert before is not None
         moving = before.begin_move(2, ("another",))
-        damage_next_facts(store.buckets[0], b"topology")
+        damage_next_facts(store.buckets[0], TOPOLOGY)
         link = directory.watch.link(0)
         for reason in ("damaged", "damaged"):
             with pytest.raises(Unavailable, match=reason):
@@ -65,7 +66,7 @@ async def test_a_move_is_not_begun_before_that_is_durable(monkeypatch: pytest.Mo
     async with local_store(2, TEST_LIMITS) as store:
         directory = await store.directory(1)
         before = directory.watch.topology
-        damage_next_facts(store.buckets[0], b"topology")
+        damage_next_facts(store.buckets[0], TOPOLOGY)
         directory.watch.configure(2)
         await until(lambda: "damaged" in directory.watch.problem)
         assert topologies(store) == [before, None]

@@ -26,6 +26,7 @@ from serve_app.errors import Unavailable
 from serve_app.resharding import mover
 from serve_app.settings import Limits
 from serve_app.storage.engine import Changes
+from serve_app.storage.facts import TOPOLOGY
 from serve_app.topology import Topology
 from serve_app.wire import messages
 from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
@@ -205,7 +206,7 @@ async def test_the_end_of_a_move_does_not_mislead_it_while_its_sync_lasts(monkey
         write = target.write
 
         def stands_still(records: Changes, facts: Changes) -> None:
-            topology = dict(facts).get(b"topology")
+            topology = dict(facts).get(TOPOLOGY)
             if topology is not None and not msgspec.msgpack.decode(topology, type=Topology).moving:
                 assert syncs.wait(20)
             write(records, facts)

@@ -11,7 +11,7 @@ from unittest.mock import patch
 from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.operations import InstallOperation
 from serve_app.storage import facts
-from serve_app.storage.facts import Facts
+from serve_app.storage.facts import MARKERS, BucketFacts
 from serve_app.storage.group import Group
 from serve_app.topology import Topology
 from tests.simulation import disk
@@ -22,10 +22,10 @@ from tests.simulation.mutations import FACTS, HISTORY, SERVED, Mutation
 def markers_are_forgotten_at_a_restart() -> Iterator[None]:
     """A bucket that starts believes that nothing has come from anybody."""
 
-    def reading(*args: Any) -> Facts:
-        return dataclasses.replace(facts.read_facts(*args), markers={})
+    def reading(*args: Any) -> BucketFacts:
+        return dataclasses.replace(facts.read_bucket_facts(*args), markers={})
 
-    with patch.object(disk, "read_facts", reading):
+    with patch.object(disk, "read_bucket_facts", reading):
         yield
 
 
@@ -35,11 +35,11 @@ def a_topology_comes_without_its_markers() -> Iterator[None]:
     take = InstallOperation._take
 
     def taking(self: InstallOperation, group: Group, new: Topology) -> None:
-        stored = group._facts.get(b"markers")
+        stored = group._facts.get(MARKERS)
         take(self, group, new)
-        group._facts.pop(b"markers", None)
+        group._facts.pop(MARKERS, None)
         if stored is not None:
-            group._facts[b"markers"] = stored
+            group._facts[MARKERS] = stored
 
     with patch.object(InstallOperation, "_take", taking):
         yield

@@ -11,10 +11,12 @@ from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.operations import _RecordOperation
 from serve_app.errors import DiskFull
 from serve_app.storage.committer import Committer
-from serve_app.storage.facts import totals_fact
+from serve_app.storage.engine import Changes
+from serve_app.storage.facts import TOTALS, totals_fact
 from serve_app.storage.group import Group, Write
 from serve_app.storage.writer import Writer
 from serve_app.wire import messages
+from tests.simulation.disk import SimulatedDisk
 from tests.simulation.mutations import DISKS, HISTORY, REVISIONS, Mutation
 
 _ABSENT: Any = object()
@@ -111,7 +113,7 @@ def revisions_start_again() -> Iterator[None]:
     def forgetting(self: Group) -> bool:
         set_fact = self.set_fact
         self.set_fact = lambda name, value: set_fact(  # type: ignore[method-assign]
-            name, totals_fact(self.totals._replace(revision=min(1, self.revision)))[1] if name == b"totals" else value
+            name, totals_fact(self.totals._replace(revision=min(1, self.revision)))[1] if name == TOTALS else value
         )
         return write(self)
 
@@ -136,16 +138,16 @@ def a_revision_is_taken_back_by_a_delete() -> Iterator[None]:
 @contextmanager
 def counts_are_in_a_batch_of_their_own() -> Iterator[None]:
     """Records and counts are not written together: a crash in between leaves wrong counts."""
-    write = Group.write
+    write = SimulatedDisk.write
 
-    def splitting(self: Group) -> bool:
-        before, self._before = self._before, self.totals
-        wrote = write(self)
-        if self.totals != before:
-            self._engine.write([], [totals_fact(self.totals)])
-        return wrote or self.totals != before
+    def splitting(self: SimulatedDisk, records: Changes, facts: Changes) -> None:
+        totals = [fact for fact in facts if fact[0] == TOTALS]
+        rest = [fact for fact in facts if fact[0] != TOTALS]
+        if records or rest:
+            write(self, records, rest)
+        write(self, [], totals)
 
-    with patch.object(Group, "write", splitting):
+    with patch.object(SimulatedDisk, "write", splitting):
         yield
 
 

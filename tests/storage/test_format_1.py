@@ -1,0 +1,280 @@
+"""A storage of format 1 is taken over whole, in one batch, once.
+
+The folders in data/ were made by the release before format 2 (commit 50e8ce5): bucket 0 of a store in the middle of a move.
+One was closed; one was killed before anything was flushed, so that all of it is in the log.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from serve_app.cursor import Cursor, Marker
+from serve_app.errors import StorageDamaged, StorageForeign, StorageNewer, StorageUnusable
+from serve_app.storage import facts, format_1, records
+from serve_app.storage.engine import EngineFailed
+from serve_app.storage.facts import Totals
+from serve_app.storage.folder import OpenedStorage, open_folder
+from serve_app.storage.records import Record
+from serve_app.storage.rocks import RocksEngine
+from serve_app.storage.synced_mark import NAME as SYNCED
+from serve_app.storage.synced_mark import SyncedMark
+from serve_app.topology import Topology
+from tests.support.commits import Commits
+
+DATA = Path(__file__).parent / "data"
+ROOT = Path(__file__).parents[2]
+SIZES = {"cache_bytes": 1 << 20, "write_buffer_bytes": 1 << 20}
+MADE_MS = 1_750_000_000_000
+IDENTITIES = {"closed": f"{1:032x}", "killed": f"{2:032x}"}
+BOTH = pytest.mark.parametrize("left", IDENTITIES)
+OLD_NAMES = (b"identity", b"bucket", b"totals", b"topology", b"cursor", b"markers")
+
+
+def unpacked(to: Path, left: str) -> Path:
+    with tarfile.open(DATA / f"format_1_{left}.tar.gz") as archive:
+        archive.extractall(to, filter="data")
+    return to / "bucket-0"
+
+
+def open_bucket(at: Path, bucket_id: int = 0) -> OpenedStorage:
+    return open_folder(at, bucket_id, **SIZES)
+
+
+def raw_engine(at: Path) -> RocksEngine:
+    return RocksEngine(at / "db", create=False, **SIZES)
+
+
+def is_format_1(at: Path) -> bool:
+    engine = raw_engine(at)
+    try:
+        return engine.get_fact(b"format") == b"1" and engine.get_fact(facts.TOTALS) is None
+    finally:
+        engine.close()
+
+
+def expected_records() -> dict[bytes, Record]:
+    """Revisions 1 to 40 are puts, 41 to 45 overwrite, 46 to 50 are deletions."""
+    made = {b"key%02d" % n: Record(b"value %d" % n, "text/plain", n + 1, MADE_MS, MADE_MS) for n in range(36)}
+    made[b"empty"] = Record(b"", "application/octet-stream", 37, MADE_MS, MADE_MS)
+    made[b"large"] = Record(b"0123456789abcdef" * 6400, "text/plain", 38, MADE_MS, MADE_MS)
+    made[b"typed"] = Record(b'{"a":1}', "application/json", 39, MADE_MS, MADE_MS)
+    made["ключ/ü".encode()] = Record("значение".encode(), "text/plain", 40, MADE_MS, MADE_MS)
+    for n in range(5):
+        made[b"key%02d" % n] = Record(b"again %d" % n, "text/plain", 41 + n, MADE_MS, MADE_MS)
+    for n in range(10, 15):
+        del made[b"key%02d" % n]
+    return made
+
+
+def check_everything(storage: OpenedStorage, left: str) -> None:
+    identity = IDENTITIES[left]
+    assert {key: records.decode(raw) for key, raw in storage.engine.scan()} == expected_records()
+    assert storage.own == facts.StorageFacts(0, identity)
+    assert storage.facts == facts.BucketFacts(
+        Totals(keys=35, bytes=104_402, revision=50, sequence=50),
+        Topology(5, 2, 3, "store", (identity, f"{0xB0B:032x}", f"{0xCAB:032x}"), move_epoch=4),
+        Cursor(5, b"key20", b"key25", moved_keys=7, moved_bytes=700, keys_at_start=42, bytes_at_start=105_000),
+        {1: Marker(5, b"key08")},
+    )
+    assert storage.engine.get_fact(b"format") == b"2"
+    assert [storage.engine.get_fact(name) for name in OLD_NAMES] == [None] * len(OLD_NAMES)
+
+
+@BOTH
+def test_everything_is_there_and_it_goes_on(tmp_path: Path, left: str) -> None:
+    at = unpacked(tmp_path, left)
+    storage = open_bucket(at)
+    assert not storage.created
+    check_everything(storage, left)
+    written = Commits(storage.engine, storage.facts.totals)
+    put, deleted = written.run(written.put(b"new", b"1"), written.delete(b"empty"))
+    assert (put.revision, deleted.revision) == (51, 52)
+    storage.close()
+    again = open_bucket(at)
+    assert again.facts.totals == written.committer.totals
+    assert again.facts.totals.sequence == 51
+    assert again.own.identity == IDENTITIES[left]
+    assert {key for key, _ in again.engine.scan()} == expected_records().keys() - {b"empty"} | {b"new"}
+    again.close()
+
+
+@BOTH
+def test_the_second_open_changes_nothing(tmp_path: Path, left: str) -> None:
+    at = unpacked(tmp_path, left)
+    first = open_bucket(at)
+    last = first.engine.last_sequence()
+    first.close()
+    second = open_bucket(at)
+    assert second.engine.last_sequence() == last
+    check_everything(second, left)
+    second.close()
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from serve_app.storage.folder import open_folder
+from serve_app.storage.rocks import RocksEngine
+
+write = RocksEngine.write
+
+def killed(self, records, facts):
+    if sys.argv[2] == "after":
+        write(self, records, facts)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+RocksEngine.write = killed
+open_folder(Path(sys.argv[1]), 0, cache_bytes=1 << 20, write_buffer_bytes=1 << 20)
+"""
+
+
+def kill_at_the_batch(at: Path, when: str) -> None:
+    """Open the folder in a process that is killed just before, or just after, its first write."""
+    process = subprocess.run([sys.executable, "-c", _KILLED, str(at), when], cwd=ROOT, check=False)
+    assert process.returncode == -signal.SIGKILL
+
+
+@BOTH
+def test_an_interrupted_take_over_is_done_at_the_next_start(tmp_path: Path, left: str) -> None:
+    at = unpacked(tmp_path, left)
+    kill_at_the_batch(at, "before")
+    shutil.copytree(at, tmp_path / "looked-at")
+    assert is_format_1(tmp_path / "looked-at")
+    storage = open_bucket(at)
+    check_everything(storage, left)
+    storage.close()
+
+
+@BOTH
+def test_a_crash_after_the_batch_leaves_nothing_to_do(
+    tmp_path: Path, left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = unpacked(tmp_path, left)
+    kill_at_the_batch(at, "after")
+    monkeypatch.setattr(RocksEngine, "write", None)
+    storage = open_bucket(at)
+    check_everything(storage, left)
+    storage.close()
+
+
+def test_a_disk_that_refuses_the_batch_is_unusable_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = unpacked(tmp_path, "closed")
+
+    def refuse(*args: object) -> None:
+        raise EngineFailed("no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RocksEngine, "write", refuse)
+        with pytest.raises(StorageUnusable, match="no space"):
+            open_bucket(at)
+    storage = open_bucket(at)
+    check_everything(storage, "closed")
+    storage.close()
+
+
+# -- what is refused is not changed ----------------------------------------------------------------------------------
+
+
+def test_another_buckets_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    at = unpacked(tmp_path, "closed")
+    with pytest.raises(StorageForeign, match="belongs to bucket-0, not bucket-3"):
+        open_bucket(at, 3)
+    assert is_format_1(at)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(b"identity", None), (b"bucket", None), (b"totals", None), (b"totals", b"short"), (b"cursor", b"\xc1")],
+)
+def test_damaged_facts_are_refused_and_left_as_they_are(tmp_path: Path, name: bytes, value: bytes | None) -> None:
+    at = unpacked(tmp_path, "closed")
+    engine = raw_engine(at)
+    engine.write([], [(name, value)])
+    engine.close()
+    with pytest.raises(StorageDamaged):
+        open_bucket(at)
+    assert is_format_1(at)
+
+
+def test_a_lost_end_of_the_log_is_noticed_before_the_batch_hides_it(tmp_path: Path) -> None:
+    """The batch takes numbers of its own, which would make up for those that are missing."""
+    at = unpacked(tmp_path, "killed")
+    log = max((at / "db").glob("*.log"), key=lambda path: path.stat().st_size)
+    with log.open("r+b") as cut:
+        cut.truncate(log.stat().st_size - 10)
+    with pytest.raises(StorageDamaged, match="was acknowledged"):
+        open_bucket(at)
+    assert is_format_1(at)
+
+
+def test_the_acknowledged_end_counts_the_batch(tmp_path: Path) -> None:
+    at = unpacked(tmp_path, "killed")
+    storage = open_bucket(at)
+    storage.close()
+    mark = SyncedMark(at, IDENTITIES["killed"])
+    assert mark.sequence == raw_sequence(at)
+    mark.close()
+
+
+def raw_sequence(at: Path) -> int:
+    engine = raw_engine(at)
+    try:
+        return engine.last_sequence()
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize("version", [b"3", b"17"])
+def test_a_newer_format_is_refused_and_left_as_it_is(tmp_path: Path, version: bytes) -> None:
+    storage = open_bucket(tmp_path / "b")
+    storage.engine.write([], [(b"format", version)])
+    storage.close()
+    last = raw_sequence(tmp_path / "b")
+    with pytest.raises(StorageNewer, match=f"format {int(version)}, made by a newer release; this one knows up to 2"):
+        open_bucket(tmp_path / "b")
+    assert raw_sequence(tmp_path / "b") == last
+
+
+@pytest.mark.parametrize("version", [b"0", b"one"])
+def test_a_format_that_never_was_is_damage(tmp_path: Path, version: bytes) -> None:
+    storage = open_bucket(tmp_path / "b")
+    storage.engine.write([], [(b"format", version)])
+    storage.close()
+    with pytest.raises(StorageDamaged, match="format"):
+        open_bucket(tmp_path / "b")
+
+
+# -- one that was being made -----------------------------------------------------------------------------------------
+
+
+def as_one_being_made(at: Path, *removed: bytes) -> None:
+    """A folder of format 1 as the earlier release leaves it before the rename, without records and the facts named."""
+    engine = raw_engine(at)
+    engine.write([(key, None) for key, _ in list(engine.scan())], [(name, None) for name in removed])
+    engine.close()
+    (at / "db").rename(at / "db.new")
+    (at / SYNCED).unlink()
+
+
+def test_one_of_format_1_that_was_being_made_is_made_anew(tmp_path: Path) -> None:
+    at = unpacked(tmp_path, "closed")
+    as_one_being_made(at, format_1.TOPOLOGY, b"cursor", b"markers")
+    storage = open_bucket(at)
+    assert storage.created
+    storage.close()
+
+
+def test_one_of_format_1_that_has_served_is_not_made_anew(tmp_path: Path) -> None:
+    at = unpacked(tmp_path, "closed")
+    as_one_being_made(at)
+    with pytest.raises(StorageDamaged, match="has served"):
+        open_bucket(at)
