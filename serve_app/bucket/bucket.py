@@ -20,6 +20,7 @@ from serve_app.cursor import Cursor
 from serve_app.errors import StorageDamaged, StorageFault, StorageForeign, StorageNewer
 from serve_app.settings import Limits
 from serve_app.storage import records
+from serve_app.storage.commit import Commit
 from serve_app.storage.committer import Committer
 from serve_app.storage.engine import Engine, EngineFailed, NotInMemory
 from serve_app.storage.facts import BucketFacts, StorageFacts, Totals
@@ -64,11 +65,11 @@ class Bucket:
         limits: Limits,
         *,
         incarnation: str,
-        done: Callable[[list[Write]], None],
+        done: Callable[[list[Write], Commit | None], None],
         failed: Callable[[EngineFailed], None],
         platform: Platform = Platform(),  # noqa: B008 - it is immutable
     ) -> None:
-        """`done` is called in the writer's thread with each synced group, `failed` with the error that ends it."""
+        """Called in the writer's thread: `done` with each synced group and its commit, `failed` with what ends the writer."""
         self.platform = platform
         self.bucket_id = storage.own.bucket_id
         self.identity = storage.own.identity

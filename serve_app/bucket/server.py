@@ -25,6 +25,7 @@ from serve_app.resharding.mover import Mover
 from serve_app.resharding.peers import Peers
 from serve_app.seldom import Seldom
 from serve_app.settings import Limits
+from serve_app.storage.commit import Commit
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.group import Write
 from serve_app.wire import messages, tls
@@ -81,6 +82,7 @@ class BucketServer:
         self._peers: list[Peers] = []
         self._limits = limits
         self._was_full = False
+        self._subscribers: list[Callable[[Commit], None]] = []
         self._space = SpaceKeeper(self.bucket, limits.disk_reserve_bytes, loop)
 
     async def start(self, host: str) -> Endpoint:
@@ -165,6 +167,14 @@ class BucketServer:
         await self._space.stop()
         self._readers.shutdown(wait=True)
 
+    def subscribe(self, subscriber: Callable[[Commit], None]) -> None:
+        """Have it called on the loop with each commit from now on, in order.
+
+        A commit is durable then, and the bucket serves by what it changed; its writes are answered after that. What the
+        subscriber raises is logged, and otherwise keeps nobody from anything. It must not take long: the loop waits for it.
+        """
+        self._subscribers.append(subscriber)
+
     # -- for connections ---------------------------------------------------------------------------------------------
 
     def knock(self, connection: BucketConnection) -> None:
@@ -218,14 +228,14 @@ class BucketServer:
 
     # -- groups ------------------------------------------------------------------------------------------------------
 
-    def _group_done(self, group: list[Write]) -> None:
-        self.loop.call_soon_threadsafe(self._finish_group, group)
+    def _group_done(self, writes: list[Write], commit: Commit | None) -> None:
+        self.loop.call_soon_threadsafe(self._finish_group, writes, commit)
 
-    def _finish_group(self, group: list[Write]) -> None:
+    def _finish_group(self, writes: list[Write], commit: Commit | None) -> None:
         bucket = self.bucket
-        bucket.writer.release(group)
-        touched: dict[BucketConnection, None] = {}
-        for operation in group:
+        bucket.writer.release(writes)
+        to_answer: list[BucketOperation] = []
+        for operation in writes:
             assert isinstance(operation, BucketOperation)
             if isinstance(operation, InstallOperation):
                 if operation.fault:
@@ -238,7 +248,12 @@ class BucketServer:
                     operation.reply = bucket.status(operation.call)
             if isinstance(operation, Awaited):
                 operation.finish()
-                continue
+            else:
+                to_answer.append(operation)
+        if commit is not None:
+            self._hand_on(commit)
+        touched: dict[BucketConnection, None] = {}
+        for operation in to_answer:
             connection: BucketConnection = operation.reply_to  # type: ignore[assignment]
             if operation.held:
                 connection.hold(operation)
@@ -254,3 +269,12 @@ class BucketServer:
                 events.warning("disk full", bucket=bucket.bucket_id, free_bytes=bucket.status(0).free_bytes)
             else:
                 events.info("disk has room again", bucket=bucket.bucket_id)
+
+    def _hand_on(self, commit: Commit) -> None:
+        for subscriber in tuple(self._subscribers):
+            try:
+                subscriber(commit)
+            except Exception as error:
+                events.error(
+                    "subscriber failed", exc_info=error, bucket=self.bucket.bucket_id, sequence=commit.sequence
+                )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from serve_app.errors import DiskFull, StorageFault, StoreError
 from serve_app.latency import BOUNDS_COUNT, Histogram
+from serve_app.storage.commit import Commit
 from serve_app.storage.engine import Engine
 from serve_app.storage.facts import Totals
 from serve_app.storage.group import Group, Write
@@ -51,16 +52,6 @@ class Committer:
         """Whether the disk has less than its reserve left."""
         return self._engine.free_bytes() < self._reserve_bytes
 
-    def commit(self, writes: Sequence[Write]) -> int:
-        """`decide` and `write`; how many writes were taken. When it returns, what those answer is durable.
-
-        Raises:
-            EngineFailed: the write failed; what happened to the group is unknown and the process must end.
-        """
-        group = self.decide(writes)
-        self.write(group)
-        return len(group.writes)
-
     def decide(self, writes: Sequence[Write]) -> Group:
         """Decide the writes from the first on (at least one), until their answers together grow too large."""
         group = Group(self._engine, self.totals)
@@ -82,25 +73,30 @@ class Committer:
                 break
         return group
 
-    def write(self, group: Group) -> None:
+    def write(self, group: Group) -> Commit | None:
         """Make a decided group durable. The next one may be decided only after this.
+
+        Returns:
+            What is durable now; None where the group changed nothing, and where it met damage: whether that is on the disk
+            shows only after a restart.
 
         Raises:
             EngineFailed: the write failed; what happened to the group is unknown and the process must end.
         """
         started_s = self._clock()
         try:
-            wrote = group.write()
+            commit = group.write()
         except StorageFault as fault:
             # RocksDB has met damage and takes no more writes. Starting again would meet it again: reads go on instead.
             self._stopped_by = fault
             for write in group.writes:
                 write.leave_unknown(fault)
-            return
-        if wrote:
+            return None
+        if commit is not None:
             self._stats.sync_s.observe(self._clock() - started_s)
             self._stats.group_size.observe(len(group.writes))
         self.totals = group.totals
+        return commit
 
     def _decide(self, write: Write, group: Group, now_s: float) -> None:
         if write.deadline_s <= now_s:

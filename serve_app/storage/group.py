@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from serve_app.errors import StorageFault, StoreError
+from serve_app.storage.commit import Commit
 from serve_app.storage.engine import Engine
 from serve_app.storage.facts import OF_BUCKET, Totals, totals_fact
 
@@ -87,7 +88,7 @@ class Group:
             self.bytes += len(key) + len(raw)
         else:
             self.bytes += len(raw) - len(old)
-        self._records[key] = self._changed[key] = raw
+        self._change(key, raw)
 
     def delete(self, key: bytes) -> None:
         """Remove a record that `get` found."""
@@ -95,14 +96,18 @@ class Group:
         assert old is not None, "only a record that is there is deleted"
         self.keys -= 1
         self.bytes -= len(key) + len(old)
-        self._records[key] = self._changed[key] = None
+        self._change(key, None)
 
     def drop(self, key: bytes, size_bytes: int) -> None:
         """Remove a record that is known to be there and whose size is known too: nothing is read, so nothing fails."""
         assert key not in self._changed, "nobody else changes it in this group"
         self.keys -= 1
         self.bytes -= len(key) + size_bytes
-        self._records[key] = self._changed[key] = None
+        self._change(key, None)
+
+    def _change(self, key: bytes, raw: bytes | None) -> None:
+        self._changed.pop(key, None)  # so that they are in the order of their last changes, and revisions rise
+        self._records[key] = self._changed[key] = raw
 
     def next_revision(self) -> int:
         """A revision that this bucket has never given before."""
@@ -119,15 +124,20 @@ class Group:
         """As of the writes decided so far."""
         return Totals(self.keys, self.bytes, self.revision, self.sequence)
 
-    def write(self) -> bool:
-        """Make the group's changes durable. False where nothing changed, so that nothing was written.
+    def write(self) -> Commit | None:
+        """Make the group's changes durable: what they are, or None where nothing changed, so that nothing was written.
 
         Raises:
             EngineFailed, StorageDamaged: see `Engine.write`.
         """
+        commit = self._commit()
+        if commit is not None:
+            self._engine.write(commit.records, commit.facts)
+        return commit
+
+    def _commit(self) -> Commit | None:
         if not self._changed and not self._facts and self.totals == self._before:
-            return False
+            return None
         self.sequence = self._before.sequence + 1
         self.set_fact(*totals_fact(self.totals))
-        self._engine.write(list(self._changed.items()), list(self._facts.items()))
-        return True
+        return Commit(self.sequence, tuple(self._changed.items()), tuple(self._facts.items()))

@@ -13,6 +13,7 @@ from typing import Any
 
 from serve_app import events
 from serve_app.errors import Unavailable
+from serve_app.storage.commit import Commit
 from serve_app.storage.committer import Committer
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.group import Group, Write
@@ -29,11 +30,11 @@ class Writer:
         max_queued_bytes: int,
         max_group: int,
         max_group_bytes: int,
-        done: Callable[[list[Write]], None],
+        done: Callable[[list[Write], Commit | None], None],
         failed: Callable[[EngineFailed], None],
     ) -> None:
-        """`done` gets each group's writes after its sync, `failed` the error that ends the bucket; both are called by
-        whatever drives the writer."""
+        """`done` gets each group's writes after its sync, with what that made durable (None where nothing changed, or where
+        damage was met); `failed` gets the error that ends the bucket. Both are called by whatever drives the writer."""
         self._committer = committer
         self._max_queued, self._max_queued_bytes = max_queued, max_queued_bytes
         self._max_group, self._max_group_bytes = max_group, max_group_bytes
@@ -134,8 +135,8 @@ class WriterThread(Writer):
                 self._backlog.extend(more)
             try:
                 group = self._decide_next()
-                self._committer.write(group)
+                commit = self._committer.write(group)
             except BaseException as error:
                 self._fail(error)
                 return
-            self._done(group.writes)
+            self._done(group.writes, commit)

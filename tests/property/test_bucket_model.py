@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from serve_app.storage import records
 from serve_app.storage.engine import Engine
-from serve_app.storage.facts import Totals, read_bucket_facts
+from serve_app.storage.facts import TOTALS, Totals, read_bucket_facts, totals_fact
 from serve_app.storage.folder import OpenedStorage, open_folder
 from serve_app.wire import messages
 from tests.support.commits import Commits
@@ -35,6 +35,9 @@ class BucketMachine(RuleBasedStateMachine):
         self.last_revision = self.last_sequence = 0
         self.open_engine()
         self.commits = Commits(self.engine)
+        #: What somebody has who began with nothing and was given each commit.
+        self.copy: dict[bytes, bytes] = {}
+        self.copied_totals = totals_fact(Totals(0, 0, 0))[1]
 
     def open_engine(self) -> None:
         self.engine = new_bucket_engine(0)
@@ -49,7 +52,14 @@ class BucketMachine(RuleBasedStateMachine):
             self.commits.put(key, value) if kind == "put" else self.commits.delete(key) for kind, key, value in group
         ]
         replies = self.commits.run(*made)
-        self.last_sequence += any(not isinstance(reply, messages.Missing) for reply in replies)
+        changed = any(not isinstance(reply, messages.Missing) for reply in replies)
+        commit = self.commits.made[-1]
+        assert (commit is not None) == changed
+        if commit is not None:
+            self.last_sequence += 1
+            assert commit.sequence == self.last_sequence
+            self.copy = {key: raw for key, raw in {**self.copy, **dict(commit.records)}.items() if raw is not None}
+            self.copied_totals = dict(commit.facts)[TOTALS] or b""
         for (kind, key, value), reply in zip(group, replies, strict=True):
             old = self.model.get(key)
             if kind == "put":
@@ -82,6 +92,8 @@ class BucketMachine(RuleBasedStateMachine):
         sizes = sum(len(key) + len(raw) for key, raw in self.engine.scan())
         expected = Totals(len(self.model), sizes, self.last_revision, self.last_sequence)
         assert self.commits.committer.totals == expected
+        assert self.copy == dict(self.engine.scan())
+        assert self.copied_totals == totals_fact(expected)[1]
         assert read_bucket_facts(self.engine.get_fact, "here").totals == expected
 
 

@@ -130,8 +130,7 @@ class SimulatedWriter(Writer):
         """Commit at once: in the simulation, whoever stops a bucket does not look at the time."""
         while self._backlog:
             group = self._decide_next()
-            self._committer.write(group)
-            self._done(group.writes)
+            self._done(group.writes, self._committer.write(group))
         self._busy = True
 
     def _go_on(self) -> None:
@@ -160,14 +159,14 @@ class SimulatedWriter(Writer):
     def _synced(self, group: Group) -> None:
         self.syncing = None
         try:
-            self._committer.write(group)
+            commit = self._committer.write(group)
         except BaseException as error:
             self._fail(error)
             return
         machine = self._machine
         # The loop hears of groups in their order; the next one does not wait for that.
         self._heard_s = max(self._heard_s, machine.loop.time() + machine.wake_s() * machine.slowness)
-        machine.loop.call_at(self._heard_s, self._done, group.writes)
+        machine.loop.call_at(self._heard_s, self._done, group.writes, commit)
         self._busy = False
         self._go_on()
 

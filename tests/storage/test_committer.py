@@ -78,7 +78,7 @@ def test_a_failed_write_fails_the_group_and_answers_nobody() -> None:
     put = commits.put(b"k", b"1")
     before = commits.committer.totals
     with pytest.raises(EngineFailed):
-        commits.committer.commit([put])
+        commits.commit(put)
     assert commits.committer.totals == before
 
 
@@ -87,6 +87,6 @@ def test_a_group_stops_where_its_answers_grow_too_large() -> None:
     commits = Commits(engine, max_answer_bytes=100_000)
     commits.run(*(commits.put(b"k%d" % n, b"x" * 70_000) for n in range(4)))
     deletes = [commits.delete(b"k%d" % n) for n in range(4)]
-    assert commits.committer.commit(deletes) == 2
-    assert commits.committer.commit(deletes[2:]) == 2
+    assert commits.commit(*deletes) == 2
+    assert commits.commit(*deletes[2:]) == 2
     assert commits.committer.totals.keys == 0

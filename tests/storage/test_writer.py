@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from serve_app.errors import Unavailable
+from serve_app.storage.commit import Commit
 from serve_app.storage.engine import Changes, EngineFailed
 from serve_app.storage.facts import Totals
 from serve_app.storage.group import Write
@@ -37,14 +38,16 @@ class SlowWriter:
         self.engine = SlowEngine()
         self.commits = Commits(self.engine, Totals(0, 0, 0))
         self.groups: list[Sequence[Write]] = []
+        self.made: list[Commit | None] = []
         self.failures: list[EngineFailed] = []
         self.finished = threading.Semaphore(0)
         bounds = {"max_queued": 100, "max_queued_bytes": 1 << 20, "max_group": 50, "max_group_bytes": 1 << 20, **limits}
         self.thread = WriterThread(self.commits.committer, done=self._done, failed=self._failed, **bounds)
         self.thread.start()
 
-    def _done(self, group: list[Write]) -> None:
-        self.groups.append(group)
+    def _done(self, writes: list[Write], commit: Commit | None) -> None:
+        self.groups.append(writes)
+        self.made.append(commit)
         self.finished.release()
 
     def _failed(self, error: EngineFailed) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from serve_app.bucket import operations
 from serve_app.bucket.platform import Platform
+from serve_app.storage.commit import Commit
 from serve_app.storage.committer import Committer, WriterStats
 from serve_app.storage.engine import Engine
 from serve_app.storage.facts import Totals
@@ -40,6 +41,8 @@ class Commits:
         self.stats = WriterStats()
         self.committer = Committer(engine, totals, clock=lambda: self.now_s, stats=self.stats, **settings)
         self.bucket: Any = FakeBucket(errors=[])
+        #: The commits so far; None for a group that changed nothing, or met damage.
+        self.made: list[Commit | None] = []
         self._call = 0
 
     def put(self, key: bytes, value: bytes, deadline_s: float = math.inf) -> operations.PutOperation:
@@ -53,6 +56,11 @@ class Commits:
 
     def run(self, *group: Any) -> list[Any]:
         """Commit one group; the replies, in order."""
-        taken = self.committer.commit(group)
-        assert taken == len(group)
+        assert self.commit(*group) == len(group)
         return [operation.reply for operation in group]
+
+    def commit(self, *writes: Any) -> int:
+        """Commit the writes from the first on; how many were taken."""
+        group = self.committer.decide(writes)
+        self.made.append(self.committer.write(group))
+        return len(group.writes)

@@ -64,7 +64,7 @@ def test_a_read_that_a_key_went_and_came_back_under_is_read_again() -> None:
     engine = _SlowRead()
     engine.write([], [(name, value) for name, value in new_bucket_engine(0)._facts.items()])
     bucket = Bucket(
-        MemoryStorage(engine, 0), Limits(), incarnation="", done=lambda group: None, failed=lambda error: None
+        MemoryStorage(engine, 0), Limits(), incarnation="", done=lambda writes, commit: None, failed=lambda error: None
     )
     first = first_topology((bucket.identity,))
     later = Topology(first.epoch + 4, 1, 1, first.store_id, first.identities)

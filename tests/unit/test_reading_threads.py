@@ -37,7 +37,7 @@ class Opened:
 def moving_bucket() -> Bucket:
     """Bucket 0, with a window open in which `KEY` leaves it."""
     storage = Opened(MemoryEngine(), StorageFacts(0, "zero"), BucketFacts(Totals(0, 0, 0), TOPOLOGY, BEFORE))
-    return Bucket(storage, TEST_LIMITS, incarnation="1", done=lambda group: None, failed=lambda error: None)
+    return Bucket(storage, TEST_LIMITS, incarnation="1", done=lambda writes, commit: None, failed=lambda error: None)
 
 
 @run_async
@@ -71,11 +71,12 @@ async def test_a_refusal_that_was_decided_last_is_not_undone_by_a_topology_that_
     given_up = Topology(3, 1, 1, "store", ("another",))
     steps = [CommitOperation(bucket, loop.create_future(), None, ours)]
     steps.append(CommitOperation(bucket, loop.create_future(), ours, given_up))
+    commits = []
     for step in steps:
-        bucket._committer.commit([step])
+        commits.append(bucket._committer.write(bucket._committer.decide([step])))
         bucket.writer.reserve_own(step)
-    for step in steps:
-        local.server._finish_group([step])
+    for step, commit in zip(steps, commits, strict=True):
+        local.server._finish_group([step], commit)
     assert "came back empty" in bucket.fault
     assert isinstance(bucket.read(messages.Get(1, 1000, KEY), bucket.clock()), messages.Refused)
     with pytest.raises(StorageForeign):

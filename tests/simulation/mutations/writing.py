@@ -10,6 +10,7 @@ from unittest.mock import patch
 from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.operations import _RecordOperation
 from serve_app.errors import DiskFull
+from serve_app.storage.commit import Commit
 from serve_app.storage.committer import Committer
 from serve_app.storage.engine import Changes
 from serve_app.storage.facts import TOTALS, totals_fact
@@ -61,7 +62,7 @@ def _answered_when_decided() -> Iterator[None]:
         for write in decided:
             early = isinstance(write, _RecordOperation) and not write.held
             (answered if early else group.writes).append(write)
-        self._done(answered)
+        self._done(answered, None)
         return group
 
     with patch.object(Writer, "_decide_next", deciding):
@@ -110,7 +111,7 @@ def revisions_start_again() -> Iterator[None]:
     """The last revision is not kept: after a restart they start from the first."""
     write = Group.write
 
-    def forgetting(self: Group) -> bool:
+    def forgetting(self: Group) -> Commit | None:
         set_fact = self.set_fact
         self.set_fact = lambda name, value: set_fact(  # type: ignore[method-assign]
             name, totals_fact(self.totals._replace(revision=min(1, self.revision)))[1] if name == TOTALS else value
