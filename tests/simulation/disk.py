@@ -40,6 +40,8 @@ class SimulatedDisk:
         self.writes = 0
         #: Gets the facts that a write changes, when they are durable.
         self.changed: Callable[[Changes], None] = lambda facts: None
+        #: Gets each batch, when it is durable.
+        self.applied: Callable[[Changes, Changes], None] = lambda records, facts: None
         #: Gets the kind of each fault that was met.
         self.happened: Callable[[str], None] = lambda kind: None
 
@@ -96,6 +98,7 @@ class SimulatedDisk:
                     target.pop(key, None)
                 else:
                     target[key] = bytes(value)
+        self.applied(records, facts)
         if facts:
             self.changed(facts)
 

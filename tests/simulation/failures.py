@@ -8,6 +8,7 @@
 | served | a bucket serves by, or starts with, what its disk does not hold; or somebody tells of what no disk holds |
 | epochs | two topologies of one store have the same epoch |
 | facts | a disk holds cursor or markers of another epoch than its topology's, or a topology that does not list it |
+| commits | the numbers of a bucket's commits have a gap or repeat, or a commit is not what the disk was given |
 | volumes | the store went on without records that nobody gave up |
 | verify | `verify` finds fault with a store that is whole, or does not get done |
 | held | an operation waits for a window, and no window is open |

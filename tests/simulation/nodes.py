@@ -21,6 +21,7 @@ from serve_app.storage.facts import IDENTITY, MARKERS, read_bucket_facts
 from serve_app.topology import Topology
 from serve_app.wire.endpoint import Endpoint
 from tests.simulation.disk import SimulatedDisk, Volume, new_disk
+from tests.simulation.following import Follower
 from tests.simulation.loop import Process
 from tests.simulation.machine import Machine
 from tests.simulation.preempted import preempt
@@ -122,6 +123,7 @@ class BucketNode(Node):
         )
         preempt(self.server.bucket)
         self.server.bucket.siblings = world.siblings(self)
+        self.server.subscribe(Follower(self.name, self.disk, world.fail).take)
         self._check_what_it_starts_with(self.server.bucket)
         self._check_what_is_served(self.server.bucket)
         self.endpoint = await self.server.start(self.name)

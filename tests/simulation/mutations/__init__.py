@@ -16,7 +16,7 @@ FACTS = frozenset({"facts"})
 HISTORY, REVISIONS, DISKS = frozenset({"history"}), frozenset({"revisions"}), frozenset({"disks"})
 VOLUMES, HELD, ANSWERS, WHOLE = (frozenset({kind}) for kind in ("volumes", "held", "answers", "whole"))
 SERVED, VERIFY, EPOCHS = frozenset({"served"}), frozenset({"verify"}), frozenset({"epochs"})
-AVAILABLE = frozenset({"available"})
+AVAILABLE, COMMITS = frozenset({"available"}), frozenset({"commits"})
 
 
 @dataclass(frozen=True)

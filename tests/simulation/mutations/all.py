@@ -6,6 +6,7 @@ from tests.simulation.mutations import (
     Mutation,
     availability,
     bounds,
+    committing,
     losing,
     moving,
     reading,
@@ -15,6 +16,6 @@ from tests.simulation.mutations import (
     writing,
 )
 
-_MODULES = (writing, routing, moving, reading, losing, verifying, bounds, availability, restarting)
+_MODULES = (writing, routing, moving, reading, losing, verifying, bounds, availability, restarting, committing)
 
 MUTATIONS: list[Mutation] = [mutation for module in _MODULES for mutation in module.MUTATIONS]

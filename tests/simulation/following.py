@@ -1,0 +1,48 @@
+"""A subscriber of each bucket's commits, which holds them against what the bucket's disk was given."""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable
+
+from serve_app.storage.commit import Commit
+from serve_app.storage.engine import Changes
+from serve_app.storage.facts import TOTALS
+from tests.simulation.disk import SimulatedDisk
+
+
+def stored_sequence(disk: SimulatedDisk) -> int:
+    """That of the last commit on the disk; looked at without the product's own reading."""
+    sequence: int = struct.unpack(">QQQQ", disk.get_fact(TOTALS) or b"")[3]
+    return sequence
+
+
+class Follower:
+    """Follows one process of a bucket, from what its disk holds when it starts."""
+
+    def __init__(self, name: str, disk: SimulatedDisk, fail: Callable[[str, str], None]) -> None:
+        self._name, self._disk, self._fail = name, disk, fail
+        #: What the disk has been given since, and nobody was told of yet: batches of records and of facts.
+        self._untold: deque[tuple[Changes, Changes]] = deque()
+        disk.applied = self._applied
+        self.sequence = stored_sequence(disk)
+        batches = disk.writes - 1  # the first made the disk: it is no commit
+        if self.sequence != batches:
+            self._wrong(f"starts at commit {self.sequence}, and its disk has taken {batches} batches")
+
+    def _applied(self, records: Changes, facts: Changes) -> None:
+        self._untold.append((tuple(records), tuple(facts)))
+
+    def take(self, commit: Commit) -> None:
+        """What the bucket calls with each commit."""
+        before, self.sequence = self.sequence, commit.sequence
+        if commit.sequence != before + 1:
+            self._wrong(f"hands on commit {commit.sequence} after {before}")
+        elif not self._untold or stored_sequence(self._disk) < commit.sequence:
+            self._wrong(f"hands on commit {commit.sequence}, which its disk does not have")
+        elif self._untold.popleft() != (commit.records, commit.facts):
+            self._wrong(f"hands on as commit {commit.sequence} what its disk was not given")
+
+    def _wrong(self, what: str) -> None:
+        self._fail("commits", f"{self._name} {what}")
