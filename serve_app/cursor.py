@@ -7,6 +7,7 @@ home (or stay, where it is the same); those at or above it are still this bucket
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import msgspec
 
@@ -61,7 +62,7 @@ def cursor_for(
     return Cursor(new.epoch, END if nothing_to_move else b"", keys_at_start=keys, bytes_at_start=size_bytes)
 
 
-def markers_for(new: Topology, old: Topology | None, markers: dict[int, Marker]) -> dict[int, Marker]:
+def markers_for(new: Topology, old: Topology | None, markers: Mapping[int, Marker]) -> dict[int, Marker]:
     """The markers with which a bucket takes on a topology: those of the very same move, under the new epoch."""
     if old is None or not old.same_move(new):
         return {}

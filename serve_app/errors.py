@@ -13,6 +13,10 @@ class InvalidRequest(StoreError):
     """The request can never succeed as it is: a bad key, value or parameter."""
 
 
+class KeyNotFound(StoreError):
+    """No record has the key."""
+
+
 class ValueTooLarge(StoreError):
     """The value is longer than `limits.max_value_bytes`."""
 

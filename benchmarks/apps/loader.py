@@ -16,10 +16,10 @@ from ray import serve
 
 from benchmarks.keys import key_name, value_of
 from serve_app.cluster.answers import EndpointAnswer
+from serve_app.operations import Put, Written
 from serve_app.placement import place
 from serve_app.settings import NAMESPACE, Limits
-from serve_app.wire import messages
-from serve_app.wire.client import BucketConnection, open_connection
+from serve_app.wire.connection import ClientConnection, open_connection
 from serve_app.wire.endpoint import Endpoint
 
 _TIMEOUT_S = 120.0
@@ -46,7 +46,7 @@ def make_app() -> FastAPI:
     return app
 
 
-async def _connect(bucket_id: int) -> BucketConnection:
+async def _connect(bucket_id: int) -> ClientConnection:
     endpoint = await asyncio.to_thread(_endpoint, bucket_id)
     connection, _ = await open_connection(endpoint, bucket_id, "", Limits(), _connect_tcp)
     return connection
@@ -65,25 +65,24 @@ def _endpoint(bucket_id: int) -> Endpoint:
     return answer.endpoint
 
 
-async def _write(connections: list[BucketConnection], first: int, count: int, value_bytes: int) -> None:
+async def _write(connections: list[ClientConnection], first: int, count: int, value_bytes: int) -> None:
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + _TIMEOUT_S
-    under_way: list[deque[asyncio.Future[messages.Reply]]] = [deque() for _ in connections]
+    under_way: list[deque[asyncio.Future[Any]]] = [deque() for _ in connections]
     for number in range(first, first + count):
         key, value = key_name(number).encode(), value_of(number, value_bytes)
         home, _ = place(key, len(connections))
         connection = connections[home]
         if len(under_way[home]) == _WINDOW:
             _check(await under_way[home].popleft())
-        request = messages.Put(connection.next_call(), int(_TIMEOUT_S * 1000), key, value, "text/plain; charset=utf-8")
-        under_way[home].append(connection.send(request, deadline_s, len(value)))
+        under_way[home].append(connection.call(Put(key, value, "text/plain; charset=utf-8"), deadline_s))
     for queue in under_way:
         for future in queue:
             _check(await future)
 
 
-def _check(reply: messages.Reply) -> None:
-    assert isinstance(reply, messages.Written), f"a put was answered with {reply}"
+def _check(answer: object) -> None:
+    assert isinstance(answer, Written), f"a put was answered with {answer}"
 
 
 def build(args: dict[str, Any]) -> serve.Application:

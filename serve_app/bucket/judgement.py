@@ -2,7 +2,7 @@
 
 A bucket serves an operation only if it is the key's home now, under the topology and cursor that it has itself persisted.
 The one thing it can't see is another bucket's cursor: so an operation on a key that has moved here carries the epoch in which
-its directory learned that, and is taken in that very epoch only. Cursors only advance within an epoch, so what was
+its directory learned that, and is carried out in that very epoch only. Cursors only advance within an epoch, so what was
 learned stays true in it.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from serve_app import placement
 from serve_app.cursor import Cursor
 from serve_app.topology import Topology
-from serve_app.wire import messages
+from serve_app.wire.messages import Moved
 
 
 class Hold:
@@ -23,18 +23,18 @@ HOLD = Hold()
 
 
 def judge(
-    bucket_id: int, call: int, key: bytes, epoch: int, topology: Topology | None, cursor: Cursor | None
-) -> messages.Moved | Hold | None:
+    bucket_id: int, key: bytes, epoch: int, topology: Topology | None, cursor: Cursor | None
+) -> Moved | Hold | None:
     """None where the bucket serves the key, `HOLD`, or what it knows of the key's home.
 
     epoch: that of the operation's claim that the key has moved here, or 0.
     """
     if topology is None:
-        return messages.Moved(call, None)
+        return Moved(None)
     hashed = placement.stable_hash(key)
     old_home = hashed % topology.bucket_count
     if not topology.moving:
-        return None if old_home == bucket_id else messages.Moved(call, topology)
+        return None if old_home == bucket_id else Moved(topology)
     new_home = hashed % topology.target_count
     if old_home == bucket_id:
         if new_home == bucket_id:
@@ -42,8 +42,8 @@ def judge(
         assert cursor is not None, "a topology is installed with its cursor"
         assert cursor.epoch == topology.epoch, "a topology is installed with its cursor"
         if key < cursor.position:
-            return messages.Moved(call, topology, cursor.position)
+            return Moved(topology, cursor.position)
         return HOLD if cursor.in_window(key) else None
     if new_home == bucket_id and epoch == topology.epoch:
         return None
-    return messages.Moved(call, topology)
+    return Moved(topology)

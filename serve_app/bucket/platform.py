@@ -29,7 +29,7 @@ class Platform:
     """The real machine; each part may be replaced.
 
     monotonic_s: seconds, for deadlines. now_ms: milliseconds since the Unix epoch, for records.
-    new_id: a random id of so many bytes, in hex. writer: makes what writes groups. readers: makes what runs the reads that
+    new_id: a random id of this many bytes, in hex. writer: makes what writes groups. readers: makes what runs the reads that
         have to wait for the disk; what they answer comes back by the loop's `call_soon_threadsafe`.
     """
 

@@ -1,13 +1,13 @@
-"""Errors as the replies that carry them to the directory, which turns them into errors again."""
+"""Errors as the answers that carry them to the directory, which turns them into errors again."""
 
 from __future__ import annotations
 
 from serve_app.errors import DiskFull, InvalidRequest, StorageFault, StoreError
-from serve_app.wire import messages
+from serve_app.wire.messages import Refused
 
 
-def refused(call: int, error: StoreError) -> messages.Refused:
-    """An error as the reply that carries it."""
+def refused(error: StoreError) -> Refused:
+    """An error as the answer that carries it."""
     if isinstance(error, DiskFull):
         reason = "disk-full"
     elif isinstance(error, StorageFault):
@@ -16,4 +16,4 @@ def refused(call: int, error: StoreError) -> messages.Refused:
         reason = "invalid"
     else:
         reason = "busy"
-    return messages.Refused(call, reason, str(error))
+    return Refused(reason, str(error))

@@ -1,6 +1,6 @@
 """The bucket's server: its event loop's side of the data plane.
 
-The server owns the connections, hands groups from the writer's thread back to them, and keeps a few threads for reads
+The server owns the connections, hands groups from the writer's thread back to the loop, and keeps a few threads for reads
 that have to wait for the disk, so that those never hold up the loop.
 """
 
@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from typing import TypeVar
 
 from serve_app import events
 from serve_app.bucket.bucket import Bucket, Storage
-from serve_app.bucket.connection import HANDSHAKE_TIMEOUT_S, BucketConnection, ColdRead, ReadReply
+from serve_app.bucket.connection import HANDSHAKE_TIMEOUT_S, ServerConnection
 from serve_app.bucket.held import HeldOperations
-from serve_app.bucket.move_operations import Awaited
-from serve_app.bucket.operations import BucketOperation, InstallOperation
+from serve_app.bucket.mover_access import MoverAccess
 from serve_app.bucket.platform import Platform
-from serve_app.bucket.source import BucketSource
+from serve_app.bucket.queued import Caller, QueuedWrite
 from serve_app.bucket.space import SpaceKeeper
-from serve_app.bucket.survey import survey
+from serve_app.bucket.standing import Standing
 from serve_app.resharding.coordinator import Coordinator
 from serve_app.resharding.mover import Mover
 from serve_app.resharding.peers import Peers
@@ -28,14 +28,16 @@ from serve_app.settings import Limits
 from serve_app.storage.commit import Commit
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.group import Write
-from serve_app.wire import messages, tls
-from serve_app.wire.client import Connector, connect_tcp
+from serve_app.threads import hand_over
+from serve_app.wire import tls
+from serve_app.wire.connection import Connector, connect_tcp
 from serve_app.wire.endpoint import Endpoint
 from serve_app.wire.link import BucketLink, ControlPlane
+from serve_app.wire.messages import Inspect
 
-_READ_BATCH_BYTES = 1024 * 1024
-#: A bucket that is left out ends when no bucket has asked for it for so long: the coordinator asks when it is to join again.
-#: One that belongs to no store yet ends when nobody at all has.
+T = TypeVar("T")
+#: A bucket that is left out ends when no bucket has asked for it for this many seconds: the coordinator asks when it is to
+#: join again. One that belongs to no store yet ends when nobody at all has.
 _LEFT_ALONE_S = 5.0
 #: Connections that have not shown the token yet have slots of their own, so that no stranger takes one of `max_connections`.
 #: When one more comes, the oldest gives way: a directory greets in the instant it is connected, long before as many others
@@ -46,7 +48,7 @@ _BACKLOG = 1024
 
 
 class BucketServer:
-    """Serves one bucket on one loop. Everything but `_group_done` runs on that loop."""
+    """Serves one bucket on one loop. Everything but `_durable` runs on that loop."""
 
     def __init__(
         self,
@@ -62,21 +64,21 @@ class BucketServer:
         self.token = platform.new_id(32)
         self.max_queued_reads = limits.max_queued_reads
         self.bucket = Bucket(
-            storage, limits, incarnation=platform.new_id(8), done=self._group_done, failed=failed, platform=platform
+            storage, limits, incarnation=platform.new_id(8), durable=self._durable, failed=failed, platform=platform
         )
         self._max_connections = limits.max_connections
         # In order, so that a simulation repeats itself. Those that have shown the token, and those that have not yet.
-        self._connections: dict[BucketConnection, None] = {}
-        self._strangers: dict[BucketConnection, None] = {}
+        self._connections: dict[ServerConnection, None] = {}
+        self._strangers: dict[ServerConnection, None] = {}
         bucket_id = self.bucket.bucket_id
         #: What may be logged of connections that have shown the token, and of those that have not.
         self.peer_events = Seldom(loop.call_later, bucket=bucket_id)
         self.stranger_events = Seldom(loop.call_later, bucket=bucket_id)
         self._readers = platform.readers()
         self.held = HeldOperations(loop, platform.monotonic_s, limits)
-        self.source = BucketSource(self.bucket, loop, self._readers, self.held.release)
+        self.mover_access = MoverAccess(self.bucket, loop, self._readers.submit, self.held.release)
         #: Set by who runs the coordinator: gets each Inspect.
-        self.heard: Callable[[messages.Inspect], None] = lambda request: None
+        self.heard: Callable[[Inspect], None] = lambda inspect: None
         self._servers: list[asyncio.Server] = []
         self._moving: list[asyncio.Task[None]] = []
         self._peers: list[Peers] = []
@@ -98,7 +100,7 @@ class BucketServer:
         """
         context = tls.server_context()
         server = await self.loop.create_server(
-            lambda: BucketConnection(self),
+            lambda: ServerConnection(self),
             host,
             0,
             ssl=context,
@@ -124,26 +126,26 @@ class BucketServer:
 
         asked_s = bucket.clock()
 
-        def asked(request: messages.Inspect) -> None:
+        def asked(inspect: Inspect) -> None:
             nonlocal asked_s
-            if not request.directory or bucket.topology is None:
+            if not inspect.directory or bucket.standing.topology is None:
                 asked_s = bucket.clock()
 
         def retire() -> None:
             if bucket.totals.keys:
-                whose = "knows of no store" if bucket.topology is None else "is left out"
+                whose = "knows of no store" if bucket.standing.topology is None else "is left out"
                 bucket.waiting["retiring"] = f"bucket-{bucket.bucket_id} {whose} but holds records"
             elif bucket.clock() - asked_s > _LEFT_ALONE_S:
                 retired()
 
         self.heard = asked
 
-        self._peers = [Peers(self.source, make_link), Peers(self.source, make_link)]
-        mover = Mover(self.source, self._peers[0], self._limits.move_bytes_per_s, retire)
+        self._peers = [Peers(self.mover_access, make_link), Peers(self.mover_access, make_link)]
+        mover = Mover(self.mover_access, self._peers[0], self._limits.move_bytes_per_s, retire)
         self._moving = [self.loop.create_task(mover.run())]
         if bucket.bucket_id == 0:
             coordinator = Coordinator(
-                self.source, self._peers[1], bucket.clock, lambda what: bucket.wait_for("coordinator", what)
+                self.mover_access, self._peers[1], bucket.clock, lambda what: bucket.report_waiting("coordinator", what)
             )
             self.heard = coordinator.heard
             self._moving.append(self.loop.create_task(coordinator.run()))
@@ -167,17 +169,9 @@ class BucketServer:
         await self._space.stop()
         self._readers.shutdown(wait=True)
 
-    def subscribe(self, subscriber: Callable[[Commit], None]) -> None:
-        """Have it called on the loop with each commit from now on, in order.
-
-        A commit is durable then, and the bucket serves by what it changed; its writes are answered after that. What the
-        subscriber raises is logged, and otherwise keeps nobody from anything. It must not take long: the loop waits for it.
-        """
-        self._subscribers.append(subscriber)
-
     # -- for connections ---------------------------------------------------------------------------------------------
 
-    def knock(self, connection: BucketConnection) -> None:
+    def knock(self, connection: ServerConnection) -> None:
         """Take in a connection that has not shown the token yet."""
         if len(self._strangers) >= MAX_STRANGERS:
             oldest = next(iter(self._strangers))
@@ -185,7 +179,7 @@ class BucketServer:
             oldest.hang_up("it gave way to others that have not shown the token either")
         self._strangers[connection] = None
 
-    def admit(self, connection: BucketConnection) -> bool:
+    def admit(self, connection: ServerConnection) -> bool:
         """Whether a connection that has shown the token may stay."""
         if len(self._connections) >= self._max_connections:
             return False
@@ -193,88 +187,51 @@ class BucketServer:
         self._connections[connection] = None
         return True
 
-    def forget(self, connection: BucketConnection) -> None:
+    def forget(self, connection: ServerConnection) -> None:
         self._connections.pop(connection, None)
         self._strangers.pop(connection, None)
 
-    def read_in_thread(
-        self,
-        batch: list[ColdRead],
-        done: Callable[[list[ReadReply], list[ColdRead]], None],
-    ) -> None:
-        """Answer reads that the disk has to be asked for, off the loop.
-
-        `done` gets, on the loop, the replies and the reads that are left: a batch stops early when its values grow large, so
-        that what is held for a peer stays bounded.
-        """
-
-        def work() -> None:
-            replies: list[ReadReply] = []
-            size = 0
-            for request, arrived_s in batch:
-                reply = self.bucket.read(request, arrived_s)
-                replies.append((request, reply, arrived_s))
-                size += len(reply.value) if isinstance(reply, messages.Value) else 0
-                if size > _READ_BATCH_BYTES:
-                    break
-            self.loop.call_soon_threadsafe(done, replies, batch[len(replies) :])
-
-        self._readers.submit(work)
-
-    def survey_in_thread(self, request: messages.Survey, done: Callable[[messages.Reply], None]) -> None:
-        """Look at some of the bucket's records, off the loop: `done` gets the answer, on the loop."""
-        arrived_s = self.bucket.clock()
-        self._readers.submit(lambda: self.loop.call_soon_threadsafe(done, survey(self.bucket, request, arrived_s)))
+    def in_thread(self, work: Callable[[], T], done: Callable[[T], None]) -> None:
+        """Have `work`, which raises nothing, done in a reading thread; `done` gets what it returns, on the loop."""
+        hand_over(self.loop, self._readers.submit, work).add_done_callback(lambda outcome: done(outcome.result()))
 
     # -- groups ------------------------------------------------------------------------------------------------------
 
-    def _group_done(self, writes: list[Write], commit: Commit | None) -> None:
-        self.loop.call_soon_threadsafe(self._finish_group, writes, commit)
+    def subscribe(self, subscriber: Callable[[Commit], None]) -> None:
+        """Have each commit handed over, on the loop, in order, once it is durable and served by, and before its writes are
+        answered. A subscriber that raises harms nobody else."""
+        self._subscribers.append(subscriber)
 
-    def _finish_group(self, writes: list[Write], commit: Commit | None) -> None:
+    def _durable(self, writes: list[Write], commit: Commit | None, standing: Standing, *, whole: bool) -> None:
+        self.loop.call_soon_threadsafe(self._finish_group, writes, commit, standing, whole)
+
+    def _finish_group(self, writes: list[Write], commit: Commit | None, standing: Standing, whole: bool) -> None:
+        """Serve by what the group has changed, hand its commit on, and answer its writes."""
         bucket = self.bucket
         bucket.writer.release(writes)
-        to_answer: list[BucketOperation] = []
-        for operation in writes:
-            assert isinstance(operation, BucketOperation)
-            if isinstance(operation, InstallOperation):
-                if operation.fault:
-                    bucket.serve_nothing(operation.fault)
-                if operation.installed is not None:
-                    assert operation.installed_cursor is not None
-                    bucket.take_topology(operation.installed, operation.installed_cursor)
-                    self.source.changed.set()
-                if operation.reply is None:
-                    operation.reply = bucket.status(operation.call)
-            if isinstance(operation, Awaited):
-                operation.finish()
-            else:
-                to_answer.append(operation)
+        if bucket.serve_by(standing, whole=whole):
+            self.mover_access.changed.set()
         if commit is not None:
             self._hand_on(commit)
-        touched: dict[BucketConnection, None] = {}
-        for operation in to_answer:
-            connection: BucketConnection = operation.reply_to  # type: ignore[assignment]
-            if operation.held:
-                connection.hold(operation)
-            else:
-                connection.finish(operation)
-            touched[connection] = None
-        for connection in touched:
-            connection.flush()
+        callers: dict[Caller, None] = {}
+        for write in writes:
+            assert isinstance(write, QueuedWrite), "the bucket queues nothing else"
+            caller = write.finish(bucket.status)
+            if caller is not None:
+                callers[caller] = None
+        for caller in callers:
+            caller.flush()
         self._space.look()
         if bucket.disk_full != self._was_full:
             self._was_full = bucket.disk_full
             if self._was_full:
-                events.warning("disk full", bucket=bucket.bucket_id, free_bytes=bucket.status(0).free_bytes)
+                events.warning("disk full", bucket=bucket.bucket_id, free_bytes=bucket.engine.free_bytes())
             else:
                 events.info("disk has room again", bucket=bucket.bucket_id)
 
     def _hand_on(self, commit: Commit) -> None:
-        for subscriber in tuple(self._subscribers):
+        for subscriber in self._subscribers:
             try:
                 subscriber(commit)
             except Exception as error:
-                events.error(
-                    "subscriber failed", exc_info=error, bucket=self.bucket.bucket_id, sequence=commit.sequence
-                )
+                events.error("commit subscriber failed", exc_info=error, bucket=self.bucket.bucket_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from serve_app.latency import Histogram
+from serve_app.operations import OPERATIONS
 from serve_app.storage.committer import WriterStats
 
 
@@ -11,8 +12,8 @@ class BucketStats:
 
     def __init__(self) -> None:
         self.writer = WriterStats()
-        #: Seconds from a request's arrival to its reply, by operation.
-        self.latency_s = {"get": Histogram(), "put": Histogram(), "delete": Histogram()}
+        #: Seconds from a call's arrival to its reply, by operation.
+        self.latency_s = {operation.name: Histogram() for operation in OPERATIONS}
         #: Replies that refused, by reason.
         self.refused: dict[str, int] = {}
 

@@ -7,17 +7,20 @@ the store does not know: to tell which it is, is what these commands are for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TypeVar
 
 from serve_app.directory.settling import topology_of
 from serve_app.errors import Unavailable
+from serve_app.operations.body import Body
 from serve_app.settings import Limits
 from serve_app.topology import Topology
-from serve_app.wire import messages
-from serve_app.wire.client import BucketConnection, CallExpired, ConnectionBroken, connect_tcp
+from serve_app.wire.connection import CallExpired, ClientConnection, ConnectionBroken, answered, connect_tcp
 from serve_app.wire.link import BucketLink, ControlPlane
+from serve_app.wire.messages import Inspect, Moved, Refused, Status
+
+A = TypeVar("A")
 
 #: How long a bucket that is away is waited for: a process that was killed is back within that.
 FIND_TIMEOUT_S = 10.0
@@ -25,6 +28,8 @@ _STATUS_TIMEOUT_S = 5.0
 #: While a long call is under way the bucket is asked for its status as well: a silent connection counts as broken.
 _HEARTBEAT_S = 1.0
 
+#: Named, so that a bucket that is about to end does not take it for another bucket's interest in it.
+_INSPECT = Inspect("operator")
 TROUBLE = (Unavailable, ConnectionBroken, CallExpired)
 
 
@@ -49,37 +54,34 @@ class Buckets:
         """The ids of the buckets that there are. Raises Unavailable."""
         return await self._finder.ids()
 
-    async def ask(
-        self, bucket_id: int, request: Callable[[int, int], messages.Request], timeout_s: float
-    ) -> messages.Reply:
-        """Send a request, made with a call id and a timeout in milliseconds; its reply.
+    async def ask(self, bucket_id: int, body: Body[A], timeout_s: float) -> A | Moved:
+        """A bucket's answer.
 
         Raises:
             Unavailable: the bucket can't be reached, or refused it.
-            ConnectionBroken, CallExpired: there is no reply; it may have been carried out.
+            ConnectionBroken, CallExpired: there is no answer; it may have been carried out.
         """
         loop = asyncio.get_running_loop()
         connection = await self._connection(bucket_id, loop.time() + self._find_timeout_s)
-        sent = connection.send(
-            request(connection.next_call(), int(timeout_s * 1000)), loop.time() + timeout_s, size_bytes=0
-        )
+        sent = connection.call(body, loop.time() + timeout_s)
         while not (await asyncio.wait({sent}, timeout=_HEARTBEAT_S))[0]:
             if connection.open:
-                # Named, so that a bucket that is about to end does not take it for another bucket's interest in it.
-                beat = connection.send(_inspect(connection.next_call(), 1000), loop.time() + timeout_s, size_bytes=0)
+                beat = connection.call(_INSPECT, loop.time() + timeout_s)
                 beat.add_done_callback(lambda done: done.cancelled() or done.exception())
-        reply = await sent
-        if isinstance(reply, messages.Refused):
-            raise Unavailable(f"bucket-{bucket_id}: {reply.detail}")
-        return reply
+        answer = await sent
+        if isinstance(answer, Refused):
+            raise Unavailable(f"bucket-{bucket_id}: {answer.detail}")
+        return answer
 
-    async def status(self, bucket_id: int) -> messages.Status:
+    async def status(self, bucket_id: int) -> Status:
         """What a bucket knows of itself. Raises as `ask`."""
-        reply = await self.ask(bucket_id, _inspect, _STATUS_TIMEOUT_S)
-        assert isinstance(reply, messages.Status), f"a Status was asked for, not {type(reply).__name__}"
-        return reply
+        return await self.changed_status(bucket_id, _INSPECT, _STATUS_TIMEOUT_S)
 
-    async def _connection(self, bucket_id: int, deadline_s: float) -> BucketConnection:
+    async def changed_status(self, bucket_id: int, body: Body[Status], timeout_s: float) -> Status:
+        """A bucket's status, as the answer to what may change it. Raises as `ask`."""
+        return answered(bucket_id, await self.ask(bucket_id, body, timeout_s))
+
+    async def _connection(self, bucket_id: int, deadline_s: float) -> ClientConnection:
         link = self._links.get(bucket_id)
         if link is None:
             # No identity is expected, so that no storage is a stranger.
@@ -89,15 +91,11 @@ class Buckets:
         return link.connection() or await link.wait_for_connection(deadline_s)
 
 
-def _inspect(call: int, timeout_ms: int) -> messages.Inspect:
-    return messages.Inspect(call, timeout_ms, "operator")
-
-
 @dataclass(frozen=True)
 class Seen:
     """What all buckets said of themselves. away: why the others did not. topology: the store's, None where nobody knows."""
 
-    statuses: dict[int, messages.Status]
+    statuses: dict[int, Status]
     away: dict[int, str]
     topology: Topology | None
 
@@ -118,12 +116,12 @@ async def look(buckets: Buckets, except_for: int | None = None) -> Seen:
         Unavailable: the buckets can't be found, or are of several stores and nobody can say which is the right one.
     """
     wanted = {0, *await buckets.ids()}
-    statuses: dict[int, messages.Status] = {}
+    statuses: dict[int, Status] = {}
     away: dict[int, str] = {}
     while missing := sorted(wanted - statuses.keys() - away.keys()):
         answers = await asyncio.gather(*map(buckets.status, missing), return_exceptions=True)
         for bucket_id, answer in zip(missing, answers, strict=True):
-            if isinstance(answer, messages.Status):
+            if isinstance(answer, Status):
                 statuses[bucket_id] = answer
             elif isinstance(answer, TROUBLE):
                 away[bucket_id] = str(answer)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from serve_app.cli.buckets import TROUBLE, Buckets, Seen, look
 from serve_app.cli.failure import Failure
 from serve_app.topology import Topology
-from serve_app.wire import messages
+from serve_app.wire.messages import AcceptLoss, Install
 
 _TIMEOUT_S = 10.0
 #: How many epochs are left out, at least, where the authority is lost. It may have committed some that only a directory was
@@ -148,12 +148,10 @@ async def _commit(buckets: Buckets, loss: Loss, now_us: Callable[[], int]) -> To
         if loss.bucket_id == 0:
             new = loss.topology.accept_loss(0, loss.identity, least_epoch=_epoch_above(loss, now_us()))
             return await _install(buckets, 0, new)
-        reply = await buckets.ask(
-            0, lambda call, ms: messages.AcceptLoss(call, ms, loss.bucket_id, loss.identity), _TIMEOUT_S
-        )
+        status = await buckets.changed_status(0, AcceptLoss(loss.bucket_id, loss.identity), _TIMEOUT_S)
     except TROUBLE as error:
         raise Failure(f"bucket-0 did not confirm it ({error}): look again with `verify`") from error
-    known = reply.topology if isinstance(reply, messages.Status) else None
+    known = status.topology
     if known is None or not known.lists(loss.bucket_id, loss.identity):
         raise Failure("bucket-0 did not take it: its topology has changed meanwhile; try again")
     return known
@@ -161,8 +159,7 @@ async def _commit(buckets: Buckets, loss: Loss, now_us: Callable[[], int]) -> To
 
 async def _install(buckets: Buckets, bucket_id: int, topology: Topology) -> Topology:
     """Hand a bucket the topology: what it has then."""
-    reply = await buckets.ask(bucket_id, lambda call, ms: messages.Install(call, ms, topology), _TIMEOUT_S)
-    known = reply.topology if isinstance(reply, messages.Status) else None
+    known = (await buckets.changed_status(bucket_id, Install(topology), _TIMEOUT_S)).topology
     if known is None or known.epoch < topology.epoch:
         raise Failure(f"bucket-{bucket_id} did not take the topology")
     return known

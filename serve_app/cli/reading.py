@@ -15,7 +15,7 @@ from enum import Enum
 from serve_app.cli.buckets import TROUBLE, Buckets
 from serve_app.errors import Unavailable
 from serve_app.topology import Topology
-from serve_app.wire import messages
+from serve_app.wire.messages import MISPLACED_NAMED, Status, Survey, Surveyed
 
 _PAGE_TIMEOUT_S = 120.0
 #: A bucket is read again for a better comparison, but not longer than so.
@@ -102,17 +102,13 @@ async def _read_once(buckets: Buckets, bucket_id: int, progress: Callable[[int],
     named: list[bytes] = []
     read, misplaced, at_least, start = 0, 0, False, b""
     while True:
-        page = await buckets.ask(
-            bucket_id,
-            lambda call, ms, start=start: messages.Survey(call, ms, start),  # type: ignore[misc]
-            _PAGE_TIMEOUT_S,
-        )
-        if not isinstance(page, messages.Surveyed) or page.epoch != before.topology.epoch:
+        page = await buckets.ask(bucket_id, Survey(start), _PAGE_TIMEOUT_S)
+        if not isinstance(page, Surveyed) or page.epoch != before.topology.epoch:
             return None
         progress(page.keys)
         read += page.keys
         misplaced += len(page.misplaced)
-        at_least = at_least or len(page.misplaced) >= messages.MISPLACED_NAMED
+        at_least = at_least or len(page.misplaced) >= MISPLACED_NAMED
         named += page.misplaced[: _NAMED - len(named)]
         start = page.next_start
         if not start:
@@ -133,7 +129,7 @@ async def _read_once(buckets: Buckets, bucket_id: int, progress: Callable[[int],
     )
 
 
-def _compare(before: messages.Status, after: messages.Status, read: int) -> Count:
+def _compare(before: Status, after: Status, read: int) -> Count:
     assert before.topology is not None
     if _state(before) == _state(after) and not after.queued_writes:
         return Count.EXACT if read == after.keys else Count.WRONG
@@ -145,6 +141,6 @@ def _compare(before: messages.Status, after: messages.Status, read: int) -> Coun
     return Count.EXPLAINED if close else Count.WRONG
 
 
-def _state(status: messages.Status) -> tuple[int, ...]:
+def _state(status: Status) -> tuple[int, ...]:
     """What differs between two moments in between which something was written, or moved."""
     return status.revision, status.keys, status.bytes, status.moved_keys

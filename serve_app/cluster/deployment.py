@@ -46,9 +46,9 @@ class DirectoryReplica:
         except ValidationError as error:
             problem = explain(error, "user_config")
             events.error("configuration refused", problem=problem)
-            self._directory.watch.refuse_configuration(problem)
+            self._directory.configuration.refuse(problem)
             return
-        self._directory.watch.configure(wanted.bucket_count)
+        self._directory.configuration.follow(wanted.bucket_count)
 
     def __serve_build_asgi_app__(self) -> Front:
         collect_less_often()

@@ -69,7 +69,7 @@ def export_directory(directory: Directory) -> None:
             seconds.set(histogram, operation, bucket_id)
         for (operation, bucket_id, error), count in list(directory.stats.errors.items()):
             errors.set_total(count, operation, bucket_id, error)
-        for bucket_id, link in list(directory.watch.links.items()):
+        for bucket_id, link in list(directory.view.links.items()):
             tags = {"bucket": str(bucket_id)}
             under_way.set(link.calls_open, tags=tags)
             waiting.set(link.calls_waiting, tags=tags)

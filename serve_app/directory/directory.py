@@ -1,6 +1,6 @@
-"""The directory: from a key to an answer.
+"""The directory: from an operation to its answer.
 
-It holds the topology and one link per bucket in memory, and nothing that is lost with it. An operation goes to the key's
+It holds the topology and one link per bucket in memory, and nothing that is lost with it. An operation goes to its key's
 home; a read is tried again for as long as its deadline allows, a write only while it has not been sent.
 """
 
@@ -10,42 +10,33 @@ import asyncio
 import random
 import secrets
 from collections.abc import Callable
-from typing import NamedTuple, NoReturn
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 from serve_app import placement
+from serve_app.directory.configuration import Configuration
+from serve_app.directory.delivery import TopologyDelivery
+from serve_app.directory.founding import Founding
+from serve_app.directory.polling import Polling
 from serve_app.directory.stats import DirectoryStats
-from serve_app.directory.watch import TopologyWatch
+from serve_app.directory.view import StoreView
 from serve_app.errors import DiskFull, InvalidRequest, OutcomeUnknown, StoreError, Unavailable
+from serve_app.operations import Operation
+from serve_app.operations.body import answer_types
 from serve_app.settings import Limits
-from serve_app.wire import messages
-from serve_app.wire.client import CallExpired, ConnectionBroken, Connector, NotSent, connect_tcp
+from serve_app.topology import Topology
+from serve_app.wire.connection import CallExpired, ClientConnection, ConnectionBroken, Connector, NotSent, connect_tcp
 from serve_app.wire.link import BucketLink, ControlPlane, Retired
+from serve_app.wire.messages import Moved, Refused
 
 #: How often an operation is routed again because its bucket was not the key's home.
 MAX_REROUTES = 8
+A = TypeVar("A")
 
 
-class Got(NamedTuple):
-    """Answer to a get: value is None where no record has the key."""
+class Routed(NamedTuple, Generic[A]):
+    """What came of an operation: the answer of its key's home, that bucket's id, and the SHA256 of the key in hex."""
 
-    value: bytes | None
-    content_type: str
-    bucket_id: int
-    digest: str
-
-
-class Put(NamedTuple):
-    """Answer to a put: whether the key is new."""
-
-    created: bool
-    bucket_id: int
-    digest: str
-
-
-class Deleted(NamedTuple):
-    """Answer to a delete: value is what was deleted, None where no record had the key."""
-
-    value: bytes | None
+    answer: A
     bucket_id: int
     digest: str
 
@@ -63,69 +54,54 @@ class Directory:
     ) -> None:
         """identity: tells this directory's reports from others'; made up at random where none is given."""
         self._limits = limits
-        self.stats = DirectoryStats()
         self._held_bytes = 0
-        self.watch = TopologyWatch(
+        self.stats = DirectoryStats()
+        self.configuration = Configuration()
+        self.view = StoreView(
             lambda bucket_id, identity: BucketLink(bucket_id, control_plane, connector, limits, identity, jitter),
-            control_plane.ids,
             limits.max_waiting_for_topology,
-            identity or secrets.token_hex(8),
+            self.what_is_missing,
+        )
+        self.view.on_adopted = lambda: self.configuration.compare(self.view)
+        self._delivery = TopologyDelivery(self.view)
+        self._founding = Founding(self.view, self.configuration, control_plane.ids)
+        self.polling = Polling(
+            self.view, self.configuration, self._founding, self._delivery, identity or secrets.token_hex(8)
         )
 
     async def start(self) -> None:
         """Begin to find the buckets, in the background; operations wait for them."""
-        self.watch.start()
+        self.polling.start()
 
     async def stop(self) -> None:
         """Close the connections."""
-        await self.watch.stop()
+        await self.polling.stop()
+        self._delivery.stop()
+        await self.view.stop()
 
-    async def get(self, key: bytes) -> Got:
-        """The value of a key.
+    def what_is_missing(self) -> str:
+        """Why the topology is not known yet, as a sentence."""
+        return self.polling.unsettled or self._founding.what_is_missing()
 
-        Raises:
-            Unavailable: the key's bucket can't be reached or can't serve.
-        """
-        reply, home, digest = await self._call("get", messages.Get, key, (), 0)
-        if isinstance(reply, messages.Value):
-            return Got(reply.value, reply.content_type, home, digest)
-        assert isinstance(reply, messages.Missing), f"a get answered with {type(reply).__name__}"
-        return Got(None, "", home, digest)
-
-    async def put(self, key: bytes, value: bytes, content_type: str) -> Put:
-        """Store a value; when this returns, it is on disk.
+    async def carry_out(self, operation: Operation[A]) -> Routed[A]:
+        """Have an operation carried out by its key's home. When this returns for a write, it is on disk.
 
         Raises:
             Unavailable, DiskFull: refused, nothing changed.
-            OutcomeUnknown: it was sent and may have happened.
+            InvalidRequest: it can never succeed.
+            OutcomeUnknown: a write was sent, and may have happened.
         """
-        if self._held_bytes and self._held_bytes + len(value) > self._limits.max_held_bytes:
+        payload = operation.payload_bytes
+        if payload and self._held_bytes and self._held_bytes + payload > self._limits.max_held_bytes:
             raise Unavailable("the values being stored hold too many bytes; try again in a moment")
-        self._held_bytes += len(value)
+        self._held_bytes += payload
         try:
-            reply, home, digest = await self._call("put", messages.Put, key, (value, content_type), len(value))
+            return await self._route(operation)
         finally:
-            self._held_bytes -= len(value)
-        assert isinstance(reply, messages.Written), f"a put answered with {type(reply).__name__}"
-        return Put(reply.created, home, digest)
+            self._held_bytes -= payload
 
-    async def delete(self, key: bytes) -> Deleted:
-        """Remove a key's record; when this returns, that is on disk. Raises as `put`."""
-        reply, home, digest = await self._call("delete", messages.Delete, key, (), 0)
-        if isinstance(reply, messages.Deleted):
-            return Deleted(reply.value, home, digest)
-        assert isinstance(reply, messages.Missing), f"a delete answered with {type(reply).__name__}"
-        return Deleted(None, home, digest)
-
-    async def _call(
-        self,
-        operation: str,
-        request_type: type[messages.Get] | type[messages.Put] | type[messages.Delete],
-        key: bytes,
-        rest: tuple[bytes, str] | tuple[()],
-        size_bytes: int,
-    ) -> tuple[messages.Reply, int, str]:
-        """Route until the key's home answers: (its reply, bucket id, digest)."""
+    async def _route(self, operation: Operation[A]) -> Routed[A]:
+        """Ask the key's home, and who it is said to be, until one answers."""
         loop = asyncio.get_running_loop()
         started_s = loop.time()
         deadline_s = started_s + self._limits.request_timeout_s
@@ -133,56 +109,76 @@ class Directory:
         reroutes = 0
         try:
             while True:
-                topology = self.watch.topology or await self.watch.wait_for_topology(deadline_s)
-                home, digest = placement.place(key, topology.bucket_count)
-                epoch = 0
-                if topology.moving and key < self.watch.cursors.get(home, b""):
-                    new_home = placement.bucket_of(key, topology.target_count)
-                    if new_home != home:
-                        home, epoch = new_home, topology.epoch
-                link = self.watch.link(home)
+                topology = self.view.topology or await self.view.wait_for_topology(deadline_s)
+                home, epoch, digest = self._home(operation.key, topology)
+                link = self.view.link(home)
                 try:
                     connection = link.connection() or await link.wait_for_connection(deadline_s)
-                except Retired:
-                    continue  # the topology has changed
-                left_ms = int((deadline_s - loop.time()) * 1000)
-                if left_ms <= 0:
-                    raise Unavailable("the deadline passed before it could be sent")
-                request = request_type(connection.next_call(), left_ms, key, *rest)
-                request.epoch = epoch
-                try:
-                    reply = await connection.send(request, deadline_s, size_bytes)
-                except NotSent:
+                    answer = await self._call(connection, operation, deadline_s, epoch, home)
+                except (Retired, _TryAgain):
                     continue
-                except ConnectionBroken:
-                    if request_type is messages.Get:
-                        continue  # until the deadline, which the wait for a connection keeps
-                    raise OutcomeUnknown(
-                        f"the connection to bucket-{home} broke after the {operation} was sent: it may have happened"
-                    ) from None
-                except CallExpired:
-                    if request_type is messages.Get:
-                        raise Unavailable(f"bucket-{home} did not answer in time") from None
-                    raise OutcomeUnknown(
-                        f"bucket-{home} did not answer the {operation} in time: it may have happened"
-                    ) from None
-                if isinstance(reply, messages.Moved):
+                if isinstance(answer, Moved):
                     reroutes += 1
                     if reroutes > MAX_REROUTES:
                         raise Unavailable(f"bucket-{home} and the topology disagree about the key's home")
-                    if not self.watch.learn(home, reply):
-                        await self.watch.reconcile(home, reply.topology, deadline_s)
+                    if not self.view.learn(home, answer):
+                        await self._delivery.reconcile(home, answer.topology, deadline_s)
                     continue
-                if isinstance(reply, messages.Refused):
-                    _raise(home, reply)
-                self.stats.observe(operation, home, loop.time() - started_s)
-                return reply, home, digest
+                if isinstance(answer, Refused):
+                    _raise(home, answer)
+                _check_kind(operation, answer)
+                self.stats.observe(operation.name, home, loop.time() - started_s)
+                return Routed(answer, home, digest)
         except StoreError as error:
-            self.stats.failed(operation, home, error)
+            self.stats.failed(operation.name, home, error)
             raise
 
+    def _home(self, key: bytes, topology: Topology) -> tuple[int, int, str]:
+        """The key's home as far as is known, the epoch of the claim that it has moved there (else 0), and its digest."""
+        home, digest = placement.place(key, topology.bucket_count)
+        if topology.moving and key < self.view.cursors.get(home, b""):
+            new_home = placement.bucket_of(key, topology.target_count)
+            if new_home != home:
+                return new_home, topology.epoch, digest
+        return home, 0, digest
 
-def _raise(home: int, refused: messages.Refused) -> NoReturn:
+    async def _call(
+        self, connection: ClientConnection, operation: Operation[A], deadline_s: float, epoch: int, home: int
+    ) -> A | Moved | Refused:
+        """One bucket's answer.
+
+        Raises:
+            _TryAgain: the connection broke, and nothing can have happened, or it makes no difference.
+            Unavailable, OutcomeUnknown: there is no answer.
+        """
+        try:
+            return await connection.call(operation, deadline_s, epoch)
+        except NotSent:
+            raise _TryAgain from None
+        except ConnectionBroken:
+            if not operation.writes:
+                raise _TryAgain from None  # until the deadline, which the wait for a connection keeps
+            raise OutcomeUnknown(
+                f"the connection to bucket-{home} broke after the {operation.name} was sent: it may have happened"
+            ) from None
+        except CallExpired:
+            if not operation.writes:
+                raise Unavailable(f"bucket-{home} did not answer in time") from None
+            raise OutcomeUnknown(
+                f"bucket-{home} did not answer the {operation.name} in time: it may have happened"
+            ) from None
+
+
+def _check_kind(operation: Operation[Any], answer: object) -> None:
+    """An answer is of a kind that its operation names: both ends have the same declaration."""
+    assert isinstance(answer, answer_types(type(operation))), f"{operation.name} answered with {answer!r:.80}"
+
+
+class _TryAgain(Exception):
+    """An operation is to be routed again."""
+
+
+def _raise(home: int, refused: Refused) -> NoReturn:
     """A bucket's refusal as the error it stands for."""
     detail = f"bucket-{home}: {refused.detail}"
     if refused.reason == "disk-full":

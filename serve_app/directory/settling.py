@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from serve_app.errors import Unavailable
 from serve_app.topology import Topology, newest
-from serve_app.wire import messages
+from serve_app.wire.messages import Status
 
 
-def topology_of(statuses: Iterable[messages.Status]) -> Topology | None:
+def topology_of(statuses: Iterable[Status]) -> Topology | None:
     """The newest topology of the store that most of the buckets belong to; None where none belongs to any. One with a fault
     has no say.
 

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -17,22 +17,26 @@ from starlette.exceptions import HTTPException
 from serve_app import __version__
 from serve_app.directory.directory import Directory
 from serve_app.errors import StoreError
-from serve_app.http import docs, problems
+from serve_app.http import problems
+from serve_app.http.answer import Answer
+from serve_app.http.declarations import DESCRIPTION, RECORDS, STORE, TAGS, declaration
+from serve_app.http.docs_page import add_docs
+from serve_app.http.first_api import FirstApi
 from serve_app.http.front import AsgiApp, Front, answer_to_error
 from serve_app.http.hosts import Hosts
-from serve_app.http.models import DeleteAnswer, GetAnswer, HealthAnswer, PutAnswer, TopologyAnswer
-from serve_app.http.operations import Answer, Operations, key_of
+from serve_app.http.models import HealthAnswer, TopologyAnswer
+from serve_app.http.routes import ROUTES, Route, RouteTable
 from serve_app.http.status import health, topology
 from serve_app.settings import Limits
 
 
 def build_http(directory: Directory, limits: Limits, hosts: Hosts | None = None) -> Front:
     """The ASGI application on a directory, which it starts and stops with its lifespan. hosts: as `Front`."""
-    operations = Operations(directory, limits)
-    return Front(cast(AsgiApp, _build_app(directory, operations)), operations, limits, hosts)
+    api = FirstApi(directory, limits)
+    return Front(cast(AsgiApp, _build_app(directory, api)), RouteTable(api), limits, hosts)
 
 
-def _build_app(directory: Directory, operations: Operations) -> FastAPI:
+def _build_app(directory: Directory, api: FirstApi) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await directory.start()
@@ -42,8 +46,8 @@ def _build_app(directory: Directory, operations: Operations) -> FastAPI:
     app = FastAPI(
         title="Cloud Storage",
         version=__version__,
-        description=docs.DESCRIPTION,
-        openapi_tags=docs.TAGS,
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
@@ -53,55 +57,48 @@ def _build_app(directory: Directory, operations: Operations) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(StoreError, _on_exception)
     app.add_exception_handler(Exception, _on_exception)
-    docs.add_docs(app)
+    add_docs(app)
 
     @app.get("/", include_in_schema=False)
     async def root(request: Request) -> RedirectResponse:
         return RedirectResponse(request.scope.get("root_path", "") + "/docs")
 
-    @app.put("/put", summary="Store a value", **docs.operation("put", PutAnswer))
-    async def put(request: Request) -> Response:
-        """Store a value under a key, new or not. The value is the parameter `value` or the request's body, not both.
+    for route in ROUTES:
+        app.add_api_route(
+            route.path,
+            _endpoint(route, api),
+            methods=[route.method],
+            summary=route.summary,
+            description=route.description,
+            **declaration(route.name, RECORDS, route.answer, route.success, route.statuses, route.request),
+        )
 
-        Answered once it is on disk.
-        """
-        return _response(await operations.put(request.scope, request.receive))  # type: ignore[arg-type]
-
-    @app.get("/get/{key:path}", summary="Read a value", **docs.operation("get_path", GetAnswer))
-    async def get_by_path(request: Request) -> Response:
-        """The value of a key. Keys with dots alone between slashes (`.` and `..`) need the form with a parameter."""
-        scope: Any = request.scope
-        return _response(await operations.get(scope, key_of(scope, b"/get")))
-
-    @app.get("/get", summary="Read a value, the key as a parameter", **docs.operation("get_query", GetAnswer))
-    async def get_by_query(request: Request) -> Response:
-        """The value of a key, given as a parameter: for keys that clients would fold out of a path."""
-        scope: Any = request.scope
-        return _response(await operations.get(scope, key_of(scope, b"/get")))
-
-    @app.delete("/delete/{key:path}", summary="Delete a key", **docs.operation("delete_path", DeleteAnswer))
-    async def delete_by_path(request: Request) -> Response:
-        """Delete a key; the answer holds the value that it had. Answered once that is on disk."""
-        scope: Any = request.scope
-        return _response(await operations.delete(scope, key_of(scope, b"/delete")))
-
-    @app.delete("/delete", summary="Delete a key, given as a parameter", **docs.operation("delete_query", DeleteAnswer))
-    async def delete_by_query(request: Request) -> Response:
-        """Delete a key, given as a parameter: for keys that clients would fold out of a path."""
-        scope: Any = request.scope
-        return _response(await operations.delete(scope, key_of(scope, b"/delete")))
-
-    @app.get("/health", summary="Is the store up?", **docs.operation("health", HealthAnswer))
+    @app.get(
+        "/health",
+        summary="Is the store up?",
+        **declaration("health", STORE, HealthAnswer, "The store knows its shape.", (421, 503)),
+    )
     async def get_health() -> HealthAnswer:
         """M, the number of buckets. 503 until the store knows its topology."""
         return health(directory)
 
-    @app.get("/topology", summary="The buckets and their state", **docs.operation("topology", TopologyAnswer))
+    @app.get(
+        "/topology",
+        summary="The buckets and their state",
+        **declaration("topology", STORE, TopologyAnswer, "The shape, and what each bucket says of itself.", (421, 503)),
+    )
     async def get_topology() -> TopologyAnswer:
         """The shape of the store and, from each bucket just now, its exact counts and what is wrong with it."""
         return await topology(directory)
 
     return app
+
+
+def _endpoint(route: Route, api: FirstApi) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return _response(await route.handler(api, request.scope, request.receive))  # type: ignore[arg-type]
+
+    return endpoint
 
 
 def _response(answer: Answer) -> Response:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from serve_app.errors import Unavailable
-from serve_app.http.operations import Answer
+from serve_app.http.answer import Answer
 from serve_app.settings import Limits
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -104,7 +104,7 @@ def head(answer: Answer) -> dict[str, Any]:
         "status": answer.status,
         "headers": [
             (b"content-type", answer.content_type),
-            (b"content-length", b"%d" % len(answer.body)),
+            (b"content-length", b"%d" % (len(answer.body) if answer.length is None else answer.length)),
             *ALWAYS,
             *answer.headers,
         ],

@@ -1,8 +1,7 @@
-"""The ASGI front: answers put, get and delete itself and hands everything else to the FastAPI app behind it.
+"""The ASGI front: answers the routes of `routes.py` itself and hands everything else to the FastAPI app behind it.
 
 FastAPI's routing, parameter models and response classes cost more than all that the store itself does for a request
-(measured: docs/performance.md), and these three routes need none of them. The FastAPI app declares the same routes, calling
-the same functions, so the docs page and the OpenAPI document are about what really runs.
+(measured: docs/performance.md), and these routes need none of them.
 """
 
 from __future__ import annotations
@@ -12,15 +11,16 @@ from collections.abc import Awaitable, Callable
 from serve_app import events
 from serve_app.errors import InvalidRequest, StoreError, Unavailable
 from serve_app.http import problems
+from serve_app.http.answer import Answer
 from serve_app.http.downloads import LARGE_BYTES, Downloads, Send, send_answer, with_always
 from serve_app.http.hosts import Hosts
-from serve_app.http.operations import Answer, Operations, key_of
-from serve_app.http.requests import Scope, has_body
+from serve_app.http.requests import Scope, has_body, local_path
+from serve_app.http.routes import Handler, RouteTable
 from serve_app.http.uploads import ClientGone, Receive
 from serve_app.settings import Limits
 
-Handler = Callable[[Scope, Receive], Awaitable[Answer]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE"})
 #: Says nothing of which hosts there are: whoever asks may be a page that looks for them.
 _WRONG_HOST = Answer(
     421,
@@ -34,21 +34,21 @@ _WRONG_HOST = Answer(
 class Front:
     """The ASGI application that Serve runs."""
 
-    def __init__(self, app: AsgiApp, operations: Operations, limits: Limits, hosts: Hosts | None = None) -> None:
+    def __init__(self, app: AsgiApp, routes: RouteTable, limits: Limits, hosts: Hosts | None = None) -> None:
         """hosts: which ones requests may name; all where None."""
         self._app = app
         self._hosts = None if hosts is None or hosts.all else hosts
-        self._operations = operations
+        self._routes = routes
         self._downloads = Downloads(limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._hosts is not None and not self._hosts.take(scope):
+        if self._hosts is not None and not self._hosts.admit(scope):
             await send_answer(send, _WRONG_HOST)
             return
-        handler = self._route(scope)
+        handler = self._handler_of(scope)
         if handler is None:
             await self._app(scope, receive, with_always(send))
             return
@@ -66,27 +66,11 @@ class Front:
         except Unavailable as error:
             await send_answer(send, answer_to_error(error))
 
-    def _route(self, scope: Scope) -> Handler | None:
+    def _handler_of(self, scope: Scope) -> Handler | None:
         method = scope["method"]
-        path: bytes = scope["raw_path"]
-        root_path = scope.get("root_path", "")
-        if root_path:
-            path = path.removeprefix(root_path.encode())
-        if method in ("GET", "DELETE") and has_body(scope):
+        if method in _WITHOUT_BODY and has_body(scope):
             return _refuse_body
-        if method == "GET":
-            return self._get if path == b"/get" or path.startswith(b"/get/") else None
-        if method == "PUT":
-            return self._operations.put if path == b"/put" else None
-        if method == "DELETE":
-            return self._delete if path == b"/delete" or path.startswith(b"/delete/") else None
-        return None
-
-    async def _get(self, scope: Scope, receive: Receive) -> Answer:
-        return await self._operations.get(scope, key_of(scope, b"/get"))
-
-    async def _delete(self, scope: Scope, receive: Receive) -> Answer:
-        return await self._operations.delete(scope, key_of(scope, b"/delete"))
+        return self._routes.find(method, local_path(scope))
 
 
 async def _refuse_body(scope: Scope, receive: Receive) -> Answer:

@@ -30,7 +30,7 @@ class Hosts:
         self.all = ANY_HOST in allowed or not (allowed or loopback_host)
         self._good: set[bytes] = set()
 
-    def take(self, scope: Scope) -> bool:
+    def admit(self, scope: Scope) -> bool:
         """Whether a request is taken: it names one host, and a good one."""
         host = None
         for name, value in scope["headers"]:

@@ -26,13 +26,9 @@ class Problem(BaseModel):
     detail: str = Field(examples=["no record has the key 'greeting'"])
 
 
-class KeyNotFound(errors.StoreError):
-    """No record has the key."""
-
-
 #: error class -> (status, last part of the type URN, title). Subclasses are listed before their bases.
 _PROBLEMS: tuple[tuple[type[errors.StoreError], int, str, str], ...] = (
-    (KeyNotFound, 404, "key-not-found", "No such key"),
+    (errors.KeyNotFound, 404, "key-not-found", "No such key"),
     (errors.UploadTimeout, 408, "upload-timeout", "The request body stopped arriving"),
     (errors.ValueTooLarge, 413, "value-too-large", "Value too large"),
     (errors.InvalidRequest, 422, "invalid-request", "Bad key or parameter"),

@@ -23,11 +23,11 @@ def health(directory: Directory) -> HealthAnswer:
 
 async def topology(directory: Directory) -> TopologyAnswer:
     """The shape, with every bucket asked just now. Raises as `health`."""
-    await directory.watch.refresh()
+    await directory.polling.refresh()
     known = _topology_of(directory)
     phase: Literal["stable", "moving"] = "stable" if known.phase == "stable" else "moving"
     buckets = [
-        _bucket(directory.watch.link(bucket_id), directory.watch.statuses.get(bucket_id), known)
+        _bucket(directory.view.link(bucket_id), directory.view.statuses.get(bucket_id), known)
         for bucket_id in range(len(known.identities))
     ]
     return TopologyAnswer(
@@ -35,17 +35,17 @@ async def topology(directory: Directory) -> TopologyAnswer:
         bucket_count=known.bucket_count,
         target_count=known.target_count,
         phase=phase,
-        configured_count=directory.watch.configured_count,
+        configured_count=directory.configuration.bucket_count,
         expected_end_s=_expected_end_s(buckets[: known.bucket_count]) if known.moving else None,
-        problem=directory.watch.problem,
+        problem=directory.configuration.problem,
         buckets=buckets,
     )
 
 
 def _topology_of(directory: Directory) -> Topology:
-    known = directory.watch.topology
+    known = directory.view.topology
     if known is None:
-        raise Unavailable(f"the store is not up yet: {directory.watch.what_is_missing()}")
+        raise Unavailable(f"the store is not up yet: {directory.what_is_missing()}")
     return known
 
 

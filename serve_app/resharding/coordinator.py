@@ -13,10 +13,10 @@ from collections.abc import Callable
 from serve_app import events
 from serve_app.errors import StoreError, Unavailable
 from serve_app.resharding.mover import Trouble
+from serve_app.resharding.moving_bucket import MovingBucket, Overtaken
 from serve_app.resharding.peers import Peers
-from serve_app.resharding.source import Overtaken, Source
 from serve_app.topology import MAX_BUCKET_COUNT, Topology
-from serve_app.wire import messages
+from serve_app.wire.messages import Inspect
 
 #: A directory reports about once a second; one that has not for this long does not count.
 LATELY_S = 5.0
@@ -30,21 +30,23 @@ _INTERVAL_S = 0.25
 class Coordinator:
     """Runs on bucket 0's loop for as long as it lives."""
 
-    def __init__(self, source: Source, peers: Peers, clock: Callable[[], float], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, bucket: MovingBucket, peers: Peers, clock: Callable[[], float], say: Callable[[str], None]
+    ) -> None:
         """clock: monotonic seconds. `say` gets what is being waited for, or an empty text."""
-        self._source = source
+        self._bucket = bucket
         self._peers = peers
         self._clock = clock
         self._say = say
         self._reports: dict[str, tuple[int, float]] = {}
         self._agreed: tuple[int, float] | None = None
 
-    def heard(self, request: messages.Inspect) -> None:
+    def heard(self, inspect: Inspect) -> None:
         """A directory has reported the bucket_count it is configured with."""
-        if not 1 <= request.configured_count <= MAX_BUCKET_COUNT or not request.directory:
+        if not 1 <= inspect.configured_count <= MAX_BUCKET_COUNT or not inspect.directory:
             return
-        if request.directory in self._reports or len(self._reports) < _MAX_DIRECTORIES:
-            self._reports[request.directory] = (request.configured_count, self._clock())
+        if inspect.directory in self._reports or len(self._reports) < _MAX_DIRECTORIES:
+            self._reports[inspect.directory] = (inspect.configured_count, self._clock())
 
     async def run(self) -> None:
         """Never returns."""
@@ -63,8 +65,8 @@ class Coordinator:
             await asyncio.sleep(_INTERVAL_S)
 
     async def _step(self) -> None:
-        topology = self._source.topology
-        if topology is None or self._source.fault:
+        topology = self._bucket.topology
+        if topology is None or self._bucket.fault:
             return
         if topology.moving:
             await self._see_through(topology)
@@ -103,7 +105,7 @@ class Coordinator:
             *(self._newcomer(topology, bucket_id) for bucket_id in range(topology.bucket_count, wanted))
         )
         new = topology.begin_move(wanted, tuple(joining))
-        await self._source.commit_topology(topology, new)
+        await self._bucket.commit_topology(topology, new)
         self._agreed = None
         self._say("")
         events.info("move begun", epoch=new.epoch, buckets=topology.bucket_count, target=wanted)
@@ -127,7 +129,7 @@ class Coordinator:
     # -- seeing it through -------------------------------------------------------------------------------------------
 
     async def _see_through(self, topology: Topology) -> None:
-        cursor = self._source.cursor
+        cursor = self._bucket.cursor
         assert cursor is not None, "a topology is installed with its cursor"
         others = range(1, topology.bucket_count)
         outcomes = await asyncio.gather(*(self._is_done(topology, each) for each in others), return_exceptions=True)
@@ -141,7 +143,7 @@ class Coordinator:
         if waiting or not cursor.done or not all(outcomes):
             return
         new = topology.end_move()
-        await self._source.commit_topology(topology, new)
+        await self._bucket.commit_topology(topology, new)
         events.info("move ended", epoch=new.epoch, buckets=new.bucket_count)
         await self._install(range(1, max(topology.bucket_count, topology.target_count)))
 

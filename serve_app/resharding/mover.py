@@ -7,7 +7,7 @@
    everything held anew: it is answered with Moved.
 
 A crash at any point comes back to the intent, with the same bounds and the same records, since nothing could change them.
-A part that arrives twice, or late, is acknowledged and not written (bucket/move_operations.py, WindowOperation).
+A part that arrives twice, or late, is acknowledged and not written (`bucket/move_writes.py`, WindowWrite).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterator
 from serve_app import events, placement
 from serve_app.cursor import END, Cursor, possible_homes
 from serve_app.errors import StoreError, Unavailable
+from serve_app.resharding.moving_bucket import MovingBucket, Overtaken, RawRecords, Scanned
 from serve_app.resharding.peers import Peers
-from serve_app.resharding.source import Overtaken, Records, Scanned, Source
 from serve_app.topology import Topology
-from serve_app.wire import messages
-from serve_app.wire.client import CallExpired, ConnectionBroken
+from serve_app.wire.connection import CallExpired, ConnectionBroken
+from serve_app.wire.messages import Refused, Window, WindowWritten
 
 #: A window's records, about. Larger ones move faster, smaller ones are held for a shorter time.
 WINDOW_BYTES = 1024 * 1024
@@ -48,9 +48,9 @@ Part = tuple[bytes, list[tuple[bytes, bytes]]]
 class Mover:
     """Runs on the bucket's loop for as long as the bucket lives."""
 
-    def __init__(self, source: Source, peers: Peers, max_bytes_per_s: int, retire: Callable[[], None]) -> None:
+    def __init__(self, bucket: MovingBucket, peers: Peers, max_bytes_per_s: int, retire: Callable[[], None]) -> None:
         """`retire` is called every second while no store needs this bucket."""
-        self._source = source
+        self._bucket = bucket
         self._peers = peers
         self._max_bytes_per_s = max_bytes_per_s
         # A low rate takes smaller steps, not longer breaths between large ones.
@@ -64,7 +64,7 @@ class Mover:
             try:
                 await self._step()
                 self._attempt = 0
-                self._source.wait_for("")
+                self._bucket.report_waiting("")
             except Overtaken:
                 pass  # the topology has changed; look again
             except Trouble as error:
@@ -72,78 +72,78 @@ class Mover:
             except StoreError as error:
                 await self._pause(str(error))
             except Exception as error:  # the mover must outlive any surprise: without it the move never ends
-                events.error("mover failed", exc_info=error, bucket=self._source.bucket_id)
+                events.error("mover failed", exc_info=error, bucket=self._bucket.bucket_id)
                 await self._pause(repr(error))
 
     async def _pause(self, reason: str) -> None:
-        self._source.wait_for(reason)
+        self._bucket.report_waiting(reason)
         pause_s = _RETRY_S[min(self._attempt, len(_RETRY_S) - 1)]
         self._attempt += 1
         await asyncio.sleep(pause_s)
 
     async def _step(self) -> None:
-        source = self._source
-        topology, cursor = source.topology, source.cursor
-        if topology is None or cursor is None or source.fault or not topology.moving:
+        bucket = self._bucket
+        topology, cursor = bucket.topology, bucket.cursor
+        if topology is None or cursor is None or bucket.fault or not topology.moving:
             await self._rest(topology)
         elif cursor.done:
             await self._wait_for_the_end(topology)
         else:
-            started_s, before = asyncio.get_running_loop().time(), source.operations
+            started_s, before = asyncio.get_running_loop().time(), bucket.operations
             size = await self._move_window(topology, cursor)
             took_s = asyncio.get_running_loop().time() - started_s
             pause_s = size / self._max_bytes_per_s - took_s
-            if source.operations != before:
+            if bucket.operations != before:
                 pause_s = max(pause_s, min(took_s * _WAY_TO_CLIENTS, _LONGEST_REST_S))
             await asyncio.sleep(max(0.0, pause_s))
 
     async def _rest(self, topology: Topology | None) -> None:
-        source = self._source
-        source.wait_for("")  # there is nothing to wait for
-        source.changed.clear()
+        bucket = self._bucket
+        bucket.report_waiting("")  # there is nothing to wait for
+        bucket.changed.clear()
         await self._peers.close()
-        if source.topology is not topology:
+        if bucket.topology is not topology:
             return
         members = 1 if topology is None else len(topology.identities)  # before there is a store, bucket 0 alone stays
-        left_out = not source.fault and source.bucket_id >= members
+        left_out = not bucket.fault and bucket.bucket_id >= members
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_END_POLL_S if left_out else None):
-                await source.changed.wait()
+                await bucket.changed.wait()
                 return
         self._retire()
 
     async def _wait_for_the_end(self, topology: Topology) -> None:
         """All of ours has moved: bucket 0 says when the move has ended."""
-        source = self._source
-        source.changed.clear()
+        bucket = self._bucket
+        bucket.changed.clear()
         try:
             async with asyncio.timeout(_END_POLL_S):
-                await source.changed.wait()
+                await bucket.changed.wait()
                 return
         except TimeoutError:
             pass
-        if source.bucket_id != 0:
+        if bucket.bucket_id != 0:
             status = await self._peers.news(0, _ASK_TIMEOUT_S)
             known = status.topology
             if known is not None and known.store_id == topology.store_id and known.epoch > topology.epoch:
-                await source.take_topology(known)
+                await bucket.install(known)
 
     # -- one window --------------------------------------------------------------------------------------------------
 
     async def _move_window(self, topology: Topology, cursor: Cursor) -> int:
         """Move the next window, or the one that was begun; the bytes of its records."""
-        source = self._source
-        records: Records | None = None
+        bucket = self._bucket
+        records: RawRecords | None = None
         if not cursor.intent_end:
             # Read first, so that nothing is held for that; what is written meanwhile is noted, and then read again.
-            await source.watch(cursor.position)
+            await bucket.note_writes_from(cursor.position)
             scanned = await self._scan_next(topology, cursor)
-            cursor, touched = await source.intend(cursor, scanned.end)
+            cursor, touched = await bucket.intend(cursor, scanned.end)
             records = None if touched else scanned.records
         if records is None:
             records = await self._read_window(topology, cursor)
-        revision = source.revision
-        parts = _parts(topology, source.bucket_id, records, cursor.intent_end)
+        revision = bucket.revision
+        parts = _parts(topology, bucket.bucket_id, records, cursor.intent_end)
         # All at once; and all are waited for, so that none of them is still under way when the next try begins.
         outcomes = await asyncio.gather(
             *(self._give(topology, home, some, revision) for home, some in parts.items()), return_exceptions=True
@@ -151,22 +151,22 @@ class Mover:
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
-        source.hold_reads()
-        await source.advance(cursor, records)
+        bucket.hold_reads()
+        await bucket.advance(cursor, records)
         return sum(len(key) + len(raw) for key, raw in records)
 
     async def _scan_next(self, topology: Topology, cursor: Cursor) -> Scanned:
         """The next window's records. A bucket that loses none need not look at what it has."""
-        if not possible_homes(topology, self._source.bucket_id):
+        if not possible_homes(topology, self._bucket.bucket_id):
             return Scanned([], END)
-        return await self._source.scan(topology, cursor.position, END, self._window_bytes)
+        return await self._bucket.scan(topology, cursor.position, END, self._window_bytes)
 
-    async def _read_window(self, topology: Topology, cursor: Cursor) -> Records:
+    async def _read_window(self, topology: Topology, cursor: Cursor) -> RawRecords:
         """All records of the window. Its writes are held, so reading it in pieces reads it as of one moment."""
         records: list[tuple[bytes, bytes]] = []
         start = cursor.position
         while True:
-            scanned = await self._source.scan(topology, start, cursor.intent_end, WINDOW_BYTES)
+            scanned = await self._bucket.scan(topology, start, cursor.intent_end, WINDOW_BYTES)
             records += scanned.records
             if scanned.end == cursor.intent_end:
                 return records
@@ -174,33 +174,27 @@ class Mover:
 
     async def _give(self, topology: Topology, home: int, parts: list[Part], revision: int) -> None:
         """Bring one new home its parts, in order, until it has acknowledged them."""
-        source = self._source
+        bucket = self._bucket
         for end, records in parts:
-            size = sum(len(key) + len(raw) for key, raw in records)
             while True:
-                reply = await self._peers.ask(
-                    home,
-                    lambda call, ms, end=end, records=records: messages.Window(  # type: ignore[misc]
-                        call, ms, topology.epoch, source.bucket_id, end, revision, records
-                    ),
-                    _ASK_TIMEOUT_S + size / _LEAST_BYTES_PER_S,
-                    size,
+                window = Window(bucket.bucket_id, end, revision, records)
+                answer = await self._peers.ask(
+                    home, window, _ASK_TIMEOUT_S + window.payload_bytes / _LEAST_BYTES_PER_S, topology.epoch
                 )
-                if isinstance(reply, messages.Taken):
+                if isinstance(answer, WindowWritten):
                     break
-                if isinstance(reply, messages.Refused):
-                    raise Unavailable(f"bucket-{home}: {reply.detail}")
-                assert isinstance(reply, messages.Moved), f"a window answered with {type(reply).__name__}"
-                theirs = reply.topology
+                if isinstance(answer, Refused):
+                    raise Unavailable(f"bucket-{home}: {answer.detail}")
+                theirs = answer.topology
                 if theirs is not None and theirs.epoch > topology.epoch:
                     if theirs.store_id != topology.store_id:
                         raise Unavailable(f"bucket-{home} belongs to another store")
-                    await source.take_topology(theirs)
+                    await bucket.install(theirs)
                     raise Overtaken("the move goes on under another epoch")
                 await self._peers.install(home, _ASK_TIMEOUT_S)
 
 
-def _parts(topology: Topology, own: int, records: Records, end: bytes) -> dict[int, list[Part]]:
+def _parts(topology: Topology, own: int, records: RawRecords, end: bytes) -> dict[int, list[Part]]:
     """What each possible new home gets, split where it is large; the last part goes to the window's end."""
     by_home: dict[int, list[tuple[bytes, bytes]]] = {home: [] for home in possible_homes(topology, own)}
     for key, raw in records:

@@ -4,62 +4,62 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeVar
 
-from serve_app.resharding.source import Source
-from serve_app.wire import messages
-from serve_app.wire.client import CallExpired
-from serve_app.wire.link import BucketLink, as_status
+from serve_app.operations.body import Body
+from serve_app.resharding.moving_bucket import MovingBucket
+from serve_app.wire.connection import CallExpired, answered
+from serve_app.wire.link import BucketLink
+from serve_app.wire.messages import Inspect, Install, Moved, Refused, Status
 
+A = TypeVar("A")
 MakeLink = Callable[[int, Callable[[int], str]], BucketLink]
 
 
 class Peers:
     """Links to other buckets, made when first needed. A bucket never asks itself."""
 
-    def __init__(self, source: Source, make_link: MakeLink) -> None:
-        self._source = source
+    def __init__(self, bucket: MovingBucket, make_link: MakeLink) -> None:
+        self._bucket = bucket
         self._make_link = make_link
         self._links: dict[int, BucketLink] = {}
 
-    async def ask(
-        self, bucket_id: int, request: Callable[[int, int], messages.Request], timeout_s: float, size_bytes: int = 0
-    ) -> messages.Reply:
-        """Send a request, made with a call id and a timeout in milliseconds; its reply.
+    async def ask(self, bucket_id: int, body: Body[A], timeout_s: float, epoch: int = 0) -> A | Moved | Refused:
+        """A bucket's answer. epoch: the envelope's.
 
         Raises:
-            Unavailable, ConnectionBroken, CallExpired: there is none; the request may have been carried out.
+            Unavailable, ConnectionBroken, CallExpired: there is none; it may have been carried out.
         """
         link = self._link(bucket_id)
         if link.stranger:
             link.reconnect()  # nothing is sent to it that would show that it has vanished, and the right one is there
         deadline_s = asyncio.get_running_loop().time() + timeout_s
         connection = link.connection() or await link.wait_for_connection(deadline_s)
-        return await connection.send(request(connection.next_call(), int(timeout_s * 1000)), deadline_s, size_bytes)
+        return await connection.call(body, deadline_s, epoch)
 
-    async def status(self, bucket_id: int, timeout_s: float) -> messages.Status:
-        """What a bucket knows of itself. Raises as `ask`."""
-        return as_status(bucket_id, await self.ask(bucket_id, messages.Inspect, timeout_s))
+    async def status(self, bucket_id: int, timeout_s: float) -> Status:
+        """What a bucket knows of itself. Raises as `ask`, and Unavailable where it refused."""
+        return answered(bucket_id, await self.ask(bucket_id, Inspect(), timeout_s))
 
-    async def news(self, bucket_id: int, timeout_s: float) -> messages.Status:
+    async def news(self, bucket_id: int, timeout_s: float) -> Status:
         """As `status`, but of whatever storage it has: it may have taken a lost one's place, which we were not told."""
         link = self._link(bucket_id)
         if not link.stranger:
             return await self.status(bucket_id, timeout_s)
         try:
-            return await link.inspect(timeout_s)
+            return await link.ask(Inspect(), timeout_s)
         except CallExpired:
             link.reconnect()  # it has vanished without a word
             raise
 
-    async def install(self, bucket_id: int, timeout_s: float) -> messages.Status:
+    async def install(self, bucket_id: int, timeout_s: float) -> Status:
         """Hand a bucket our topology. Raises as `ask`; Unavailable too where it refuses it."""
-        topology = self._source.topology
+        topology = self._bucket.topology
         assert topology is not None
-        reply = await self.ask(bucket_id, lambda call, ms: messages.Install(call, ms, topology), timeout_s)
-        return as_status(bucket_id, reply)
+        return answered(bucket_id, await self.ask(bucket_id, Install(topology), timeout_s))
 
     def _link(self, bucket_id: int) -> BucketLink:
-        assert bucket_id != self._source.bucket_id, "a bucket has no connection to itself"
+        assert bucket_id != self._bucket.bucket_id, "a bucket has no connection to itself"
         link = self._links.get(bucket_id)
         if link is None:
             link = self._links[bucket_id] = self._make_link(bucket_id, self._expected_identity)
@@ -74,5 +74,5 @@ class Peers:
             await link.stop()
 
     def _expected_identity(self, bucket_id: int) -> str:
-        topology = self._source.topology
+        topology = self._bucket.topology
         return "" if topology is None or bucket_id >= len(topology.identities) else topology.identities[bucket_id]

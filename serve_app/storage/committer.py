@@ -48,6 +48,11 @@ class Committer:
         self.disk_full = False
         self._stopped_by: StorageFault | None = None
 
+    @property
+    def damaged(self) -> bool:
+        """Whether a group met damage: what that changed is in doubt, and no further group is written."""
+        return self._stopped_by is not None
+
     def lacks_space(self) -> bool:
         """Whether the disk has less than its reserve left."""
         return self._engine.free_bytes() < self._reserve_bytes

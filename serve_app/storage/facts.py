@@ -25,7 +25,7 @@ import msgspec
 
 from serve_app.cursor import Cursor, Marker
 from serve_app.errors import StorageDamaged, StorageForeign, StorageNewer
-from serve_app.storage.records import HEADER_BYTES
+from serve_app.records import HEADER_BYTES
 from serve_app.topology import Topology
 
 FORMAT = 2
@@ -141,10 +141,18 @@ def read_bucket_facts(stored: Stored, where: str) -> BucketFacts:
     counted = Totals(*_TOTALS.unpack(totals))
     if not _can_be(counted):
         raise StorageDamaged(f"{where}: the count of {counted.keys:,} keys, {counted.bytes:,} bytes can't be")
-    topology = _decoded(stored, TOPOLOGY, _topology_decoder, where)
     cursor = _decoded(stored, CURSOR, _cursor_decoder, where)
-    markers = _decoded(stored, MARKERS, _markers_decoder, where)
-    return BucketFacts(counted, topology, cursor, markers or {})
+    return BucketFacts(counted, read_topology(stored, where), cursor, read_markers(stored, where))
+
+
+def read_topology(stored: Stored, where: str) -> Topology | None:
+    """The bucket's topology alone. Raises StorageDamaged."""
+    return _decoded(stored, TOPOLOGY, _topology_decoder, where)
+
+
+def read_markers(stored: Stored, where: str) -> dict[int, Marker]:
+    """The bucket's markers alone. Raises StorageDamaged."""
+    return _decoded(stored, MARKERS, _markers_decoder, where) or {}
 
 
 def _can_be(totals: Totals) -> bool:

@@ -1,17 +1,17 @@
 """Frames: a 4-byte big-endian length, then that many bytes of msgpack.
 
-`FrameReader` takes bytes in any split and yields whole payloads; it never holds more than one frame over the limit's worth
+`FrameReader` takes bytes in any split and yields whole messages; it never holds more than one frame over the limit's worth
 of bytes, because a length over the limit is refused before its payload is waited for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import msgspec
 
 from serve_app.settings import MAX_VALUE_BYTES
-from serve_app.wire.messages import Reply, Request
 
 LENGTH_BYTES = 4
 #: The longest frame. A part of the protocol and not of the configuration: a record stored before a limit was lowered must
@@ -20,6 +20,7 @@ MAX_FRAME_BYTES = MAX_VALUE_BYTES + 64 * 1024
 #: The longest first frame: nobody who has not shown the token gets more of the peer's memory.
 MAX_HELLO_BYTES = 4096
 T = TypeVar("T")
+Decode = Callable[[memoryview], T]
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -32,7 +33,7 @@ class FrameTooLong(FrameError):
     """A frame's length is over the limit."""
 
 
-def encode_frame(message: Request | Reply) -> bytearray:
+def encode_frame(message: object) -> bytearray:
     """One message as a whole frame, ready to be written."""
     frame = bytearray(LENGTH_BYTES)
     _encoder.encode_into(message, frame, LENGTH_BYTES)
@@ -41,17 +42,17 @@ def encode_frame(message: Request | Reply) -> bytearray:
 
 
 class FrameReader(Generic[T]):
-    """Cuts a byte stream into decoded messages of one union (`Request` or `Reply`)."""
+    """Cuts a byte stream into decoded messages. `decode` may be changed between two of them, as a handshake does."""
 
-    def __init__(self, union: object, max_frame_bytes: int) -> None:
-        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(union)
+    def __init__(self, decode: Decode[T], max_frame_bytes: int) -> None:
+        self.decode = decode
         self.max_frame_bytes = max_frame_bytes
         self._buffer = bytearray()
         self._position = 0
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes received and not yet taken."""
+        """Bytes received and not yet read."""
         return len(self._buffer) - self._position
 
     def feed(self, data: bytes) -> None:
@@ -66,7 +67,7 @@ class FrameReader(Generic[T]):
 
         Raises:
             FrameTooLong: the next frame's length is over the limit.
-            FrameError: its payload is not one of the union's messages.
+            FrameError: its payload is no message that `decode` knows.
         """
         start = self._position + LENGTH_BYTES
         if len(self._buffer) < start:
@@ -79,7 +80,7 @@ class FrameReader(Generic[T]):
             return None
         try:
             with memoryview(self._buffer) as view:
-                message = self._decoder.decode(view[start:end])
+                message = self.decode(view[start:end])
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             # ValidationError is a DecodeError; Topology raises ValueError; a field that we don't know may be nested deeply.
             raise FrameError(f"a frame that is no message: {error}") from None

@@ -14,15 +14,11 @@ from typing import Protocol
 
 from serve_app import events
 from serve_app.errors import Unavailable
+from serve_app.operations.body import Body
 from serve_app.settings import Limits
-from serve_app.wire import messages
-from serve_app.wire.client import (
-    BucketConnection,
-    Connector,
-    HandshakeRefused,
-    open_connection,
-)
+from serve_app.wire.connection import ClientConnection, Connector, HandshakeRefused, answered, open_connection
 from serve_app.wire.endpoint import Endpoint
+from serve_app.wire.messages import Status, Welcome
 
 _SWEEP_S = 0.05
 #: A connection that broke sooner was never a good one: the next is tried less quickly.
@@ -36,14 +32,6 @@ class BucketFault(Exception):
 
 class Retired(Unavailable):
     """The store goes on without the bucket."""
-
-
-def as_status(bucket_id: int, reply: messages.Reply) -> messages.Status:
-    """A reply to what is answered with a Status. Raises Unavailable where the bucket refused it."""
-    if isinstance(reply, messages.Refused):
-        raise Unavailable(f"bucket-{bucket_id}: {reply.detail}")
-    assert isinstance(reply, messages.Status), f"a Status was asked for, not {type(reply).__name__}"
-    return reply
 
 
 class ControlPlane(Protocol):
@@ -84,7 +72,7 @@ class BucketLink:
         self._limits = limits
         self._expected_identity = expected_identity
         self._jitter = jitter
-        self._connection: BucketConnection | None = None
+        self._connection: ClientConnection | None = None
         self._ready = asyncio.Event()
         self._waiting = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -109,7 +97,7 @@ class BucketLink:
         """`stop`, once the calls under way have been answered, or after the timeout."""
         self._tasks[0].cancel()  # a bucket that ends meanwhile is not brought back
         if self._connection is not None:
-            await self._connection.settle(timeout_s)
+            await self._connection.drain(timeout_s)
         await self.stop()
 
     async def stop(self) -> None:
@@ -139,7 +127,7 @@ class BucketLink:
         """Whether the storage behind the connection is not the one the store knows under this id."""
         return self._stranger
 
-    def connection(self) -> BucketConnection | None:
+    def connection(self) -> ClientConnection | None:
         """The open connection for operations, or None. A stranger gets none; it can only be asked for its status."""
         connection = self._connection
         return connection if connection is not None and connection.open and not self._stranger else None
@@ -160,7 +148,7 @@ class BucketLink:
         if self._connection is not None:
             self._connection.close()
 
-    async def wait_for_connection(self, deadline_s: float) -> BucketConnection:
+    async def wait_for_connection(self, deadline_s: float) -> ClientConnection:
         """The open connection, waited for until the deadline (on the loop's clock).
 
         Raises:
@@ -186,28 +174,18 @@ class BucketLink:
         finally:
             self._waiting -= 1
 
-    async def inspect(self, timeout_s: float, report: tuple[str, int, int] = ("", 0, 0)) -> messages.Status:
-        """The bucket's status. report, for bucket 0: who asks, the bucket_count it is configured with, and the epoch that it
-        knows.
+    async def ask(self, body: Body[Status], timeout_s: float, epoch: int = 0) -> Status:
+        """The bucket's status, as the answer to `body`; also of a stranger's storage.
 
         Raises:
-            Unavailable, ConnectionBroken, CallExpired: it can't be had.
+            Unavailable: it is away, or refused.
+            ConnectionBroken, CallExpired: there is no answer; it may have been carried out.
         """
-        return await self._ask(lambda call, ms: messages.Inspect(call, ms, *report), timeout_s)
-
-    async def ask(
-        self, request: Callable[[int, int], messages.Install | messages.Establish], timeout_s: float
-    ) -> messages.Status:
-        """Send what is answered with a Status. Raises as `inspect`; Unavailable too where the bucket refused it."""
-        return await self._ask(request, timeout_s)
-
-    async def _ask(self, request: Callable[[int, int], messages.Request], timeout_s: float) -> messages.Status:
         connection = self._connection
         if connection is None or not connection.open:
             raise Unavailable(f"bucket-{self.bucket_id} is away: {self.trouble}")
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        message = request(connection.next_call(), int(timeout_s * 1000))
-        return as_status(self.bucket_id, await connection.send(message, deadline_s, 0))
+        return answered(self.bucket_id, await connection.call(body, deadline_s, epoch))
 
     async def _stay_connected(self) -> None:
         loop = asyncio.get_running_loop()
@@ -235,7 +213,7 @@ class BucketLink:
             attempt += 1
             await asyncio.sleep(pause_s * (0.5 + self._jitter() / 2))
 
-    async def _connect(self) -> BucketConnection:
+    async def _connect(self) -> ClientConnection:
         endpoint = await self._control_plane.resolve(self.bucket_id)
         expected = self._expected_identity(self.bucket_id)
         try:
@@ -251,7 +229,7 @@ class BucketLink:
         self._ready.set()
         return connection
 
-    async def _open(self, endpoint: Endpoint, identity: str) -> tuple[BucketConnection, messages.Welcome]:
+    async def _open(self, endpoint: Endpoint, identity: str) -> tuple[ClientConnection, Welcome]:
         return await open_connection(endpoint, self.bucket_id, identity, self._limits, self._connector)
 
     def _note_trouble(self, trouble: str, *, faulted: bool) -> None:

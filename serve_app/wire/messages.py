@@ -1,189 +1,53 @@
-"""The messages between a directory and a bucket.
+"""The messages between a directory, or another bucket, and a bucket.
 
-msgpack arrays of msgspec structs, tagged by a small integer; fields are only ever added at the end, with defaults, so two
-releases that share `VERSION` understand each other. `call` pairs a reply with its request; replies come in any order.
-`timeout_ms` is what is left of the operation's deadline when it was sent: clocks are never compared across machines.
+A message is an envelope and a body. Bodies are msgpack arrays of msgspec structs, tagged by a small integer; fields are only
+ever added at the end, with defaults. The operations of clients have modules of their own (`operations/`); what directories
+and buckets ask of buckets for their own sake is here. Replies come in any order.
 """
 
 from __future__ import annotations
 
+from typing import Any, ClassVar, Union
+
 import msgspec
 
+from serve_app.operations import ANSWERS, OPERATIONS
+from serve_app.operations.body import Answer, Body
 from serve_app.topology import Topology
 
-#: Raised by any change that an older peer would misread. Peers of another version are hung up on.
-VERSION = 3
+# -- the handshake, which is the same in every version ---------------------------------------------------------------
 
 
-class _Message(msgspec.Struct, array_like=True, gc=False):
-    pass
+class Hello(msgspec.Struct, array_like=True, gc=False, tag=0):
+    """The first frame of a connection.
 
+    oldest, newest: the versions that the caller speaks (`versions.py`); a newest of 0 is an earlier release's, which speaks
+    `oldest` alone. identity: of the storage expected, or empty where the caller can't know yet.
+    """
 
-# -- from the directory ----------------------------------------------------------------------------------------------
-
-
-class Hello(_Message, tag=0):
-    """The first frame of a connection. identity is the storage expected, or empty where the directory can't know yet."""
-
-    version: int
+    oldest: int
     token: str
     bucket_id: int
     identity: str
+    newest: int = 0
 
 
-class Get(_Message, tag=1):
-    """epoch, here and below: while keys move, the epoch in which the directory learned that this key has moved here; else
-    0. A new home takes the operation only in that very epoch."""
-
-    call: int
-    timeout_ms: int
-    key: bytes
-    epoch: int = 0
-
-
-class Put(_Message, tag=2):
-    call: int
-    timeout_ms: int
-    key: bytes
-    value: bytes
-    content_type: str
-    epoch: int = 0
-
-
-class Delete(_Message, tag=3):
-    call: int
-    timeout_ms: int
-    key: bytes
-    epoch: int = 0
-
-
-class Inspect(_Message, tag=4):
-    """Ask for `Status`. Sent about once a second, it is the connection's heartbeat as well, and tells bucket 0 which
-    bucket_count the directory is configured with (0: none, or not a directory), and the epoch of the topology that it knows
-    (0: none)."""
-
-    call: int
-    timeout_ms: int
-    directory: str = ""
-    configured_count: int = 0
-    epoch: int = 0
-
-
-class Install(_Message, tag=5):
-    """Hand the bucket a topology; it takes it if it is newer than its own, and answers `Status` either way."""
-
-    call: int
-    timeout_ms: int
-    topology: Topology
-
-
-class Establish(_Message, tag=6):
-    """Ask bucket 0 to found the store with buckets of these identities. Answered with `Status`: whatever is in it now
-    is the topology, whoever asked first."""
-
-    call: int
-    timeout_ms: int
-    identities: tuple[str, ...]
-
-
-class Window(_Message, tag=7):
-    """From bucket to bucket: all records of a window of the source's keys that have their new home here.
-
-    The target takes it only in the very epoch, once, and answers `Taken`; a late or repeated one is not written.
-    revision: the source's counter; nothing in the window has a higher revision, nor had what was deleted there.
-    """
-
-    call: int
-    timeout_ms: int
-    epoch: int
-    source: int
-    end: bytes
-    revision: int
-    records: list[tuple[bytes, bytes]]
-
-
-class AcceptLoss(_Message, tag=8):
-    """Ask bucket 0 to go on with another storage for a bucket whose data is lost. Answered with `Status`."""
-
-    call: int
-    timeout_ms: int
-    bucket_id: int
-    identity: str
-
-
-class Survey(_Message, tag=9):
-    """Ask which of the bucket's records, from `start` on, are at home under its own topology. Answered with `Surveyed`."""
-
-    call: int
-    timeout_ms: int
-    start: bytes
-
-
-Request = Hello | Get | Put | Delete | Inspect | Install | Establish | Window | AcceptLoss | Survey
-
-
-# -- from the bucket -------------------------------------------------------------------------------------------------
-
-
-class Welcome(_Message, tag=0):
-    """The answer to a good Hello; anything else is hung up on."""
+class Welcome(msgspec.Struct, array_like=True, gc=False, tag=0):
+    """The answer to a good Hello; anything else is hung up on. version: what both ends speak from here on; 0 is an earlier
+    release's, which speaks the caller's `oldest`."""
 
     bucket_id: int
     identity: str
     incarnation: str
+    version: int = 0
 
 
-class Value(_Message, tag=1):
-    call: int
-    value: bytes
-    content_type: str
-    revision: int
+# -- what directories and buckets ask of a bucket --------------------------------------------------------------------
 
 
-class Missing(_Message, tag=2):
-    """No record has this key. To a Delete: nothing was deleted."""
-
-    call: int
-
-
-class Written(_Message, tag=3):
-    call: int
-    created: bool
-    revision: int
-
-
-class Deleted(_Message, tag=4):
-    """The record that was deleted; revision is that of the deletion."""
-
-    call: int
-    value: bytes
-    content_type: str
-    revision: int
-
-
-class Moved(_Message, tag=5):
-    """This bucket is not the key's home under the topology that it has itself persisted (None: it has none yet).
-
-    cursor: of the keys whose old home is this bucket, those below it have moved in that topology's move.
-    """
-
-    call: int
-    topology: Topology | None
-    cursor: bytes = b""
-
-
-class Refused(_Message, tag=6):
-    """Nothing was changed, unless the reason is `unknown`. reason is one of `REASONS`, detail a sentence for people."""
-
-    call: int
-    reason: str
-    detail: str
-
-
-class Status(_Message, tag=7):
+class Status(Answer, tag=7):
     """What a bucket knows of itself. keys and bytes are exact; fault is a sentence, empty when it serves."""
 
-    call: int
     bucket_id: int
     identity: str
     incarnation: str
@@ -213,29 +77,130 @@ class Status(_Message, tag=7):
     heard_epoch: int = 0
 
 
-class Taken(_Message, tag=8):
+class Inspect(Body[Status], tag=4):
+    """Ask for the bucket's status. Sent about once a second, it is the connection's heartbeat as well, and tells bucket 0
+    which bucket_count the directory is configured with (0: none, or not a directory). The envelope's epoch is that of the
+    topology that the directory knows (0: none)."""
+
+    name: ClassVar[str] = "inspect"
+    directory: str = ""
+    configured_count: int = 0
+
+
+class Install(Body[Status], tag=5):
+    """Hand the bucket a topology; it installs it if it is newer than its own."""
+
+    name: ClassVar[str] = "install"
+    topology: Topology
+
+
+class Establish(Body[Status], tag=6):
+    """Ask bucket 0 to found the store with buckets of these identities. Whatever topology is in the answer is the store's,
+    whoever asked first."""
+
+    name: ClassVar[str] = "establish"
+    identities: tuple[str, ...]
+
+
+class AcceptLoss(Body[Status], tag=8):
+    """Ask bucket 0 to go on with another storage for a bucket whose data is lost."""
+
+    name: ClassVar[str] = "accept-loss"
+    bucket_id: int
+    identity: str
+
+
+class WindowWritten(Answer, tag=8):
     """A window's records, and its marker, are on the target's disk."""
 
-    call: int
+
+class Window(Body[WindowWritten], tag=7):
+    """From bucket to bucket: all records of a window of the source's keys that have their new home here.
+
+    The target writes it only in the envelope's very epoch, and once; a late or repeated one is acknowledged and not written.
+    revision: the source's counter; nothing in the window has a higher revision, nor had what was deleted there.
+    """
+
+    name: ClassVar[str] = "window"
+    source: int
+    end: bytes
+    revision: int
+    records: list[tuple[bytes, bytes]]
+
+    @property
+    def payload_bytes(self) -> int:
+        return sum(len(key) + len(raw) for key, raw in self.records)
 
 
 #: A Surveyed names no more misplaced keys than this.
 MISPLACED_NAMED = 100
 
 
-class Surveyed(_Message, tag=9):
+class Surveyed(Answer, tag=9):
     """keys: how many records were looked at; misplaced: the first few that are not at home here. next_start: where to go on,
     empty at the end. epoch: of the topology and cursor that it was judged by."""
 
-    call: int
     keys: int
     misplaced: list[bytes]
     next_start: bytes
     epoch: int
 
 
-Reply = Welcome | Value | Missing | Written | Deleted | Moved | Refused | Status | Taken | Surveyed
+class Survey(Body[Surveyed], tag=9):
+    """Ask which of the bucket's records, from `start` on, are at home under its own topology."""
+
+    name: ClassVar[str] = "survey"
+    start: bytes
+
+
+# -- answers to anything -----------------------------------------------------------------------------------------------
+
+
+class Moved(Answer, tag=5):
+    """This bucket is not the key's home under the topology that it has itself persisted (None: it has none yet).
+
+    cursor: of the keys whose old home is this bucket, those below it have moved in that topology's move.
+    """
+
+    topology: Topology | None
+    cursor: bytes = b""
+
+
+class Refused(Answer, tag=6):
+    """Nothing was changed, unless the reason is `unknown`. reason is one of `REASONS`, detail a sentence for people."""
+
+    reason: str
+    detail: str
+
 
 #: busy: a queue is full. disk-full. expired: its deadline had passed. fault: the storage can't serve (this).
 #: invalid: the request can never succeed. unknown: the exception, it may have happened.
 REASONS = ("busy", "disk-full", "expired", "fault", "invalid", "unknown")
+
+# -- envelopes ---------------------------------------------------------------------------------------------------------
+
+#: What directories and buckets ask for their own sake.
+INTERNAL: tuple[type[Body[Any]], ...] = (Inspect, Install, Establish, Window, AcceptLoss, Survey)
+_BODIES: Any = Union[(*OPERATIONS, *INTERNAL)]
+_ANSWERS: Any = Union[(*ANSWERS, Moved, Refused, Status, WindowWritten, Surveyed)]
+
+
+class Envelope(msgspec.Struct, array_like=True, gc=False):
+    """A call: what is asked, and how.
+
+    call: an id, which pairs it with its reply. timeout_ms: what is left of its deadline when it is sent; clocks are never
+    compared across machines. epoch: of an operation, while keys move, the epoch in which the directory learned that its key
+    has moved here: a new home carries it out in that very epoch only. Else 0. (Window and Inspect say what it is to them.)
+    """
+
+    call: int
+    timeout_ms: int
+    epoch: int
+    body: _BODIES
+
+
+class Reply(msgspec.Struct, array_like=True, gc=False):
+    """The answer to a call."""
+
+    call: int
+    answer: _ANSWERS

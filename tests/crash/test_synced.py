@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.storage import records
+from serve_app import operations, records
 from serve_app.storage.folder import open_folder
 from serve_app.wire import messages
 from serve_app.wire.endpoint import Endpoint
@@ -85,7 +85,7 @@ def unsynced(calls: list[Call], acknowledged: dict[bytes, int]) -> list[bytes]:
         if call.target.startswith("TCP:") and call.result > 0:
             reader.feed(call.data[: call.result])
             while (reply := reader.next()) is not None:
-                if isinstance(reply, messages.Written):
+                if isinstance(reply, operations.Written):
                     replied[reply.call] = call.began
     late = []
     for key, call_id in acknowledged.items():
@@ -168,18 +168,22 @@ async def read_while_writing(endpoint: Endpoint) -> tuple[bytes, list[tuple[byte
     loop = asyncio.get_running_loop()
 
     async def get() -> bytes:
-        reply = await connection.send(messages.Get(connection.next_call(), 60_000, b"key"), loop.time() + 60, 0)
-        assert isinstance(reply, messages.Value)
+        reply = await connection.send(
+            messages.Envelope(connection.next_call(), 60_000, 0, operations.Get(b"key")), loop.time() + 60, 0
+        )
+        assert isinstance(reply, operations.Value)
         return reply.value
 
     before = await get()
     sent_s = loop.time()
-    put = connection.send(messages.Put(connection.next_call(), 60_000, b"key", b"new", ""), loop.time() + 60, 3)
+    put = connection.send(
+        messages.Envelope(connection.next_call(), 60_000, 0, operations.Put(b"key", b"new", "")), loop.time() + 60, 3
+    )
     during = []
     while not put.done():
         value = await get()
         during.append((value, loop.time() - sent_s))
-    assert isinstance(put.result(), messages.Written)
+    assert isinstance(put.result(), operations.Written)
     after = await get()
     connection.close()
     return before, during, after

@@ -98,7 +98,7 @@ def node_of(bucket_id: int) -> str:
 @asynccontextmanager
 async def directory_on(made_from: Build, bucket_count: int) -> AsyncIterator[Directory]:
     directory = Directory(RayControlPlane(made_from), made_from.settings.limits)
-    directory.watch.configure(bucket_count)
+    directory.configuration.follow(bucket_count)
     await directory.start()
     try:
         yield directory
@@ -123,12 +123,12 @@ def test_a_bucket_without_its_node_is_waited_for_by_name(cluster: Cluster, tmp_p
     async def check() -> None:
         made_from = build(tmp_path, pin_buckets=True, limits=Limits(request_timeout_s=1.0))
         async with directory_on(made_from, 3) as directory:
-            await until(lambda: "resource bucket-2" in directory.watch.what_is_missing(), 20)
+            await until(lambda: "resource bucket-2" in directory.what_is_missing(), 20)
             with pytest.raises(Unavailable, match="a node that offers the resource bucket-2"):
                 await directory.get(b"key")
             assert not exists(2), "made now it would look like a bucket that is away with its data"
             cluster.add_node(num_cpus=0, resources={"bucket-2": 1})
-            await until(lambda: directory.watch.topology is not None, 30)
+            await until(lambda: directory.view.topology is not None, 30)
             for number in range(20):
                 await directory.put(b"key%d" % number, b"v", "")
 
@@ -221,7 +221,7 @@ def test_a_fault_of_the_storage_is_what_the_directory_says(cluster: Cluster, tmp
 
     async def check() -> None:
         async with directory_on(build(tmp_path, limits=Limits(request_timeout_s=1.0)), 2) as directory:
-            await until(lambda: "stranger.txt" in directory.watch.what_is_missing(), 30)
+            await until(lambda: "stranger.txt" in directory.what_is_missing(), 30)
             with pytest.raises(Unavailable, match=r"stranger\.txt"):
                 await directory.get(b"key")
 

@@ -16,10 +16,10 @@ import httpx
 import pytest
 
 from serve_app.placement import bucket_of
+from serve_app.records import Record, encode
 from serve_app.settings import MIB
 from serve_app.storage.facts import Totals, totals_fact
 from serve_app.storage.folder import open_folder
-from serve_app.storage.records import Record, encode
 from tests.support.commands import typed
 from tests.support.reconfigure import settled, wait_for_topology
 from tests.support.running_store import ROOT, RunningStore

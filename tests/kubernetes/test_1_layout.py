@@ -171,7 +171,7 @@ def test_the_data_plane_asks_for_the_buckets_token(store: Store) -> None:
 import asyncio, dataclasses
 import ray
 from serve_app.settings import Limits
-from serve_app.wire.client import HandshakeRefused, connect_tcp, open_connection
+from serve_app.wire.connection import HandshakeRefused, connect_tcp, open_connection
 
 ray.init(address="auto", namespace="cloud-storage", log_to_driver=False, logging_level="ERROR")
 endpoint = ray.get(ray.get_actor("bucket-0").endpoint.remote()).endpoint

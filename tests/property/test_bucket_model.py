@@ -10,11 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from serve_app.storage import records
+from serve_app import operations, records
 from serve_app.storage.engine import Engine
 from serve_app.storage.facts import TOTALS, Totals, read_bucket_facts, totals_fact
 from serve_app.storage.folder import OpenedStorage, open_folder
-from serve_app.wire import messages
 from tests.support.commits import Commits
 from tests.support.memory_engine import MemoryEngine, new_bucket_engine
 
@@ -52,7 +51,7 @@ class BucketMachine(RuleBasedStateMachine):
             self.commits.put(key, value) if kind == "put" else self.commits.delete(key) for kind, key, value in group
         ]
         replies = self.commits.run(*made)
-        changed = any(not isinstance(reply, messages.Missing) for reply in replies)
+        changed = any(not isinstance(reply, operations.Missing) for reply in replies)
         commit = self.commits.made[-1]
         assert (commit is not None) == changed
         if commit is not None:
@@ -63,14 +62,14 @@ class BucketMachine(RuleBasedStateMachine):
         for (kind, key, value), reply in zip(group, replies, strict=True):
             old = self.model.get(key)
             if kind == "put":
-                assert isinstance(reply, messages.Written)
+                assert isinstance(reply, operations.Written)
                 assert reply.created == (old is None)
                 self.model[key] = value
             elif old is None:
-                assert isinstance(reply, messages.Missing)
+                assert isinstance(reply, operations.Missing)
                 continue
             else:
-                assert isinstance(reply, messages.Deleted)
+                assert isinstance(reply, operations.Deleted)
                 assert reply.value == old
                 del self.model[key]
             assert reply.revision > self.last_revision, "revisions grow with every write of a bucket"

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from unittest.mock import patch
 
-from serve_app.bucket import held, server, source, survey
+from serve_app.bucket import cold_reads, held, mover_access, survey
 from serve_app.settings import MIB, Limits
 from serve_app.storage import group
 
@@ -79,8 +79,8 @@ def bounded(bounds: Bounds) -> Iterator[None]:
         for module, name, value in (
             (held, "MAX_HELD", bounds.held),
             (held, "MAX_HELD_BYTES", bounds.held_bytes),
-            (server, "_READ_BATCH_BYTES", bounds.read_batch_bytes),
-            (source, "_MAX_SCANNED_BYTES", bounds.scanned_bytes),
+            (cold_reads, "_BATCH_BYTES", bounds.read_batch_bytes),
+            (mover_access, "_MAX_SCANNED_BYTES", bounds.scanned_bytes),
             (survey, "_RECORDS_AT_ONCE", bounds.surveyed),
             (survey, "_BYTES_AT_ONCE", bounds.surveyed_bytes),
             (group, "_READ_AHEAD_KEYS", bounds.read_ahead),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 
-from serve_app import placement
-from serve_app.storage import records
+from serve_app import placement, records
 from serve_app.storage.facts import read_bucket_facts
 from tests.simulation.clients import Clients
 from tests.simulation.loop import Process
@@ -42,7 +41,7 @@ async def watch_held(world: World) -> None:
             server, process = node.server, node.process
             if server is None or process is None or process.asleep or not len(server.held):
                 continue
-            cursor = server.bucket.cursor
+            cursor = server.bucket.standing.cursor
             if cursor is not None and cursor.intent_end:
                 continue
             seen[node.name] = process
@@ -56,21 +55,22 @@ def _not_whole(world: World) -> str:
     for node in world.directories:
         if node.directory is None:
             return f"{node.name} is not up"
-        watch = node.directory.watch
-        topology = watch.topology
+        view = node.directory.view
+        topology = view.topology
         if topology is None:
-            return f"{node.name} knows no topology: {watch.what_is_missing()}"
+            return f"{node.name} knows no topology: {node.directory.what_is_missing()}"
         if topology.phase != "stable" or topology.bucket_count != world.configured_count:
             return f"{node.name} knows {topology}, not {world.configured_count} buckets"
-        for link in watch.links.values():
+        for link in view.links.values():
             if link.bucket_id < topology.bucket_count and link.connection() is None:
                 return f"{node.name} has no connection to bucket-{link.bucket_id}: {link.trouble}"
         for bucket_id in range(topology.bucket_count):
             server = world.bucket(bucket_id).server
             if server is None:
                 return f"bucket-{bucket_id} is not up"
-            if server.bucket.topology != topology or server.bucket.fault:
-                return f"bucket-{bucket_id} has {server.bucket.topology} {server.bucket.fault}"
+            standing = server.bucket.standing
+            if standing.topology != topology or standing.fault:
+                return f"bucket-{bucket_id} has {standing}"
             if server.bucket.writer.queued or server.bucket.writer.queued_bytes:
                 return f"bucket-{bucket_id} has writes waiting"
         for bucket_id, bucket in sorted(world.buckets.items()):

@@ -16,6 +16,7 @@ from serve_app import placement
 from serve_app.errors import DiskFull, OutcomeUnknown, Unavailable
 from tests.simulation.nodes import DirectoryNode
 from tests.simulation.world import Window, World
+from tests.support.asking import delete, get, put
 from tests.support.linearizability import Event, Kind
 
 #: A directory answers this long after the deadline at the latest, not counting the time it slept.
@@ -179,10 +180,9 @@ class Clients:
         try:
             if kind == "put":
                 assert value is not None
-                outcome = "ok", not (await directory.put(key.encode(), value.encode(), "text/plain")).created
+                outcome = "ok", not await put(directory, key.encode(), value.encode(), "text/plain")
             else:
-                operation = directory.get if kind == "get" else directory.delete
-                found = (await operation(key.encode())).value
+                found = await (get if kind == "get" else delete)(directory, key.encode())
                 outcome = "ok", None if found is None else found.decode()
         except OutcomeUnknown:
             outcome = "unknown", None

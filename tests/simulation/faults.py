@@ -9,8 +9,9 @@ from typing import Any
 
 from serve_app.storage.facts import CURSOR
 from serve_app.wire import messages
-from serve_app.wire.client import HandshakeRefused, connect_tcp, open_connection
+from serve_app.wire.connection import HandshakeRefused, connect_tcp, open_connection
 from tests.simulation.nodes import BucketNode, DirectoryNode, Node
+from tests.simulation.observer import Sent
 from tests.simulation.world import World
 
 #: How often the sync of a step of a move, or of a topology, meets damage where that is among the faults.
@@ -369,9 +370,9 @@ class Faults:
 
     # -- messages that come again --------------------------------------------------------------------------------------
 
-    def _may_repeat(self, sender: str, bucket: str, message: Any) -> None:
+    def _may_repeat(self, sender: str, bucket: str, message: Sent) -> None:
         rng = self.world.rng
-        if isinstance(message, messages.Window):
+        if isinstance(message.body, messages.Window):
             self._windows.setdefault(sender, deque(maxlen=6)).append((bucket, message))
         if self._healed or rng.random() > 0.7:
             return
@@ -382,17 +383,17 @@ class Faults:
                 if (transport.process.name, transport.peer.process.name) == (sender, bucket):
                     transport.break_off()
 
-    def _repeat(self, sender: str, bucket: str, message: Any) -> None:
+    def _repeat(self, sender: str, bucket: str, message: Sent) -> None:
         found = self.world.observer.connection(sender, bucket)
         if found is None:
             self._deliver_late(sender, bucket, message)
             return
         process, connection = found
         self.world.met("repeat")
-        self.world.note(f"{sender} repeats {type(message).__name__} to {bucket}")
+        self.world.note(f"{sender} repeats {type(message.body).__name__} to {bucket}")
         self.world.loop.call_soon(self.world.observer.repeat, connection, message, 2.0, context=process.context)
 
-    def _deliver_late(self, sender: str, bucket: str, message: Any) -> None:
+    def _deliver_late(self, sender: str, bucket: str, message: Sent) -> None:
         """Its sender's connection, or its sender, is gone: this was under way all the time."""
         node = next((node for node in self.world.buckets.values() if node.name == bucket), None)
         if node is None or node.endpoint is None:
@@ -405,7 +406,7 @@ class Faults:
             except (OSError, TimeoutError, HandshakeRefused):
                 return
             self.world.met("repeat")
-            self.world.note(f"{type(message).__name__} of {sender} comes late to {bucket}")
+            self.world.note(f"{type(message.body).__name__} of {sender} comes late to {bucket}")
             self.world.observer.repeat(connection, message, 2.0)
             await asyncio.sleep(2.0)
             connection.close()

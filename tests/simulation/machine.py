@@ -166,7 +166,11 @@ class SimulatedWriter(Writer):
         machine = self._machine
         # The loop hears of groups in their order; the next one does not wait for that.
         self._heard_s = max(self._heard_s, machine.loop.time() + machine.wake_s() * machine.slowness)
-        machine.loop.call_at(self._heard_s, self._done, group.writes, commit)
+        machine.loop.handover_s = lambda: self._heard_s - machine.loop.time()
+        try:
+            self._done(group.writes, commit)
+        finally:
+            machine.loop.handover_s = None
         self._busy = False
         self._go_on()
 

@@ -6,13 +6,13 @@ Everything inside a process is the product's own code.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.server import BucketServer
+from serve_app.bucket.standing import Standing
 from serve_app.cursor import Cursor, Marker
 from serve_app.directory.directory import Directory
 from serve_app.errors import StorageFault
@@ -137,23 +137,25 @@ class BucketNode(Node):
         """All that its disk holds of its part in a move; looked at without the product's own reading."""
         raw = self.disk.get_fact(MARKERS)
         markers = {} if raw is None else msgspec.msgpack.decode(raw, type=dict[int, Marker])
-        if bucket.decided_markers != markers:
-            self.world.fail("served", f"{self.name} starts with {bucket.decided_markers}; its disk holds {markers}")
+        known = bucket.state.standing.markers
+        if known != markers:
+            self.world.fail("served", f"{self.name} starts with {known}; its disk holds {markers}")
 
     def _check_what_is_served(self, bucket: Bucket) -> None:
-        """Whenever it takes on a topology, or a cursor moves, its disk must hold it: a restart must not take it away."""
+        """Whenever it installs a topology, or a cursor moves, its disk must hold it: a restart must not take it away."""
+        serve_by = bucket.serve_by
 
-        def checked(serve_by: Callable[..., None]) -> Callable[..., None]:
-            def checking(*args: Any) -> None:
-                serve_by(*args)
+        def checking(standing: Standing, *, whole: bool = True) -> bool:
+            before = bucket.standing
+            changed = serve_by(standing, whole=whole)
+            now = bucket.standing
+            if now.topology is not None and (now.topology, now.cursor) != (before.topology, before.cursor):
                 stored = read_bucket_facts(self.disk.get_fact, self.name)
-                if not _is_held(bucket.durable, (stored.topology, stored.cursor)):
-                    self.world.fail("served", f"{self.name} serves by {bucket.durable}; its disk holds {stored}")
+                if not _is_held((now.topology, now.cursor), (stored.topology, stored.cursor)):
+                    self.world.fail("served", f"{self.name} serves by {now}; its disk holds {stored}")
+            return changed
 
-            return checking
-
-        bucket.take_topology = checked(bucket.take_topology)  # type: ignore[method-assign]
-        bucket.advance = checked(bucket.advance)  # type: ignore[method-assign]
+        bucket.serve_by = checking  # type: ignore[method-assign]
 
     def _retire(self) -> None:
         self.world.counts["buckets retired"] += 1
@@ -279,7 +281,7 @@ class DirectoryNode(Node):
         world = self.world
         identity = f"{self.name}-{world.rng.getrandbits(64):016x}"
         self.directory = Directory(world, world.plan.limits, jitter=world.rng.random, identity=identity)
-        self.directory.watch.configure(world.configured_count)
+        self.directory.configuration.follow(world.configured_count)
         await self.directory.start()
 
     def configure(self) -> None:
@@ -289,7 +291,7 @@ class DirectoryNode(Node):
 
     def _configure(self) -> None:
         if self.directory is not None:
-            self.directory.watch.configure(self.world.configured_count)
+            self.directory.configuration.follow(self.world.configured_count)
 
     def crash(self, *, silently: bool = False) -> None:
         super().crash(silently=silently)

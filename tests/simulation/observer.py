@@ -12,27 +12,34 @@ import asyncio
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-import msgspec
-
-from serve_app.wire import messages
-from serve_app.wire.client import BucketConnection
+from serve_app import operations
+from serve_app.operations.body import Body
+from serve_app.wire.connection import ClientConnection
+from serve_app.wire.messages import Install, Reply, Window
 from tests.simulation.loop import Process
 
 #: What may be repeated and come late.
-REPEATABLE: tuple[type, ...] = (messages.Install, messages.Window)
+REPEATABLE: tuple[type, ...] = (Install, Window)
 
 
 @dataclass(slots=True)
 class SeenRevision:
-    """A reply that carried a revision; times are those of sending the request and having the reply."""
+    """A reply that carried a revision; times are those of sending the call and having the reply."""
 
     key: bytes
     revision: int
     wrote: bool
     sent_s: float
     answered_s: float
+
+
+class Sent(NamedTuple):
+    """A body and the epoch of its envelope."""
+
+    body: Body[Any]
+    epoch: int
 
 
 class Observer:
@@ -42,57 +49,56 @@ class Observer:
         self._now_s = now_s
         self.revisions: list[SeenRevision] = []
         #: Copies that nobody has decided about yet: (sender, bucket, message).
-        self.repeatable: list[tuple[str, str, Any]] = []
-        self._connections: dict[tuple[str, str], tuple[Process, BucketConnection]] = {}
+        self.repeatable: list[tuple[str, str, Sent]] = []
+        self._connections: dict[tuple[str, str], tuple[Process, ClientConnection]] = {}
         #: Called when a repeatable message was sent.
-        self.on_repeatable: Callable[[str, str, Any], None] = lambda sender, bucket, message: None
-        #: Every request and reply, by who sent and who answered.
+        self.on_repeatable: Callable[[str, str, Sent], None] = lambda sender, bucket, message: None
+        #: The body of every call, and every answer, by who sent it and who gets it.
         self.on_message: Callable[[str, str, Any], None] = lambda sender, receiver, message: None
 
     def connected(self, process: Process | None, address: tuple[str, int], protocol: asyncio.Protocol) -> None:
         """A new connection; hooks into this one object."""
-        if process is None or not isinstance(protocol, BucketConnection):
+        if process is None or not isinstance(protocol, ClientConnection):
             return
         self._connections[process.name, address[0]] = (process, protocol)
         asked: dict[int, tuple[bytes, float]] = {}
-        send, take = protocol.send, protocol._take
+        call, settle = protocol.call, protocol._settle
 
-        def watched_send(request: Any, deadline_s: float, size_bytes: int) -> asyncio.Future[messages.Reply]:
-            future = send(request, deadline_s, size_bytes)
-            self.on_message(process.name, address[0], request)
-            if isinstance(request, (messages.Get, messages.Put, messages.Delete)):
-                asked[request.call] = (request.key, self._now_s())
-            elif isinstance(request, REPEATABLE):
-                self.on_repeatable(process.name, address[0], request)
+        def observed_call(body: Body[Any], deadline_s: float, epoch: int = 0) -> asyncio.Future[Any]:
+            future = call(body, deadline_s, epoch)
+            self.on_message(process.name, address[0], body)
+            if isinstance(body, operations.Operation):
+                asked[protocol._last_call] = (body.key, self._now_s())
+            elif isinstance(body, REPEATABLE):
+                self.on_repeatable(process.name, address[0], Sent(body, epoch))
             return future
 
-        def watched_take(reply: Any) -> None:
-            self.on_message(address[0], process.name, reply)
-            call = getattr(reply, "call", None)
-            if call in asked:
-                key, sent_s = asked.pop(call)
-                if isinstance(reply, (messages.Value, messages.Written, messages.Deleted)):
-                    wrote = not isinstance(reply, messages.Value)
-                    self.revisions.append(SeenRevision(key, reply.revision, wrote, sent_s, self._now_s()))
-            take(reply)
+        def observed_settle(reply: Reply) -> None:
+            answer = reply.answer
+            self.on_message(address[0], process.name, answer)
+            if reply.call in asked:
+                key, sent_s = asked.pop(reply.call)
+                if isinstance(answer, (operations.Value, operations.Written, operations.Deleted)):
+                    wrote = not isinstance(answer, operations.Value)
+                    self.revisions.append(SeenRevision(key, answer.revision, wrote, sent_s, self._now_s()))
+            settle(reply)
 
-        protocol.send = watched_send  # type: ignore[method-assign]
-        protocol._take = watched_take  # type: ignore[method-assign]
+        protocol.call = observed_call  # type: ignore[method-assign]
+        protocol._settle = observed_settle  # type: ignore[method-assign]
 
-    def connection(self, sender: str, bucket: str) -> tuple[Process, BucketConnection] | None:
+    def connection(self, sender: str, bucket: str) -> tuple[Process, ClientConnection] | None:
         """The greeted connection that a process of this name has now."""
         process, connection = self._connections.get((sender, bucket), (None, None))
         if process is None or connection is None or not process.alive or process.asleep or not connection.open:
             return None
         return (process, connection) if connection.welcome.done() and not connection.welcome.exception() else None
 
-    def repeat(self, connection: BucketConnection, message: Any, timeout_s: float) -> None:
+    def repeat(self, connection: ClientConnection, message: Sent, timeout_s: float) -> None:
         """Send a copy. Called as its process; nobody waits for the answer."""
         if not connection.open:
             return
-        copy = msgspec.structs.replace(message, call=connection.next_call())
         try:
-            future = BucketConnection.send(connection, copy, connection._loop.time() + timeout_s, 0)
+            future = ClientConnection.call(connection, message.body, connection._loop.time() + timeout_s, message.epoch)
         except Exception:
             return  # too much is under way already
         future.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from unittest.mock import patch
 
-from serve_app.bucket import server, source
+from serve_app.bucket import mover_access, server
 from serve_app.cli import buckets
-from serve_app.directory import watch
+from serve_app.directory import polling
 from serve_app.resharding import coordinator, mover
 from serve_app.wire import link
 from tests.simulation.bounds import bounded
@@ -156,11 +156,11 @@ def _small_steps(plan: Plan, rng: random.Random) -> Iterator[None]:
         patch.multiple(
             mover, WINDOW_BYTES=moving.window_bytes, PART_BYTES=moving.part_bytes, _WAY_TO_CLIENTS=moving.rest
         ),
-        patch.object(source, "_MAX_SCANNED", moving.max_scanned),
+        patch.object(mover_access, "_MAX_SCANNED", moving.max_scanned),
         patch.multiple(
             coordinator, AGREED_S=moving.agreed_s, LATELY_S=moving.lately_s, _INTERVAL_S=moving.refresh_s / 4
         ),
-        patch.object(watch, "REFRESH_S", moving.refresh_s),
+        patch.object(polling, "REFRESH_S", moving.refresh_s),
         patch.object(buckets, "BucketLink", partial(link.BucketLink, jitter=rng.random)),
         patch.object(link.BucketLink, "stop", stop_slowly),
         patch.object(server, "_LEFT_ALONE_S", 2.5),

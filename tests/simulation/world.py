@@ -116,6 +116,7 @@ class World:
             self.counts[f"{kind} while moving"] += 1
 
     def _message(self, sender: str, receiver: str, message: object) -> None:
+        """message: the body of a call, or an answer."""
         if isinstance(message, messages.Refused) and message.reason == "disk-full":
             self.met("disk-full")
         if isinstance(message, messages.Status) and receiver == "bucket-0" and self.topology is not None:
@@ -208,7 +209,7 @@ class World:
         bring it back. And who woke with what was true long ago looks for a bucket that nobody wants.
         """
         topology = self.topology
-        known = [None if node.directory is None else node.directory.watch.topology for node in self.directories]
+        known = [None if node.directory is None else node.directory.view.topology for node in self.directories]
         left = topology is not None and bucket_id >= len(topology.identities)
         return self.plan.old_volumes_return and left and all(each == topology for each in known)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from serve_app import operations
 from serve_app.storage.engine import EngineFailed
-from serve_app.wire import messages
 from tests.support.commits import Commits
 from tests.support.memory_engine import new_bucket_engine
 
@@ -24,7 +24,7 @@ def test_writes_see_the_earlier_ones_of_their_group() -> None:
     assert engine.writes == writes + 1, "one write, one sync, for the whole group"
     assert (created.created, updated.created, again.created) == (True, False, True)
     assert deleted.value == b"2"
-    assert isinstance(missing, messages.Missing)
+    assert isinstance(missing, operations.Missing)
     assert commits.committer.totals.keys == 1
 
 
@@ -32,7 +32,7 @@ def test_a_group_that_changes_nothing_writes_nothing() -> None:
     engine = new_bucket_engine(0)
     commits = Commits(engine)
     writes = engine.writes
-    assert isinstance(commits.run(commits.delete(b"k"))[0], messages.Missing)
+    assert isinstance(commits.run(commits.delete(b"k"))[0], operations.Missing)
     assert engine.writes == writes
 
 
@@ -40,7 +40,7 @@ def test_an_expired_write_changes_nothing() -> None:
     engine = new_bucket_engine(0)
     commits = Commits(engine)
     late, due = commits.run(commits.put(b"late", b"1", deadline_s=100.0), commits.put(b"due", b"1", deadline_s=100.1))
-    assert (late.reason, type(due)) == ("expired", messages.Written)
+    assert (late.reason, type(due)) == ("expired", operations.Written)
     assert [key for key, _ in engine.scan()] == [b"due"]
 
 
@@ -54,7 +54,7 @@ def test_a_full_disk_refuses_puts_and_takes_deletes() -> None:
     assert deleted.value == b"1"
     assert commits.committer.lacks_space()
     engine.free = 1000
-    assert isinstance(commits.run(commits.put(b"new", b"1"))[0], messages.Written)
+    assert isinstance(commits.run(commits.put(b"new", b"1"))[0], operations.Written)
     assert not commits.committer.lacks_space()
 
 
@@ -66,7 +66,7 @@ def test_a_damaged_record_refuses_its_own_writes_alone() -> None:
     put, delete, good = commits.run(commits.put(b"bad", b"2"), commits.delete(b"bad"), commits.put(b"good", b"2"))
     assert (put.reason, delete.reason) == ("fault", "fault")
     assert "bad" in put.detail
-    assert isinstance(good, messages.Written)
+    assert isinstance(good, operations.Written)
     assert len(commits.bucket.errors) == 2
     assert commits.committer.totals.keys == 2
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from serve_app import records
 from serve_app.errors import StorageDamaged, StorageUnusable
-from serve_app.storage import records, wal
+from serve_app.storage import wal
 from serve_app.storage.facts import Totals, topology_fact, totals_fact
 from serve_app.storage.folder import OpenedStorage, open_folder
 from serve_app.storage.synced_mark import NAME as SYNCED

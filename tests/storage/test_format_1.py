@@ -17,11 +17,11 @@ import pytest
 
 from serve_app.cursor import Cursor, Marker
 from serve_app.errors import StorageDamaged, StorageForeign, StorageNewer, StorageUnusable
+from serve_app.records import Record
 from serve_app.storage import facts, format_1, records
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.facts import Totals
 from serve_app.storage.folder import OpenedStorage, open_folder
-from serve_app.storage.records import Record
 from serve_app.storage.rocks import RocksEngine
 from serve_app.storage.synced_mark import NAME as SYNCED
 from serve_app.storage.synced_mark import SyncedMark

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from serve_app import operations
 from serve_app.wire import messages
 from serve_app.wire.endpoint import Endpoint
 from tests.support.local_store import run_async, until
@@ -27,12 +28,12 @@ async def flood(endpoint: Endpoint) -> None:
     loop = asyncio.get_running_loop()
 
     async def put(key: bytes, value: bytes) -> None:
-        message = messages.Put(connection.next_call(), 60_000, key, value, "")
-        assert isinstance(await connection.send(message, loop.time() + 60, len(value)), messages.Written)
+        message = messages.Envelope(connection.next_call(), 60_000, 0, operations.Put(key, value, ""))
+        assert isinstance(await connection.send(message, loop.time() + 60, len(value)), operations.Written)
 
     async def get(key: bytes) -> None:
-        message = messages.Get(connection.next_call(), 60_000, key)
-        assert isinstance(await connection.send(message, loop.time() + 60, 0), messages.Value)
+        message = messages.Envelope(connection.next_call(), 60_000, 0, operations.Get(key))
+        assert isinstance(await connection.send(message, loop.time() + 60, 0), operations.Value)
 
     for _ in range(2):
         for size in SIZES:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from serve_app import operations
 from serve_app.bucket.server import BucketServer
 from serve_app.bucket.space import SpaceKeeper
 from serve_app.errors import StorageFault, StorageUnusable
@@ -19,7 +20,7 @@ from serve_app.storage.facts import Totals, topology_fact
 from serve_app.storage.folder import OpenedStorage, open_folder
 from serve_app.topology import first_topology
 from serve_app.wire import messages
-from serve_app.wire.client import BucketConnection
+from serve_app.wire.connection import BucketConnection
 from tests.support.local_store import run_async, until
 from tests.support.memory_engine import MemoryEngine
 from tests.support.small_disk import MIB, free_bytes, needs_root, small_disk
@@ -35,15 +36,15 @@ class Client:
         self._connection, self._value_bytes = connection, value_bytes
         self._at_once = max(1, min(512, MIB // value_bytes))
 
-    async def _call(self, make: Callable[[int], messages.Put | messages.Delete]) -> messages.Reply:
+    async def _call(self, make: Callable[[int], operations.Put | operations.Delete]) -> messages.Reply:
         deadline_s = asyncio.get_running_loop().time() + DEADLINE_S
         return await self._connection.send(make(self._connection.next_call()), deadline_s, self._value_bytes)
 
     async def put(self, key: bytes) -> bool:
         """Whether it was taken; else the disk is full."""
         value = os.urandom(self._value_bytes)  # not to be compressed
-        reply = await self._call(lambda call: messages.Put(call, 60_000, key, value, ""))
-        if isinstance(reply, messages.Written):
+        reply = await self._call(lambda call: messages.Envelope(call, 60_000, 0, operations.Put(key, value, "")))
+        if isinstance(reply, operations.Written):
             return True
         assert isinstance(reply, messages.Refused)
         assert reply.reason == "disk-full", reply
@@ -63,10 +64,10 @@ class Client:
         for start in range(0, len(keys), self._at_once):
             some = keys[start : start + self._at_once]
             replies = await asyncio.gather(*map(self._delete, some))
-            assert all(isinstance(reply, messages.Deleted) for reply in replies), replies
+            assert all(isinstance(reply, operations.Deleted) for reply in replies), replies
 
     async def _delete(self, key: bytes) -> messages.Reply:
-        return await self._call(lambda call: messages.Delete(call, 60_000, key))
+        return await self._call(lambda call: messages.Envelope(call, 60_000, 0, operations.Delete(key)))
 
     async def put_when_there_is_room(self, key: bytes) -> None:
         async with asyncio.timeout(DEADLINE_S):

@@ -1,63 +1,68 @@
-"""Driving a `Committer` without threads: operations in, replies out."""
+"""Driving a `Committer` without threads: writes in, answers out."""
 
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
-from serve_app.bucket import operations
+from serve_app.bucket.operation_write import OperationWrite
 from serve_app.bucket.platform import Platform
+from serve_app.bucket.queued import CalledWrite
+from serve_app.bucket.standing import Standing
+from serve_app.bucket.writer_state import WriterState
+from serve_app.errors import StorageFault
+from serve_app.operations import Delete, Put, WriteOperation
 from serve_app.storage.commit import Commit
 from serve_app.storage.committer import Committer, WriterStats
 from serve_app.storage.engine import Engine
 from serve_app.storage.facts import Totals
-from serve_app.wire import messages
+from serve_app.topology import first_topology
+from serve_app.wire.messages import Envelope
 
 
-class FakeBucket(SimpleNamespace):
-    """What an operation asks of its bucket."""
+class NoCaller:
+    """Nobody is told: a test looks at the writes themselves."""
 
-    decided_topology = None
-    decided_cursor = None
-    platform = Platform()
+    def finish(self, write: CalledWrite) -> None:
+        raise AssertionError("there is no loop that would finish it")
 
-    def judge_write(self, call: int, key: bytes, epoch: int) -> None:
-        return None
+    def hold(self, write: CalledWrite) -> None:
+        raise AssertionError("there is no loop that would hold it")
 
-    def note_write(self, key: bytes) -> None:
-        pass
-
-    def note_error(self, error: Exception) -> None:
-        self.errors.append(error)
+    def flush(self) -> None:
+        raise AssertionError("there is no connection")
 
 
 class Commits:
-    """A committer on an engine and a short way to run groups through it."""
+    """A committer on an engine and a short way to run groups through it; of bucket 0, the only one."""
 
     def __init__(self, engine: Engine, totals: Totals = Totals(0, 0, 0), **options: Any) -> None:  # noqa: B008
         self.now_s = 100.0
         settings = {"reserve_bytes": 0, "max_answer_bytes": 1 << 20, **options}
         self.stats = WriterStats()
         self.committer = Committer(engine, totals, clock=lambda: self.now_s, stats=self.stats, **settings)
-        self.bucket: Any = FakeBucket(errors=[])
+        #: What writes ran into.
+        self.errors: list[StorageFault] = []
+        standing = Standing(first_topology(("zero",)), None, {})
+        self.state = WriterState(0, "zero", standing, Platform(), self.errors.append)
         #: The commits so far; None for a group that changed nothing, or met damage.
         self.made: list[Commit | None] = []
         self._call = 0
 
-    def put(self, key: bytes, value: bytes, deadline_s: float = math.inf) -> operations.PutOperation:
-        self._call += 1
-        request = messages.Put(self._call, 1000, key, value, "text/plain")
-        return operations.PutOperation(self.bucket, request, None, deadline_s)
+    def put(self, key: bytes, value: bytes, deadline_s: float = math.inf) -> OperationWrite:
+        return self._write(Put(key, value, "text/plain"), deadline_s)
 
-    def delete(self, key: bytes, deadline_s: float = math.inf) -> operations.DeleteOperation:
+    def delete(self, key: bytes, deadline_s: float = math.inf) -> OperationWrite:
+        return self._write(Delete(key), deadline_s)
+
+    def _write(self, operation: WriteOperation[Any], deadline_s: float) -> OperationWrite:
         self._call += 1
-        return operations.DeleteOperation(self.bucket, messages.Delete(self._call, 1000, key), None, deadline_s)
+        return OperationWrite(self.state, Envelope(self._call, 1000, 0, operation), NoCaller(), deadline_s, 0.0)
 
     def run(self, *group: Any) -> list[Any]:
-        """Commit one group; the replies, in order."""
+        """Commit one group; the answers, in order."""
         assert self.commit(*group) == len(group)
-        return [operation.reply for operation in group]
+        return [write.answer for write in group]
 
     def commit(self, *writes: Any) -> int:
         """Commit the writes from the first on; how many were taken."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 from serve_app import placement
-from serve_app.directory.directory import Deleted, Directory, Got, Put
+from serve_app.directory.directory import Directory, Routed
 from serve_app.http.app import build_http
 from serve_app.http.front import Front
 from serve_app.http.hosts import Hosts
+from serve_app.operations import Delete, Deleted, Get, Missing, Operation, Put, Value, Written
 from serve_app.settings import Limits
 
 BUCKET_COUNT = 3
@@ -23,7 +24,10 @@ class FakeDirectory:
         self.records: dict[bytes, tuple[bytes, str]] = {}
         self.failure: Exception | None = None
         self.go: asyncio.Event | None = None
-        self.watch = SimpleNamespace(topology=None, what_is_missing=lambda: "bucket-0 is away")
+        self.view = SimpleNamespace(topology=None)
+
+    def what_is_missing(self) -> str:
+        return "bucket-0 is away"
 
     async def start(self) -> None:
         """Nothing to start."""
@@ -31,23 +35,21 @@ class FakeDirectory:
     async def stop(self) -> None:
         """Nothing to stop."""
 
-    async def get(self, key: bytes) -> Got:
+    async def carry_out(self, operation: Operation[Any]) -> Routed[Any]:
         await self._begin()
-        home, digest = placement.place(key, BUCKET_COUNT)
-        value, content_type = self.records.get(key, (None, ""))
-        return Got(value, content_type, home, digest)
+        return Routed(self._answer(operation), *placement.place(operation.key, BUCKET_COUNT))
 
-    async def put(self, key: bytes, value: bytes, content_type: str) -> Put:
-        await self._begin()
-        home, digest = placement.place(key, BUCKET_COUNT)
-        created = key not in self.records
-        self.records[key] = (value, content_type)
-        return Put(created, home, digest)
-
-    async def delete(self, key: bytes) -> Deleted:
-        await self._begin()
-        home, digest = placement.place(key, BUCKET_COUNT)
-        return Deleted(self.records.pop(key, (None, ""))[0], home, digest)
+    def _answer(self, operation: Operation[Any]) -> object:
+        found = self.records.get(operation.key)
+        match operation:
+            case Get():
+                return Missing() if found is None else Value(*found, 1)
+            case Put():
+                self.records[operation.key] = (operation.value, operation.content_type)
+                return Written(found is None, 1)
+            case Delete():
+                return Missing() if found is None else Deleted(*self.records.pop(operation.key), 1)
+        raise AssertionError(f"no test asks for {operation.name} here")
 
     async def _begin(self) -> None:
         if self.go is not None:

@@ -188,12 +188,12 @@ class LocalStore:
     async def directory(self, bucket_count: int | None = None, *, settled: bool = True, **options: Any) -> Directory:
         """A started directory; `settled` waits until it knows the topology."""
         directory = Directory(self, options.pop("limits", self.limits), **options)
-        directory.watch.configure(len(self.buckets) if bucket_count is None else bucket_count)
+        directory.configuration.follow(len(self.buckets) if bucket_count is None else bucket_count)
         await directory.start()
         self._directories.append(directory)
         if settled:
-            await directory.watch.wait_for_topology(asyncio.get_running_loop().time() + 5)
-            await until(lambda: all(link.connected for link in directory.watch.links.values()))
+            await directory.view.wait_for_topology(asyncio.get_running_loop().time() + 5)
+            await until(lambda: all(link.connected for link in directory.view.links.values()))
         return directory
 
     async def stop(self) -> None:

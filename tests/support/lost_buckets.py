@@ -11,6 +11,7 @@ from serve_app.cli.verification import verify
 from serve_app.directory.directory import Directory
 from serve_app.settings import Limits
 from serve_app.topology import Topology
+from tests.support.asking import get, put
 from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, until
 from tests.support.memory_engine import new_bucket_engine
 
@@ -25,14 +26,14 @@ async def filled_store(
     async with local_store(buckets, limits) as store:
         directory = await store.directory(configured)
         for key in KEYS:
-            await directory.put(key, b"value of " + key, "text/plain")
+            await put(directory, key, b"value of " + key, "text/plain")
         await until(lambda: all(known(store, bucket_id) for bucket_id in range(configured or buckets)))
         yield store, directory
 
 
 def known(store: LocalStore, bucket_id: int) -> Topology | None:
     server = store.buckets[bucket_id].server
-    return None if server is None else server.bucket.topology
+    return None if server is None else server.bucket.standing.topology
 
 
 async def lose(store: LocalStore, bucket_id: int) -> None:
@@ -61,5 +62,5 @@ async def check_whole(store: LocalStore) -> None:
 async def check_keys(directory: Directory, lost: set[bytes]) -> None:
     """Every key but the lost ones has its value, and the lost ones have none, or theirs."""
     for key in KEYS:
-        value = (await directory.get(key)).value
+        value = await get(directory, key)
         assert value == b"value of " + key or (value is None and key in lost), key

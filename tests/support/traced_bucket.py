@@ -14,9 +14,10 @@ from pathlib import Path
 
 import psutil
 
+from serve_app import operations
 from serve_app.settings import Limits
 from serve_app.wire import messages
-from serve_app.wire.client import BucketConnection, connect_tcp, open_connection
+from serve_app.wire.connection import ClientConnection, connect_tcp, open_connection
 from serve_app.wire.endpoint import Endpoint
 from tests.support.running_store import ROOT
 
@@ -47,7 +48,7 @@ def bucket_process(
         process.communicate()
 
 
-async def connected(endpoint: Endpoint) -> BucketConnection:
+async def connected(endpoint: Endpoint) -> ClientConnection:
     connection, _ = await open_connection(endpoint, 0, "", Limits(), connect_tcp)
     return connection
 
@@ -63,17 +64,17 @@ async def put_many(endpoint: Endpoint, keys: Sequence[bytes], *, at_once: int = 
         async with room:
             if not connection.open:
                 return
-            call = connection.next_call()
-            future = connection.send(messages.Put(call, 60_000, key, b"v" * 100, ""), loop.time() + 60, 100)
+            future = connection.call(operations.Put(key, b"v" * 100, ""), loop.time() + 60)
+            call = connection._last_call
             try:
-                reply = await future
+                answer = await future
             except Exception:
                 return
-            assert isinstance(reply, messages.Written)
+            assert isinstance(answer, operations.Written)
             acknowledged[key] = call
 
     await asyncio.gather(*(put(key) for key in keys))
     if connection.open:  # once this is answered, the replies before it are whole in a trace
-        await connection.send(messages.Inspect(connection.next_call(), 60_000), loop.time() + 60, 0)
+        await connection.call(messages.Inspect(), loop.time() + 60)
     connection.close()
     return acknowledged

@@ -13,6 +13,7 @@ from serve_app.cli.operator import accept_loss, described
 from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
 from serve_app.storage.facts import TOPOLOGY
+from tests.support.asking import get, put
 from tests.support.local_store import LocalStore, local_store, run_async, until
 from tests.support.lost_buckets import (
     KEYS,
@@ -50,14 +51,14 @@ async def test_a_new_storage_that_was_told_late_of_what_was_before_takes_the_pla
     async with filled_store(2, configured=1) as (store, directory):
         before = known(store, 0)
         assert before is not None
-        directory.watch.configure(2)
+        directory.configuration.follow(2)
         await until(lambda: known(store, 1) is not None and known(store, 1) == known(store, 0), 20)
         await until(lambda: not known(store, 1).moving, 20)  # type: ignore[union-attr]
         await lose(store, 1)
         async with Buckets(store, find_timeout_s=0.5) as buckets:
             await loss_module._install(buckets, 1, before)
         after = await accepted(store, 1)
-        await until(lambda: directory.watch.topology == after)
+        await until(lambda: directory.view.topology == after)
         await check_keys(directory, {key for key in KEYS if placement.bucket_of(key, 2) == 1})
 
 
@@ -69,10 +70,10 @@ async def test_epochs_that_a_lost_authority_had_given_away_do_not_come_again() -
         await lose(store, 0)
         # It had committed these, and had told nobody but this directory.
         given_away = before.begin_move(4, ("of-bucket-3",)).accept_loss(1, "another").accept_loss(2, "another")
-        directory.watch._adopt(given_away)
+        directory.view._adopt(given_away)
         after = await accepted(store, 0)
         assert after.epoch > given_away.epoch
-        await until(lambda: directory.watch.topology == after)
+        await until(lambda: directory.view.topology == after)
         await check_keys(directory, {key for key in KEYS if placement.bucket_of(key, 3) == 0})
 
 
@@ -86,22 +87,22 @@ def test_the_store_goes_on_without_the_data(lost: int) -> None:
             await lose(store, lost)
             gone = [key for key in KEYS if placement.bucket_of(key, 3) == lost]
             with pytest.raises(Unavailable, match="came back empty"):
-                await directory.get(gone[0])
+                await get(directory, gone[0])
 
             after = await accepted(store, lost)
             assert after.epoch > before.epoch
             assert (after.store_id, after.bucket_count, after.moving) == (before.store_id, 3, False)
             assert [known(store, bucket_id) for bucket_id in range(3)] == [after] * 3
-            await until(lambda: directory.watch.topology == after)
-            await until(lambda: directory.watch.link(lost).connection() is not None)
+            await until(lambda: directory.view.topology == after)
+            await until(lambda: directory.view.link(lost).connection() is not None)
             await check_keys(directory, set(gone))
-            assert (await directory.get(gone[0])).value is None
-            await directory.put(gone[0], b"new", "")
-            assert (await directory.get(gone[0])).value == b"new"
+            assert (await get(directory, gone[0])) is None
+            await put(directory, gone[0], b"new", "")
+            assert (await get(directory, gone[0])) == b"new"
             await check_whole(store)
             assert "is not lost: its storage" in await refused(store, lost)
 
-            directory.watch.configure(2)  # whoever has the authority now can change the topology
+            directory.configuration.follow(2)  # whoever has the authority now can change the topology
             await until(lambda: known(store, 1) == known(store, 0) and known(store, 0).bucket_count == 2, 20)  # type: ignore[union-attr]
             await check_whole(store)
 
@@ -130,8 +131,8 @@ async def test_two_lost_buckets_are_accepted_one_after_the_other() -> None:
         )
         await accepted(store, 0, untellable={1})
         after = await accepted(store, 1)
-        await until(lambda: directory.watch.topology == after)
-        await until(lambda: all(link.connection() for link in directory.watch.links.values()))
+        await until(lambda: directory.view.topology == after)
+        await until(lambda: all(link.connection() for link in directory.view.links.values()))
         await check_keys(directory, {key for key in KEYS if placement.bucket_of(key, 3) != 2})
         await check_whole(store)
 
@@ -191,7 +192,7 @@ def test_another_stores_volume_is_not_taken(lost: int) -> None:
 async def check_keys_of_others(directory: Directory, lost: int) -> None:
     for key in KEYS:
         if placement.bucket_of(key, 3) != lost:
-            assert (await directory.get(key)).value == b"value of " + key
+            assert (await get(directory, key)) == b"value of " + key
 
 
 @run_async

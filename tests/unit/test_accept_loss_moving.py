@@ -11,6 +11,7 @@ from serve_app.cursor import END, Cursor, Marker
 from serve_app.resharding import coordinator, mover
 from serve_app.storage.facts import IDENTITY, cursor_fact, topology_fact
 from serve_app.topology import Topology
+from tests.support.asking import put
 from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
 from tests.support.lost_buckets import KEYS, accepted, check_keys, check_whole, filled_store, known, lose
 from tests.support.quick_moves import move_quickly, settled
@@ -37,7 +38,7 @@ def test_a_move_goes_on_without_the_data(lost: int, before: int, after: int) -> 
     @run_async
     async def check() -> None:
         async with filled_store(max(before, after), configured=before, limits=SLOW) as (store, directory):
-            directory.watch.configure(after)
+            directory.configuration.follow(after)
             await until(lambda: all(bucket_cursor(store, bucket_id) for bucket_id in range(before)))
             during = known(store, 1 if lost != 1 else 0)
             assert during is not None
@@ -50,7 +51,7 @@ def test_a_move_goes_on_without_the_data(lost: int, before: int, after: int) -> 
             assert lost in topology.replaced
 
             await until(lambda: settled(directory, after), 30)
-            await until(lambda: all(link.connection() for link in directory.watch.links.values()))
+            await until(lambda: all(link.connection() for link in directory.view.links.values()))
             await check_keys(directory, {key for key in KEYS if may_be_lost(key, lost, before, after)})
             await check_whole(store)
 
@@ -87,20 +88,20 @@ def test_a_given_up_storage_that_joins_again_later_believes_no_old_marker(monkey
             directory = await store.directory(2)
 
             async def moved(count: int) -> None:
-                directory.watch.configure(count)
+                directory.configuration.follow(count)
                 await until(lambda: settled(directory, count), 20)
 
-            directory.watch.configure(3)
+            directory.configuration.follow(3)
             # It has taken every window, all of them empty; without its word the move does not end.
             await until(lambda: known(store, 2) is not None and len(markers(store, 2)) == 2)
             given_up = store.buckets[2].engine
             await lose(store, 2)
-            await until(lambda: any("came back empty" in link.trouble for link in directory.watch.links.values()))
+            await until(lambda: any("came back empty" in link.trouble for link in directory.view.links.values()))
             await accepted(store, 2)
             held_back.set()
             await moved(3)
             for key in KEYS:
-                await directory.put(key, b"value of " + key, "")
+                await put(directory, key, b"value of " + key, "")
             await moved(2)
             await until(lambda: store.buckets[2].retired, 20)
             store.buckets[2].retired = False

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from serve_app import operations
 from serve_app.bucket import connection as connection_module
 from serve_app.bucket.bucket import Served
 from serve_app.errors import StorageDamaged
@@ -29,7 +30,7 @@ class RawClient:
         self.reader, self.writer = reader, writer
         self._frames: FrameReader[messages.Reply] = FrameReader(messages.Reply, 1 << 26)
 
-    def send(self, *requests: messages.Request) -> None:
+    def send(self, *requests: messages.Envelope) -> None:
         self.writer.write(b"".join(bytes(encode_frame(request)) for request in requests))
 
     async def receive(self) -> messages.Reply | None:
@@ -98,11 +99,11 @@ async def test_anything_but_a_good_hello_is_hung_up_on() -> None:
             messages.Hello(good.version, "", 0, good.identity),
             messages.Hello(good.version, good.token, 1, good.identity),
             messages.Hello(good.version, good.token, 0, "someone else"),
-            messages.Get(1, 1000, b"k"),
-            messages.Put(1, 1000, b"k", b"v", ""),
+            messages.Envelope(1, 1000, 0, operations.Get(b"k")),
+            messages.Envelope(1, 1000, 0, operations.Put(b"k", b"v", "")),
         ):
             client = await connect(bucket)
-            client.send(bad, good, messages.Put(2, 1000, b"sneaked", b"in", ""))
+            client.send(bad, good, messages.Envelope(2, 1000, 0, operations.Put(b"sneaked", b"in", "")))
             assert await client.receive() is None
         assert bucket.records == {}
 
@@ -116,8 +117,8 @@ async def test_garbage_is_hung_up_on_and_costs_nobody_else_anything() -> None:
                 other = await connect(bucket) if first else await greeted(bucket)
                 other.writer.write(garbage)
                 assert await other.receive() is None
-        client.send(messages.Put(1, 1000, b"k", b"v", ""))
-        assert isinstance(await client.receive(), messages.Written)
+        client.send(messages.Envelope(1, 1000, 0, operations.Put(b"k", b"v", "")))
+        assert isinstance(await client.receive(), operations.Written)
 
 
 @run_async
@@ -172,10 +173,10 @@ async def test_a_key_that_lives_elsewhere_is_answered_moved() -> None:
         at_home = {0: b"", 1: b""}
         for number in range(20):
             at_home[bucket_of(b"k%d" % number, 2)] = b"k%d" % number
-        requests: list[messages.Request] = [
-            messages.Get(0, 1000, at_home[1]),
-            messages.Put(1, 1000, at_home[1], b"v", ""),
-            messages.Delete(2, 1000, at_home[1]),
+        requests: list[messages.Envelope] = [
+            messages.Envelope(0, 1000, 0, operations.Get(at_home[1])),
+            messages.Envelope(1, 1000, 0, operations.Put(at_home[1], b"v", "")),
+            messages.Envelope(2, 1000, 0, operations.Delete(at_home[1])),
         ]
         for number, request in enumerate(requests):
             client.send(request)
@@ -184,8 +185,8 @@ async def test_a_key_that_lives_elsewhere_is_answered_moved() -> None:
             assert reply.call == number
             assert reply.topology is not None
             assert reply.topology.epoch == 2
-        client.send(messages.Put(3, 1000, at_home[0], b"v", ""))
-        assert isinstance(await client.receive(), messages.Written)
+        client.send(messages.Envelope(3, 1000, 0, operations.Put(at_home[0], b"v", "")))
+        assert isinstance(await client.receive(), operations.Written)
         assert list(bucket.records) == [at_home[0]]
 
 
@@ -194,12 +195,12 @@ async def test_many_in_flight_are_all_answered_by_their_call() -> None:
     async with serving() as bucket:
         client = await greeted(bucket)
         for call in range(500):
-            client.send(messages.Put(call, 10_000, b"k%d" % (call % 7), b"%d" % call, ""))
-            client.send(messages.Get(1000 + call, 10_000, b"k%d" % (call % 7)))
+            client.send(messages.Envelope(call, 10_000, 0, operations.Put(b"k%d" % (call % 7), b"%d" % call, "")))
+            client.send(messages.Envelope(1000 + call, 10_000, 0, operations.Get(b"k%d" % (call % 7))))
         replies = [await client.receive() for _ in range(1000)]
         assert sorted(reply.call for reply in replies) == [*range(500), *range(1000, 1500)]  # type: ignore[union-attr]
         assert all(
-            isinstance(reply, messages.Written if reply.call < 1000 else (messages.Value, messages.Missing))  # type: ignore[union-attr]
+            isinstance(reply, operations.Written if reply.call < 1000 else (operations.Value, operations.Missing))  # type: ignore[union-attr]
             for reply in replies
         )
 
@@ -216,11 +217,11 @@ async def test_a_full_write_queue_refuses_at_once() -> None:
             write(records, facts)
 
         bucket.engine.write = held  # type: ignore[method-assign]
-        client.send(*(messages.Put(call, 10_000, b"k%d" % call, b"v", "") for call in range(8)))
+        client.send(*(messages.Envelope(call, 10_000, 0, operations.Put(b"k%d" % call, b"v", "")) for call in range(8)))
         refused = [await client.receive() for _ in range(3)]  # while the disk holds the first ones
         assert all(isinstance(reply, messages.Refused) and reply.reason == "busy" for reply in refused)
         let_go.set()
-        assert all([isinstance(await client.receive(), messages.Written) for _ in range(5)])
+        assert all([isinstance(await client.receive(), operations.Written) for _ in range(5)])
         assert len(bucket.records) == 5
 
 
@@ -229,17 +230,17 @@ async def test_what_no_directory_would_send_is_refused_and_breaks_nothing() -> N
     async with serving() as bucket:
         client = await greeted(bucket)
         client.send(
-            messages.Put(1, 1000, b"", b"v", ""),
-            messages.Put(2, 1000, b"k" * 1025, b"v", ""),
-            messages.Put(3, 1000, b"k", b"v", "x" * 256),
-            messages.Delete(4, 1000, b""),
+            messages.Envelope(1, 1000, 0, operations.Put(b"", b"v", "")),
+            messages.Envelope(2, 1000, 0, operations.Put(b"k" * 1025, b"v", "")),
+            messages.Envelope(3, 1000, 0, operations.Put(b"k", b"v", "x" * 256)),
+            messages.Envelope(4, 1000, 0, operations.Delete(b"")),
         )
         for _ in range(4):
             reply = await client.receive()
             assert isinstance(reply, messages.Refused)
             assert reply.reason == "invalid"
-        client.send(messages.Put(5, 1000, b"k", b"v", "x" * 255))
-        assert isinstance(await client.receive(), messages.Written)
+        client.send(messages.Envelope(5, 1000, 0, operations.Put(b"k", b"v", "x" * 255)))
+        assert isinstance(await client.receive(), operations.Written)
 
 
 @run_async
@@ -251,7 +252,7 @@ async def test_a_mistake_in_the_writer_ends_the_bucket_instead_of_hanging_it() -
             raise ZeroDivisionError
 
         bucket.engine.write = broken  # type: ignore[method-assign]
-        client.send(messages.Put(1, 1000, b"k", b"v", ""))
+        client.send(messages.Envelope(1, 1000, 0, operations.Put(b"k", b"v", "")))
         await until(lambda: len(bucket.failures) == 1)
         assert "ZeroDivisionError" in str(bucket.failures[0])
 
@@ -260,7 +261,7 @@ async def test_a_mistake_in_the_writer_ends_the_bucket_instead_of_hanging_it() -
 async def test_a_mistake_in_a_reading_thread_is_an_answer() -> None:
     async with serving() as bucket:
         client = await greeted(bucket)
-        client.send(messages.Put(0, 1000, b"k", b"v", ""))
+        client.send(messages.Envelope(0, 1000, 0, operations.Put(b"k", b"v", "")))
         await client.receive()
         bucket.engine.cold.add(b"k")
         get = bucket.engine.get
@@ -269,14 +270,14 @@ async def test_a_mistake_in_a_reading_thread_is_an_answer() -> None:
             raise ZeroDivisionError
 
         bucket.engine.get = mistaken  # type: ignore[method-assign]
-        client.send(*(messages.Get(call, 60_000, b"k") for call in range(1, 200)))
+        client.send(*(messages.Envelope(call, 60_000, 0, operations.Get(b"k")) for call in range(1, 200)))
         for _ in range(199):
             reply = await client.receive()
             assert isinstance(reply, messages.Refused)
             assert reply.reason == "fault"
         bucket.engine.get = get  # type: ignore[method-assign]
-        client.send(messages.Get(200, 1000, b"k"))
-        assert isinstance(await client.receive(), messages.Value)
+        client.send(messages.Envelope(200, 1000, 0, operations.Get(b"k")))
+        assert isinstance(await client.receive(), operations.Value)
 
 
 @run_async
@@ -284,7 +285,7 @@ async def test_damage_met_by_a_write_is_named_and_reads_go_on() -> None:
     """RocksDB takes no more writes once it met damage; the one that met it is of unknown outcome, later ones are refused."""
     async with serving() as bucket:
         client = await greeted(bucket)
-        client.send(messages.Put(0, 1000, b"k", b"v", ""))
+        client.send(messages.Envelope(0, 1000, 0, operations.Put(b"k", b"v", "")))
         await client.receive()
 
         def damaged(records: Changes, facts: Changes) -> None:
@@ -293,15 +294,17 @@ async def test_damage_met_by_a_write_is_named_and_reads_go_on() -> None:
         bucket.engine.write = damaged  # type: ignore[method-assign]
         reasons = []
         for call in (1, 2):
-            client.send(messages.Put(call, 1000, b"k", b"w", ""))
+            client.send(messages.Envelope(call, 1000, 0, operations.Put(b"k", b"w", "")))
             reply = await client.receive()
             assert isinstance(reply, messages.Refused)
             assert "000012.sst" in reply.detail
             reasons.append(reply.reason)
         assert reasons == ["unknown", "fault"]
-        client.send(messages.Get(3, 1000, b"k"), messages.Inspect(4, 1000))
+        client.send(
+            messages.Envelope(3, 1000, 0, operations.Get(b"k")), messages.Envelope(4, 1000, 0, messages.Inspect())
+        )
         value, status = await client.receive(), await client.receive()
-        assert isinstance(value, messages.Value)
+        assert isinstance(value, operations.Value)
         assert isinstance(status, messages.Status)
         assert "000012.sst" in status.last_error
         assert bucket.failures == []
@@ -310,10 +313,10 @@ async def test_damage_met_by_a_write_is_named_and_reads_go_on() -> None:
 async def asking_for_much_and_reading_nothing(bucket: LocalBucket) -> RawClient:
     """A client that has asked for 100 values of 4 MB and takes none of them."""
     client = await greeted(bucket)
-    client.send(messages.Put(0, 10_000, b"big", b"x" * 4_000_000, ""))
+    client.send(messages.Envelope(0, 10_000, 0, operations.Put(b"big", b"x" * 4_000_000, "")))
     await client.receive()
     client.reader._transport.pause_reading()  # type: ignore[attr-defined]
-    client.send(*(messages.Get(call, 60_000, b"big") for call in range(1, 101)))
+    client.send(*(messages.Envelope(call, 60_000, 0, operations.Get(b"big")) for call in range(1, 101)))
     return client
 
 
@@ -329,8 +332,8 @@ async def test_a_peer_that_reads_nothing_does_not_grow_the_bucket() -> None:
         assert served._transport is not None
         assert served._transport.get_write_buffer_size() < 20_000_000
         other = await greeted(bucket)
-        other.send(messages.Put(1, 1000, b"k", b"v", ""))
-        assert isinstance(await other.receive(), messages.Written), "others are served meanwhile"
+        other.send(messages.Envelope(1, 1000, 0, operations.Put(b"k", b"v", "")))
+        assert isinstance(await other.receive(), operations.Written), "others are served meanwhile"
         client.reader._transport.resume_reading()  # type: ignore[attr-defined]
         replies = [await client.receive() for _ in range(100)]
         assert sorted(reply.call for reply in replies) == list(range(1, 101))  # type: ignore[union-attr]
@@ -354,9 +357,9 @@ async def test_a_failed_sync_is_reported_and_nothing_is_acknowledged() -> None:
     async with serving() as bucket:
         client = await greeted(bucket)
         bucket.engine.fail_next_write = True
-        client.send(messages.Put(1, 1000, b"k", b"v", ""))
+        client.send(messages.Envelope(1, 1000, 0, operations.Put(b"k", b"v", "")))
         await until(lambda: len(bucket.failures) == 1)  # the actor ends its process here
-        client.send(messages.Inspect(2, 1000))
+        client.send(messages.Envelope(2, 1000, 0, messages.Inspect()))
         status = await client.receive()
         assert isinstance(status, messages.Status)
         assert status.call == 2

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from serve_app import operations
 from serve_app.bucket import server as server_module
 from serve_app.settings import Limits
 from serve_app.wire import messages
@@ -51,8 +52,8 @@ async def test_a_directory_gets_in_past_a_thousand_that_hold_on() -> None:
         knockers = [await connect(bucket) for _ in range(KNOCKERS)]
         directory = await greeted(bucket)
         more = [await connect(bucket) for _ in range(KNOCKERS)]
-        directory.send(messages.Put(1, 10_000, b"k", b"v", ""))
-        assert isinstance(await directory.receive(), messages.Written), "who has shown the token gives way to nobody"
+        directory.send(messages.Envelope(1, 10_000, 0, operations.Put(b"k", b"v", "")))
+        assert isinstance(await directory.receive(), operations.Written), "who has shown the token gives way to nobody"
         server = bucket.server
         assert server is not None
         assert len(server._strangers) <= server_module.MAX_STRANGERS
@@ -81,8 +82,8 @@ async def test_a_directory_gets_in_past_those_who_knock_in_a_loop() -> None:
             before = knocks
             await until(lambda: knocks > before + KNOCKERS)
             for directory in directories:
-                directory.send(messages.Put(1, 10_000, b"k", b"v", ""))
-                assert isinstance(await directory.receive(), messages.Written)
+                directory.send(messages.Envelope(1, 10_000, 0, operations.Put(b"k", b"v", "")))
+                assert isinstance(await directory.receive(), operations.Written)
             for task in tasks:
                 task.cancel()
 
@@ -170,7 +171,7 @@ def in_a_field_too_many(depth: int) -> bytes:
 
 @pytest.mark.parametrize("frame", [nested(MAX_HELLO_BYTES), in_a_field_too_many(MAX_HELLO_BYTES - 20)])
 def test_a_deeply_nested_frame_is_refused_by_name(frame: bytes) -> None:
-    for union in (messages.Request, messages.Reply):
+    for union in (messages.Envelope, messages.Reply):
         reader: FrameReader[msgspec.Struct] = FrameReader(union, MAX_FRAME_BYTES)
         reader.feed(frame)
         with pytest.raises(FrameError, match="no message"):

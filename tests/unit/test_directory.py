@@ -13,6 +13,7 @@ from serve_app.directory import watch
 from serve_app.errors import DiskFull, OutcomeUnknown, Unavailable
 from serve_app.settings import Limits
 from serve_app.wire import client
+from tests.support.asking import delete, get, put
 from tests.support.local_store import TEST_LIMITS, local_store, run_async, until
 
 
@@ -28,15 +29,15 @@ async def test_operations_go_to_the_keys_home() -> None:
         directory = await store.directory()
         for number in range(60):
             key = b"key%d" % number
-            put = await directory.put(key, b"v%d" % number, "text/plain")
+            put = await put(directory, key, b"v%d" % number, "text/plain")
             assert (put.created, put.bucket_id, put.digest) == (True, *placement.place(key, 3))
             assert key in store.buckets[put.bucket_id].records
         assert sum(len(bucket.records) for bucket in store.buckets) == 60
-        assert (await directory.get(b"key7")).value == b"v7"
-        assert not (await directory.put(b"key7", b"new", "text/plain")).created
-        assert (await directory.delete(b"key7")).value == b"new"
-        assert (await directory.delete(b"key7")).value is None
-        assert (await directory.get(b"key7")).value is None
+        assert (await get(directory, b"key7")) == b"v7"
+        assert not (await put(directory, b"key7", b"new", "text/plain"))
+        assert (await delete(directory, b"key7")) == b"new"
+        assert (await delete(directory, b"key7")) is None
+        assert (await get(directory, b"key7")) is None
 
 
 @run_async
@@ -44,12 +45,12 @@ async def test_a_read_survives_a_broken_connection() -> None:
     async with local_store() as store:
         directory = await store.directory()
         key = keys_of(0)[0]
-        await directory.put(key, b"v", "")
+        await put(directory, key, b"v", "")
         bucket = store.buckets[0]
         before = bucket.wire.accepted
         bucket.wire.hold()
-        read = asyncio.create_task(directory.get(key))
-        await until(lambda: directory.watch.link(0).calls_open > 0)
+        read = asyncio.create_task(get(directory, key))
+        await until(lambda: directory.view.link(0).calls_open > 0)
         bucket.wire.cut()
         bucket.wire.release()
         assert (await read).value == b"v"
@@ -63,8 +64,8 @@ async def test_a_write_that_was_sent_on_a_connection_that_broke_is_of_unknown_ou
         key = keys_of(0)[0]
         bucket = store.buckets[0]
         bucket.wire.mute_replies = True
-        put = asyncio.create_task(directory.put(key, b"v", ""))
-        delete = asyncio.create_task(directory.delete(key))
+        put = asyncio.create_task(put(directory, key, b"v", ""))
+        delete = asyncio.create_task(delete(directory, key))
         await until(lambda: key in bucket.records or bucket.engine.writes > 2)
         bucket.wire.cut()
         bucket.wire.mute_replies = False
@@ -80,9 +81,9 @@ async def test_a_write_that_was_not_sent_waits_and_is_made() -> None:
         key = keys_of(1)[0]
         bucket = store.buckets[1]
         await bucket.crash()
-        await until(lambda: not directory.watch.link(1).connected)
-        put = asyncio.create_task(directory.put(key, b"v", ""))
-        await until(lambda: directory.watch.link(1).calls_waiting == 1)
+        await until(lambda: not directory.view.link(1).connected)
+        put = asyncio.create_task(put(directory, key, b"v", ""))
+        await until(lambda: directory.view.link(1).calls_waiting == 1)
         await bucket.start()
         assert (await put).created
         assert key in bucket.records
@@ -93,13 +94,13 @@ async def test_a_bucket_that_is_away_leaves_the_others_alone() -> None:
     async with local_store(limits=Limits(request_timeout_s=0.3)) as store:
         directory = await store.directory()
         await store.buckets[1].crash()
-        away = asyncio.create_task(directory.put(keys_of(1)[0], b"v", ""))
+        away = asyncio.create_task(put(directory, keys_of(1)[0], b"v", ""))
         for key in keys_of(0)[:20]:
-            await directory.put(key, b"v", "")
+            await put(directory, key, b"v", "")
         with pytest.raises(Unavailable, match="bucket-1 is away"):
             await away
         with pytest.raises(Unavailable, match="bucket-1 is away"):
-            await directory.get(keys_of(1)[0])
+            await get(directory, keys_of(1)[0])
 
 
 @run_async
@@ -109,13 +110,13 @@ async def test_a_bucket_with_a_fault_is_refused_at_once_with_its_reason() -> Non
         bucket = store.buckets[1]
         bucket.fault = "000012.sst is damaged"
         await bucket.stop_server()
-        await until(lambda: directory.watch.link(1).faulted)
+        await until(lambda: directory.view.link(1).faulted)
         with pytest.raises(Unavailable, match=r"bucket-1 can't serve: 000012\.sst is damaged"):
-            await directory.get(keys_of(1)[0])
+            await get(directory, keys_of(1)[0])
         bucket.fault = ""
         await bucket.start()
-        await until(lambda: directory.watch.link(1).connected)
-        assert (await directory.get(keys_of(1)[0])).value is None
+        await until(lambda: directory.view.link(1).connected)
+        assert (await get(directory, keys_of(1)[0])) is None
 
 
 @run_async
@@ -123,12 +124,12 @@ async def test_only_so_many_wait_for_a_bucket_that_is_away() -> None:
     async with local_store(limits=Limits(max_waiting_per_bucket=3)) as store:
         directory = await store.directory()
         await store.buckets[1].crash()
-        await until(lambda: not directory.watch.link(1).connected)
+        await until(lambda: not directory.view.link(1).connected)
         key = keys_of(1)[0]
-        waiting = [asyncio.create_task(directory.get(key)) for _ in range(3)]
-        await until(lambda: directory.watch.link(1).calls_waiting == 3)
+        waiting = [asyncio.create_task(get(directory, key)) for _ in range(3)]
+        await until(lambda: directory.view.link(1).calls_waiting == 3)
         with pytest.raises(Unavailable, match="many operations wait"):
-            await directory.get(key)
+            await get(directory, key)
         await store.buckets[1].start()
         assert [got.value for got in await asyncio.gather(*waiting)] == [None] * 3
 
@@ -139,13 +140,13 @@ async def test_only_so_many_calls_are_open_at_a_bucket() -> None:
         directory = await store.directory()
         store.buckets[0].wire.hold()
         key = keys_of(0)[0]
-        under_way = [asyncio.create_task(directory.get(key)) for _ in range(4)]
-        await until(lambda: directory.watch.link(0).calls_open >= 4)
+        under_way = [asyncio.create_task(get(directory, key)) for _ in range(4)]
+        await until(lambda: directory.view.link(0).calls_open >= 4)
         with pytest.raises(Unavailable, match="too many operations"):
-            await directory.get(key)
+            await get(directory, key)
         store.buckets[0].wire.release()
         await asyncio.gather(*under_way)
-        assert (await directory.get(key)).value is None
+        assert (await get(directory, key)) is None
 
 
 @run_async
@@ -154,10 +155,10 @@ async def test_only_so_many_bytes_are_under_way_to_a_bucket() -> None:
         directory = await store.directory()
         store.buckets[0].wire.hold()
         key = keys_of(0)[0]
-        first = asyncio.create_task(directory.put(key, b"x" * 5000, ""))  # one is always taken
-        await until(lambda: directory.watch.link(0).calls_open > 0)
+        first = asyncio.create_task(put(directory, key, b"x" * 5000, ""))  # one is always taken
+        await until(lambda: directory.view.link(0).calls_open > 0)
         with pytest.raises(Unavailable, match="too many operations"):
-            await directory.put(key, b"x", "")
+            await put(directory, key, b"x", "")
         store.buckets[0].wire.release()
         await first
 
@@ -170,9 +171,9 @@ async def test_a_client_that_gives_up_leaves_the_connection_to_the_others() -> N
         accepted = wire.accepted
         wire.hold()
         key = keys_of(0)[0]
-        gone = [asyncio.create_task(directory.put(key, b"v", "")) for _ in range(5)]
-        stays = asyncio.create_task(directory.get(key))
-        await until(lambda: directory.watch.link(0).calls_open >= 6)
+        gone = [asyncio.create_task(put(directory, key, b"v", "")) for _ in range(5)]
+        stays = asyncio.create_task(get(directory, key))
+        await until(lambda: directory.view.link(0).calls_open >= 6)
         for task in gone:
             task.cancel()
         wire.release()
@@ -180,8 +181,8 @@ async def test_a_client_that_gives_up_leaves_the_connection_to_the_others() -> N
         assert all(
             isinstance(error, asyncio.CancelledError) for error in await asyncio.gather(*gone, return_exceptions=True)
         )
-        await until(lambda: directory.watch.link(0).calls_open == 0)
-        assert (await directory.get(key)).value == b"v", "the puts had been sent, and happened"
+        await until(lambda: directory.view.link(0).calls_open == 0)
+        assert (await get(directory, key)) == b"v", "the puts had been sent, and happened"
         assert wire.accepted == accepted, "the connection was not broken"
 
 
@@ -192,10 +193,10 @@ async def test_a_bucket_that_does_not_answer_costs_the_deadline_and_no_more() ->
         store.buckets[0].wire.hold()
         key = keys_of(0)[0]
         with pytest.raises(Unavailable, match="did not answer in time"):
-            await directory.get(key)
+            await get(directory, key)
         with pytest.raises(OutcomeUnknown, match="did not answer the put in time"):
-            await directory.put(key, b"v", "")
-        assert directory.watch.link(0).calls_open <= 1, "expired calls are forgotten (a heartbeat may be open)"
+            await put(directory, key, b"v", "")
+        assert directory.view.link(0).calls_open <= 1, "expired calls are forgotten (a heartbeat may be open)"
 
 
 @run_async
@@ -206,7 +207,7 @@ async def test_the_bucket_drops_what_expired_on_the_way() -> None:
         key = keys_of(0)[0]
         bucket.server.bucket.clock = lambda: asyncio.get_running_loop().time() - 1000  # type: ignore[union-attr]
         with pytest.raises(Unavailable, match="deadline passed before"):
-            await directory.put(key, b"v", "")
+            await put(directory, key, b"v", "")
         assert key not in bucket.records
 
 
@@ -215,13 +216,13 @@ async def test_a_full_disk_is_a_507_for_puts_alone() -> None:
     async with local_store(limits=TEST_LIMITS.model_copy(update={"disk_reserve_bytes": 1000})) as store:
         directory = await store.directory()
         key = keys_of(0)[0]
-        await directory.put(key, b"v", "")
+        await put(directory, key, b"v", "")
         store.buckets[0].engine.free = 10
         with pytest.raises(DiskFull, match="bucket-0"):
-            await directory.put(key, b"w", "")
-        assert (await directory.get(key)).value == b"v"
-        assert (await directory.delete(key)).value == b"v"
-        await directory.put(keys_of(1)[0], b"v", "")
+            await put(directory, key, b"w", "")
+        assert (await get(directory, key)) == b"v"
+        assert (await delete(directory, key)) == b"v"
+        await put(directory, keys_of(1)[0], b"v", "")
 
 
 @run_async
@@ -229,14 +230,14 @@ async def test_a_damaged_record_is_unavailable_never_missing() -> None:
     async with local_store() as store:
         directory = await store.directory()
         key, other = keys_of(0)[:2]
-        await directory.put(key, b"v", "")
+        await put(directory, key, b"v", "")
         store.buckets[0].engine.damaged.add(key)
-        for operation in (directory.get(key), directory.put(key, b"w", ""), directory.delete(key)):
+        for operation in (get(directory, key), put(directory, key, b"w", ""), delete(directory, key)):
             with pytest.raises(Unavailable, match="damaged"):
                 await operation
-        await directory.put(other, b"v", "")
-        await directory.watch.inspect_all()
-        assert "damaged" in directory.watch.statuses[0].last_error
+        await put(directory, other, b"v", "")
+        await directory.polling._inspect_all()
+        assert "damaged" in directory.view.statuses[0].last_error
 
 
 @run_async
@@ -244,7 +245,7 @@ async def test_a_read_that_waits_for_the_disk_holds_up_nobody() -> None:
     async with local_store(1) as store:
         directory = await store.directory()
         for number in range(100):
-            await directory.put(b"cold%d" % number, b"%d" % number, "")
+            await put(directory, b"cold%d" % number, b"%d" % number, "")
         engine = store.buckets[0].engine
         engine.cold = set(store.buckets[0].records)
         let_go = threading.Event()
@@ -255,12 +256,12 @@ async def test_a_read_that_waits_for_the_disk_holds_up_nobody() -> None:
             return get(key)
 
         engine.get = held  # type: ignore[method-assign]
-        stuck = asyncio.create_task(directory.get(b"cold7"))
-        await until(lambda: directory.watch.link(0).calls_open > 0)
-        others = await asyncio.gather(*(directory.get(b"cold%d" % number) for number in range(20, 100)))
+        stuck = asyncio.create_task(get(directory, b"cold7"))
+        await until(lambda: directory.view.link(0).calls_open > 0)
+        others = await asyncio.gather(*(get(directory, b"cold%d" % number) for number in range(20, 100)))
         assert [item.value for item in others] == [b"%d" % number for number in range(20, 100)]
-        await directory.put(b"new", b"v", "")
-        assert (await directory.get(b"new")).value == b"v"
+        await put(directory, b"new", b"v", "")
+        assert (await get(directory, b"new")) == b"v"
         assert not stuck.done()
         let_go.set()
         assert (await stuck).value == b"7"
@@ -271,9 +272,9 @@ async def test_a_write_that_never_left_the_process_is_made_on_the_next_connectio
     async with local_store() as store:
         directory = await store.directory()
         key = keys_of(0)[0]
-        connection = directory.watch.link(0).connection()
+        connection = directory.view.link(0).connection()
         assert connection is not None
-        put = asyncio.create_task(directory.put(key, b"v", ""))
+        put = asyncio.create_task(put(directory, key, b"v", ""))
         await asyncio.sleep(0)  # sent, but the turn of the loop in which it leaves has not ended
         connection.close()
         assert (await put).created
@@ -286,12 +287,12 @@ async def test_an_idle_connection_is_not_taken_for_a_dead_one() -> None:
         directory = await store.directory()
         wire = store.buckets[0].wire
         accepted = wire.accepted
-        connection = directory.watch.link(0).connection()
+        connection = directory.view.link(0).connection()
         assert connection is not None
         await until(lambda: connection.calls_open == 0)
         assert connection._owed_since_s is None, "nothing is said for long, rightly"
         connection.expire()
-        assert (await directory.put(keys_of(0)[0], b"v", "")).created
+        assert await put(directory, keys_of(0)[0], b"v", "")
         assert wire.accepted == accepted
 
 
@@ -315,18 +316,18 @@ async def _swallow_heartbeats() -> None:
         wire.mute_replies = True
         await until(lambda: wire.accepted > accepted)
         wire.mute_replies = False
-        await until(lambda: directory.watch.link(0).connected)
-        assert (await directory.put(keys_of(0)[0], b"v", "")).created
+        await until(lambda: directory.view.link(0).connected)
+        assert await put(directory, keys_of(0)[0], b"v", "")
 
 
 @run_async
 async def test_a_record_larger_than_a_limit_lowered_later_is_still_read_and_deleted() -> None:
     async with local_store(1) as store:
         directory = await store.directory()
-        await directory.put(b"big", b"x" * 200_000, "")
+        await put(directory, b"big", b"x" * 200_000, "")
         careful = await store.directory(limits=Limits(max_value_bytes=1000))
-        assert len((await careful.get(b"big")).value or b"") == 200_000
-        assert len((await careful.delete(b"big")).value or b"") == 200_000
+        assert len((await get(careful, b"big")) or b"") == 200_000
+        assert len((await delete(careful, b"big")) or b"") == 200_000
         assert store.buckets[0].wire.accepted == 2, "no connection was broken"
 
 
@@ -335,15 +336,15 @@ async def test_the_values_being_stored_are_bounded_in_bytes() -> None:
     async with local_store(limits=Limits(max_held_bytes=10_000)) as store:
         directory = await store.directory()
         await store.buckets[1].crash()
-        await until(lambda: not directory.watch.link(1).connected)
-        waiting = asyncio.create_task(directory.put(keys_of(1)[0], b"x" * 9_000, ""))
-        await until(lambda: directory.watch.link(1).calls_waiting == 1)
+        await until(lambda: not directory.view.link(1).connected)
+        waiting = asyncio.create_task(put(directory, keys_of(1)[0], b"x" * 9_000, ""))
+        await until(lambda: directory.view.link(1).calls_waiting == 1)
         with pytest.raises(Unavailable, match="too many bytes"):
-            await directory.put(keys_of(0)[0], b"x" * 2_000, "")
-        await directory.put(keys_of(0)[0], b"x" * 500, "")
+            await put(directory, keys_of(0)[0], b"x" * 2_000, "")
+        await put(directory, keys_of(0)[0], b"x" * 500, "")
         await store.buckets[1].start()
         await waiting
-        await directory.put(keys_of(0)[0], b"x" * 2_000, "")
+        await put(directory, keys_of(0)[0], b"x" * 2_000, "")
 
 
 @run_async
@@ -351,6 +352,6 @@ async def test_large_values_both_ways() -> None:
     async with local_store(1) as store:
         directory = await store.directory()
         value = bytes(range(256)) * 4 * 1024 * 10
-        await asyncio.gather(*(directory.put(b"big%d" % number, value, "") for number in range(6)))
-        got = await asyncio.gather(*(directory.get(b"big%d" % number) for number in range(6)))
+        await asyncio.gather(*(put(directory, b"big%d" % number, value, "") for number in range(6)))
+        got = await asyncio.gather(*(get(directory, b"big%d" % number) for number in range(6)))
         assert all(item.value == value for item in got)

@@ -11,6 +11,7 @@ from serve_app.directory import census
 from serve_app.errors import Unavailable
 from serve_app.storage.facts import Totals, totals_fact
 from serve_app.topology import Topology
+from tests.support.asking import get, put
 from tests.support.local_store import LocalStore, local_store, run_async, until
 from tests.support.memory_engine import new_bucket_engine
 from tests.unit.test_directory import keys_of
@@ -20,7 +21,7 @@ from tests.unit.test_watch import IMPATIENT, stored_topologies
 async def left_with_an_empty_bucket_0(store: LocalStore) -> Topology:
     """Found a store, end its directory, take all buckets away but bucket 0, and that one's volume; what the topology was."""
     directory = await store.directory()
-    topology = directory.watch.topology
+    topology = directory.view.topology
     assert topology is not None
     await until(lambda: stored_topologies(store) == {topology})
     await directory.stop()
@@ -36,11 +37,11 @@ async def test_a_new_store_is_founded_once_all_its_buckets_are_there() -> None:
         await store.buckets[2].crash()
         directory = await store.directory(settled=False)
         with pytest.raises(Unavailable, match="bucket-2"):
-            await directory.put(b"k", b"v", "")
+            await put(directory, b"k", b"v", "")
         assert stored_topologies(store) == {None}
         await store.buckets[2].start()
-        await until(lambda: directory.watch.topology is not None)
-        topology = directory.watch.topology
+        await until(lambda: directory.view.topology is not None)
+        topology = directory.view.topology
         assert topology is not None
         assert (topology.epoch, topology.bucket_count, topology.phase) == (1, 3, "stable")
         assert topology.identities == tuple(b.server.bucket.identity for b in store.buckets)  # type: ignore[union-attr]
@@ -51,7 +52,7 @@ async def test_a_new_store_is_founded_once_all_its_buckets_are_there() -> None:
 async def test_directories_that_start_at_once_found_one_store() -> None:
     async with local_store(4) as store:
         directories = await asyncio.gather(*(store.directory() for _ in range(6)))
-        assert len({directory.watch.topology for directory in directories}) == 1
+        assert len({directory.view.topology for directory in directories}) == 1
         await asyncio.gather(*(d.put(b"key%d" % n, b"v", "") for n, d in enumerate(directories)))
 
 
@@ -78,7 +79,7 @@ async def test_records_without_a_store_are_not_made_a_new_store() -> None:
         await store.buckets[1].start()
         directory = await store.directory(settled=False)
         with pytest.raises(Unavailable, match=r"bucket-1 \(holds records but knows of no store\)"):
-            await directory.get(b"k")
+            await get(directory, b"k")
 
 
 @run_async
@@ -94,7 +95,7 @@ async def test_an_empty_bucket_0_beside_other_data_founds_nothing(monkeypatch: p
         monkeypatch.setattr(store, "ids", only_bucket_0)
         fresh = await store.directory(1, settled=False)
         with pytest.raises(Unavailable, match=r"waiting for bucket-1 \(.*, bucket-2 \("):
-            await fresh.get(b"k")
+            await get(fresh, b"k")
         assert stored_topologies(store) == {None}
         for back in store.buckets[1:]:
             await back.start()
@@ -106,11 +107,11 @@ async def test_a_lowered_count_does_not_wait_for_a_bucket_that_never_was() -> No
     """Configured with one too many at first: nobody has a place for it, so nobody makes it."""
     async with local_store(2, IMPATIENT) as store:
         directory = await store.directory(3, settled=False)
-        await until(lambda: "bucket-2" in directory.watch.what_is_missing())
+        await until(lambda: "bucket-2" in directory.what_is_missing())
         assert stored_topologies(store) == {None}
-        directory.watch.configure(2)
-        await until(lambda: directory.watch.topology is not None)
-        await until(lambda: directory.watch.links.keys() == {0, 1})
+        directory.configuration.follow(2)
+        await until(lambda: directory.view.topology is not None)
+        await until(lambda: directory.view.links.keys() == {0, 1})
 
 
 @run_async
@@ -123,7 +124,7 @@ async def test_a_bucket_that_was_only_asked_ends_when_the_store_is_founded_witho
         await until(lambda: store.buckets[2].retired)
         assert not store.buckets[0].retired
         assert not store.buckets[1].retired
-        assert directory.watch.links.keys() == {0, 1}
+        assert directory.view.links.keys() == {0, 1}
 
 
 @run_async
@@ -141,8 +142,8 @@ async def test_what_is_missing_is_said_anew_when_the_cluster_has_answered(monkey
 
         monkeypatch.setattr(store, "ids", failing_once)
         directory = await store.directory(2, settled=False)
-        await until(lambda: directory.watch.what_is_missing() == "Ray does not say")
-        await until(lambda: directory.watch.what_is_missing().startswith("waiting for bucket-2"))
+        await until(lambda: directory.what_is_missing() == "Ray does not say")
+        await until(lambda: directory.what_is_missing().startswith("waiting for bucket-2"))
 
 
 @run_async
@@ -151,15 +152,15 @@ async def test_no_store_is_founded_before_buckets_beyond_the_count_are_heard() -
     async with local_store(3, IMPATIENT) as store:
         topology = await left_with_an_empty_bucket_0(store)
         fresh = await store.directory(1, settled=False)
-        await until(lambda: "bucket-1" in fresh.watch.what_is_missing() and "bucket-2" in fresh.watch.what_is_missing())
+        await until(lambda: "bucket-1" in fresh.what_is_missing() and "bucket-2" in fresh.what_is_missing())
         with pytest.raises(Unavailable, match="waiting for bucket-1"):
-            await fresh.put(b"k", b"v", "")
+            await put(fresh, b"k", b"v", "")
         assert stored_topologies(store) == {None}
         await store.buckets[2].start()
         await until(lambda: fresh.watch.topology is not None)
         assert fresh.watch.topology == topology
         with pytest.raises(Unavailable, match="came back empty"):
-            await fresh.put(keys_of(0, 3)[0], b"v", "")
+            await put(fresh, keys_of(0, 3)[0], b"v", "")
         await until(lambda: "about to move to 1; waiting: bucket-0, which begins and ends moves" in fresh.watch.problem)
 
 
@@ -178,8 +179,8 @@ async def test_no_store_is_founded_where_nobody_says_which_buckets_there_are(mon
         monkeypatch.setattr(store, "ids", failing)
         monkeypatch.setattr(census, "_ASK_EVERY_S", 0.01)
         directory = await store.directory(1, settled=False)
-        await until(lambda: directory.watch.what_is_missing() == "Ray does not say")
+        await until(lambda: directory.what_is_missing() == "Ray does not say")
         assert stored_topologies(store) == {None}
-        await until(lambda: directory.watch.topology is not None)
+        await until(lambda: directory.view.topology is not None)
         assert asked > 3
-        await until(lambda: directory.watch.links.keys() == {0})
+        await until(lambda: directory.view.links.keys() == {0})

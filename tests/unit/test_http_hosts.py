@@ -114,7 +114,7 @@ def test_what_is_remembered_of_good_hosts_is_bounded() -> None:
 
 
 def status_of(hosts: Hosts, host: bytes) -> bool:
-    return hosts.take({"headers": [(b"accept", b"*/*"), (b"host", host)]})
+    return hosts.admit({"headers": [(b"accept", b"*/*"), (b"host", host)]})
 
 
 @pytest.mark.parametrize(
@@ -193,5 +193,5 @@ def test_an_address_is_the_same_in_every_spelling() -> None:
     settings = Settings.model_validate({"data_dir": "d", "allowed_hosts": ["2001:DB8:0::1"]})
     hosts = on_loopback(*settings.allowed_hosts)
     for spelling in (b"[2001:db8::1]", b"[2001:DB8:0:0::1]:8000"):
-        assert hosts.take({"headers": [(b"host", spelling)]})
-    assert not hosts.take({"headers": [(b"host", b"[2001:db8::2]")]})
+        assert hosts.admit({"headers": [(b"host", spelling)]})
+    assert not hosts.admit({"headers": [(b"host", b"[2001:db8::2]")]})

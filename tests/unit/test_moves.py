@@ -10,6 +10,7 @@ import pytest
 from serve_app import placement
 from serve_app.directory.directory import Directory
 from serve_app.errors import StoreError
+from tests.support.asking import delete, get, put
 from tests.support.local_store import LocalStore, local_store, run_async, until
 from tests.support.quick_moves import move_quickly, settled
 
@@ -42,13 +43,15 @@ async def test_keys_move_both_ways(before: int, after: int) -> None:
     async with local_store(max(before, after)) as store:
         directory = await store.directory(before)
         for n in range(300):
-            await directory.put(b"key-%d" % n, b"value-%d" % n, "text/plain")
-        directory.watch.configure(after)
+            await put(directory, b"key-%d" % n, b"value-%d" % n, "text/plain")
+        directory.configuration.follow(after)
         await moved(directory, after)
-        assert "about to move" not in directory.watch.problem, "what is said of the count is of the same topology"
+        assert "about to move" not in directory.configuration.problem, (
+            "what is said of the count is of the same topology"
+        )
         assert len(at_home(store, after)) == 300
         for n in range(300):
-            assert (await directory.get(b"key-%d" % n)).value == b"value-%d" % n
+            assert (await get(directory, b"key-%d" % n)) == b"value-%d" % n
         await until(lambda: all(bucket.retired for bucket in store.buckets[after:before]))
 
 
@@ -69,14 +72,14 @@ async def test_clients_at_work_lose_nothing() -> None:
                 sequence += 1
                 try:
                     if chance.random() < 0.2:
-                        deleted = await directory.delete(key)
+                        deleted = await delete(directory, key)
                         assert deleted.value == written.get(key)
                         written[key] = None
                     else:
-                        await directory.put(key, b"%d" % sequence, "text/plain")
+                        await put(directory, key, b"%d" % sequence, "text/plain")
                         written[key] = b"%d" % sequence
                     other = chance.choice(directories)
-                    assert (await other.get(key)).value == written[key]
+                    assert (await get(other, key)) == written[key]
                 except StoreError as error:  # nothing fails here: nobody dies
                     raise AssertionError(f"{key!r}: {error}") from error
                 await asyncio.sleep(0)
@@ -84,7 +87,7 @@ async def test_clients_at_work_lose_nothing() -> None:
         clients = [asyncio.create_task(client(number)) for number in range(8)]
         for count in (5, 3, 1):
             for directory in directories:
-                directory.watch.configure(count)
+                directory.configuration.follow(count)
             await moved(directories[0], count)
         going = False
         await asyncio.gather(*clients)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from serve_app import placement
+from serve_app import operations, placement
 from serve_app.bucket import held
 from serve_app.bucket.connection import BucketConnection
 from serve_app.bucket.held import Held, HeldOperations
@@ -15,6 +15,7 @@ from serve_app.directory.directory import Directory
 from serve_app.errors import StorageDamaged, Unavailable
 from serve_app.settings import Limits
 from serve_app.wire import messages
+from tests.support.asking import get, put
 from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
 from tests.support.quick_moves import filled, move_quickly
 
@@ -30,7 +31,7 @@ def agree_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def stuck(store: LocalStore, directory: Directory) -> tuple[list[bytes], list[bytes]]:
     """Make the move to two buckets stand still with a window open: its keys, and those beyond it."""
-    directory.watch.configure(2)
+    directory.configuration.follow(2)
     await until(lambda: len(store.buckets[1].records) > 5, 20)
     await store.buckets[1].crash()
     server = store.buckets[0].server
@@ -47,7 +48,7 @@ async def test_a_stuck_window_leaves_the_buckets_other_keys_alone() -> None:
         directory = await filled(store, 1, KEYS)
         window, beyond = await stuck(store, directory)
         as_many_as_fit = SLOW.max_calls_per_bucket
-        puts = [asyncio.create_task(directory.put(window[n % len(window)], b"new", "")) for n in range(as_many_as_fit)]
+        puts = [asyncio.create_task(put(directory, window[n % len(window)], b"new", "")) for n in range(as_many_as_fit)]
         server = store.buckets[0].server
         assert server is not None
         # Some wait, for a while; when the window turns out to be stuck, few.
@@ -58,10 +59,10 @@ async def test_a_stuck_window_leaves_the_buckets_other_keys_alone() -> None:
             with pytest.raises(Unavailable, match="just being moved"):
                 put.result()
         for key in beyond:
-            await directory.put(key, b"new", "")
-            assert (await directory.get(key)).value == b"new"
+            await put(directory, key, b"new", "")
+            assert (await get(directory, key)) == b"new"
         with pytest.raises(Unavailable, match="its new bucket does not take it"):
-            await directory.put(window[0], b"new", "")
+            await put(directory, window[0], b"new", "")
         await store.buckets[1].start()
         await asyncio.wait(puts)
         assert not any(put.exception() for put in puts if put not in refused), "those that waited are carried out"
@@ -117,15 +118,15 @@ async def test_a_read_that_was_to_wait_is_judged_again_when_its_batch_is_done(mo
         server = store.buckets[0].server
         assert server is not None
         (connection,) = [each for each in server._connections if isinstance(each, BucketConnection)]
-        request = messages.Get(10**6, 5_000, KEYS[0])
+        request = messages.Envelope(10**6, 5_000, 0, operations.Get(KEYS[0]))
         sent: list[messages.Reply] = []
         connection._batches += 1
         monkeypatch.setattr(connection, "_send", sent.append)
         connection._reads_done([(request, HOLD, server.bucket.clock())], [])
         assert len(server.held) == 0
-        await until(lambda: any(isinstance(reply, messages.Value) and reply.call == 10**6 for reply in sent))
+        await until(lambda: any(isinstance(reply, operations.Value) and reply.call == 10**6 for reply in sent))
         monkeypatch.undo()
-        assert (await directory.get(KEYS[1])).value
+        assert await get(directory, KEYS[1])
 
 
 @run_async
@@ -145,11 +146,11 @@ async def test_damage_met_where_a_window_ends_takes_no_key_away() -> None:
             return get(key)
 
         engine.get = failing  # type: ignore[method-assign]
-        directory.watch.configure(2)
-        await until(lambda: directory.watch.topology.bucket_count == 2, 20)  # type: ignore[union-attr]
+        directory.configuration.follow(2)
+        await until(lambda: directory.view.topology.bucket_count == 2, 20)  # type: ignore[union-attr]
         assert reads == 0, "the batch that ends a window reads nothing that could fail"
         for key in KEYS:
-            assert (await directory.get(key)).value == b"v" * 100
+            assert (await get(directory, key)) == b"v" * 100
 
 
 @run_async
@@ -157,18 +158,18 @@ async def test_what_is_under_way_at_a_bucket_that_leaves_is_answered() -> None:
     """A write that the leaving bucket is about to answer with Moved has not happened: it goes to the new home."""
     async with local_store(2, TEST_LIMITS) as store:
         directory = await store.directory(2)
-        topology = directory.watch.topology
+        topology = directory.view.topology
         assert topology is not None
         store.buckets[1].wire.hold()
-        put = asyncio.create_task(directory.put(LEAVING[0], b"v", ""))
-        link = directory.watch.link(1)
+        put = asyncio.create_task(put(directory, LEAVING[0], b"v", ""))
+        link = directory.view.link(1)
         await until(lambda: link.calls_open > 0)
         one = topology.begin_move(1, ()).end_move()
         for bucket_id in (0, 1):
             server = store.buckets[bucket_id].server
             assert server is not None
             await server.source.take_topology(one)
-        directory.watch._adopt(one)
+        directory.view._adopt(one)
         store.buckets[1].wire.release()
         assert (await put).bucket_id == 0
 
@@ -177,10 +178,10 @@ async def test_what_is_under_way_at_a_bucket_that_leaves_is_answered() -> None:
 async def test_an_answer_of_a_bucket_that_has_left_meanwhile_does_no_harm() -> None:
     async with local_store(2, TEST_LIMITS) as store:
         directory = await store.directory(2)
-        topology = directory.watch.topology
+        topology = directory.view.topology
         assert topology is not None
         one = topology.begin_move(1, ()).end_move()
-        directory.watch._adopt(one)
+        directory.view._adopt(one)
         deadline_s = asyncio.get_running_loop().time() + 5
-        await directory.watch.reconcile(1, topology, deadline_s)
-        assert directory.watch.topology == one
+        await directory.view.reconcile(1, topology, deadline_s)
+        assert directory.view.topology == one

@@ -11,6 +11,7 @@ from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
 from serve_app.settings import Limits
 from serve_app.storage.facts import Totals, totals_fact
+from tests.support.asking import get, put
 from tests.support.local_store import local_store, run_async, until
 from tests.support.memory_engine import new_bucket_engine
 from tests.support.quick_moves import filled, move_quickly
@@ -26,16 +27,16 @@ def agree_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def phase(directory: Directory) -> str:
-    assert directory.watch.topology is not None
-    return directory.watch.topology.phase
+    assert directory.view.topology is not None
+    return directory.view.topology.phase
 
 
 async def moved(directory: Directory, count: int) -> None:
-    await until(lambda: (phase(directory), directory.watch.topology.bucket_count) == ("stable", count), 30)  # type: ignore[union-attr]
+    await until(lambda: (phase(directory), directory.view.topology.bucket_count) == ("stable", count), 30)  # type: ignore[union-attr]
 
 
 def waiting_for(directory: Directory, bucket_id: int) -> str:
-    status = directory.watch.statuses.get(bucket_id)
+    status = directory.view.statuses.get(bucket_id)
     return "" if status is None else status.waiting_for
 
 
@@ -44,23 +45,23 @@ async def test_a_full_target_stops_the_move_and_loses_nothing_until_there_is_roo
     async with local_store(2, SLOW) as store:
         directory = await filled(store, 1, KEYS)
         store.buckets[1].engine.free = 10
-        directory.watch.configure(2)
+        directory.configuration.follow(2)
         await until(lambda: "disk" in waiting_for(directory, 0), 20)
         assert phase(directory) == "moving"
         for key in KEYS:
-            assert (await directory.get(key)).value == b"v" * 100, "reads go on"
+            assert (await get(directory, key)) == b"v" * 100, "reads go on"
         assert len(store.buckets[0].records) + len(store.buckets[1].records) == len(KEYS)
         store.buckets[1].engine.free = 1 << 40
         await moved(directory, 2)
         for key in KEYS:
-            assert (await directory.get(key)).value == b"v" * 100
+            assert (await get(directory, key)) == b"v" * 100
 
 
 @run_async
 async def test_a_target_that_is_away_holds_up_one_small_window_only() -> None:
     async with local_store(2, SLOW) as store:
         directory = await filled(store, 1, KEYS)
-        directory.watch.configure(2)
+        directory.configuration.follow(2)
         await until(lambda: len(store.buckets[1].records) > 5, 20)
         await store.buckets[1].crash()
         await until(lambda: "bucket-1" in waiting_for(directory, 0), 20)
@@ -71,14 +72,14 @@ async def test_a_target_that_is_away_holds_up_one_small_window_only() -> None:
         assert 0 < len(held) < len(leaving) / 2
         later = [key for key in KEYS if key >= cursor.intent_end]
         for key in later:
-            await directory.put(key, b"new", "")  # not held
-        assert (await directory.get(held[0])).value == b"v" * 100, "reads of the window go on"
+            await put(directory, key, b"new", "")  # not held
+        assert (await get(directory, held[0])) == b"v" * 100, "reads of the window go on"
         with pytest.raises(Unavailable, match="just being moved"):
-            await directory.put(held[0], b"new", "")
+            await put(directory, held[0], b"new", "")
         await store.buckets[1].start()
         await moved(directory, 2)
         for key in KEYS:
-            assert (await directory.get(key)).value == (b"new" if key in later else b"v" * 100)
+            assert (await get(directory, key)) == (b"new" if key in later else b"v" * 100)
 
 
 @run_async
@@ -86,7 +87,7 @@ async def test_a_mover_that_has_met_the_wrong_storage_goes_on_looking_for_the_ri
     """Also where that vanishes without a word: no call is sent to it, so its silence would not be noticed."""
     async with local_store(2, SLOW) as store:
         directory = await filled(store, 1, KEYS)
-        directory.watch.configure(2)
+        directory.configuration.follow(2)
         await until(lambda: len(store.buckets[1].records) > 5, 20)
         right, wire = store.buckets[1].engine, store.buckets[1].wire
         await store.buckets[1].come_back_with(new_bucket_engine(1))
@@ -102,7 +103,7 @@ async def test_a_fresh_directory_founds_no_store_beside_one_that_an_empty_bucket
     """Bucket 0 came back empty, bucket 2 is away, and bucket 1 holds no record, but belongs to a store."""
     async with local_store(3) as store:
         directory = await store.directory(3)
-        topology = directory.watch.topology
+        topology = directory.view.topology
         assert topology is not None
         await until(lambda: all(b.server is not None and b.server.bucket.topology == topology for b in store.buckets))
         await directory.stop()
@@ -113,18 +114,18 @@ async def test_a_fresh_directory_founds_no_store_beside_one_that_an_empty_bucket
         assert fresh.watch.topology == topology
         lost = next(key for key in KEYS if placement.bucket_of(key, 3) == 0)
         with pytest.raises(Unavailable, match="came back empty"):
-            await fresh.put(lost, b"v", "")
+            await put(fresh, lost, b"v", "")
 
 
 @run_async
 async def test_growing_waits_for_a_bucket_that_is_not_there_and_names_it() -> None:
     async with local_store(1) as store:
         directory = await filled(store, 1, KEYS)
-        directory.watch.configure(2)
-        await until(lambda: "bucket-1 does not exist" in directory.watch.problem, 20)
+        directory.configuration.follow(2)
+        await until(lambda: "bucket-1 does not exist" in directory.configuration.problem, 20)
         assert phase(directory) == "stable"
-        directory.watch.configure(1)
-        await until(lambda: directory.watch.problem == "", 20)
+        directory.configuration.follow(1)
+        await until(lambda: directory.configuration.problem == "", 20)
 
 
 @run_async
@@ -135,8 +136,8 @@ async def test_a_bucket_that_holds_records_may_not_join() -> None:
         store.buckets[1].engine.write([], [totals_fact(Totals(1, 100, 1))])
         await store.buckets[1].crash()
         await store.buckets[1].start()
-        directory.watch.configure(2)
-        await until(lambda: "holds 1 records already" in directory.watch.problem, 20)
+        directory.configuration.follow(2)
+        await until(lambda: "holds 1 records already" in directory.configuration.problem, 20)
         assert phase(directory) == "stable"
 
 
@@ -145,11 +146,11 @@ async def test_directories_that_disagree_start_nothing() -> None:
     async with local_store(3) as store:
         first = await filled(store, 1, KEYS)
         second = await store.directory(1)
-        first.watch.configure(2)
-        second.watch.configure(3)
+        first.configuration.follow(2)
+        second.configuration.follow(3)
         await until(lambda: "[2, 3]" in first.watch.problem, 20)
         assert phase(first) == "stable"
-        second.watch.configure(2)
+        second.configuration.follow(2)
         await moved(first, 2)
 
 
@@ -157,10 +158,10 @@ async def test_directories_that_disagree_start_nothing() -> None:
 async def test_a_change_asked_for_while_keys_move_is_taken_afterwards() -> None:
     async with local_store(3, SLOW.model_copy(update={"move_bytes_per_s": 4_000})) as store:
         directory = await filled(store, 1, KEYS)
-        directory.watch.configure(2)
+        directory.configuration.follow(2)
         await until(lambda: phase(directory) == "moving", 20)
-        directory.watch.configure(3)
-        await until(lambda: "is taken up when the move to 2 has ended" in directory.watch.problem, 20)
+        directory.configuration.follow(3)
+        await until(lambda: "is taken up when the move to 2 has ended" in directory.configuration.problem, 20)
         await moved(directory, 3)
         assert {placement.bucket_of(key, 3) for key in KEYS} == {
             bucket.bucket_id for bucket in store.buckets if bucket.records
@@ -172,7 +173,7 @@ async def test_a_source_that_died_in_its_window_goes_on_with_the_same_one() -> N
     async with local_store(2, SLOW) as store:
         directory = await filled(store, 1, KEYS)
         store.buckets[1].engine.free = 10  # so that the window stays open
-        directory.watch.configure(2)
+        directory.configuration.follow(2)
         await until(lambda: "disk" in waiting_for(directory, 0), 20)
         before = store.buckets[0].server.bucket.cursor  # type: ignore[union-attr]
         assert before is not None
@@ -182,9 +183,9 @@ async def test_a_source_that_died_in_its_window_goes_on_with_the_same_one() -> N
         after = store.buckets[0].server.bucket.cursor  # type: ignore[union-attr]
         assert after == before
         inside = next(key for key in KEYS if after.in_window(key) and placement.bucket_of(key, 2) == 1)
-        put = asyncio.create_task(directory.put(inside, b"new", ""))
+        put = asyncio.create_task(put(directory, inside, b"new", ""))
         await until(lambda: len(store.buckets[0].server.held) > 0, 20)  # type: ignore[union-attr]
         store.buckets[1].engine.free = 1 << 40
         await put
         await moved(directory, 2)
-        assert (await directory.get(inside)).value == b"new"
+        assert (await get(directory, inside)) == b"new"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from serve_app import operations
 from serve_app.bucket.bucket import Bucket
 from serve_app.cursor import END, Cursor
 from serve_app.directory.directory import Directory
+from serve_app.records import Record, encode
 from serve_app.settings import Limits
-from serve_app.storage.records import Record, encode
 from serve_app.topology import Topology, first_topology
 from serve_app.wire import messages
+from tests.support.asking import get, put
 from tests.support.local_store import MemoryStorage, local_store, run_async, until
 from tests.support.memory_engine import MemoryEngine, new_bucket_engine
 from tests.support.quick_moves import move_quickly, settled
@@ -22,7 +24,7 @@ def agree_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def moved(directory: Directory, count: int) -> None:
-    directory.watch.configure(count)
+    directory.configuration.follow(count)
     await until(lambda: settled(directory, count), 20)
 
 
@@ -31,7 +33,7 @@ async def test_a_bucket_that_has_ended_joins_again() -> None:
     async with local_store(3) as store:
         directory = await store.directory(3)
         for n in range(50):
-            await directory.put(b"key-%d" % n, b"v", "")
+            await put(directory, b"key-%d" % n, b"v", "")
         await moved(directory, 1)
         for bucket in store.buckets[1:]:
             await until(lambda bucket=bucket: bucket.retired)  # type: ignore[misc]
@@ -43,7 +45,7 @@ async def test_a_bucket_that_has_ended_joins_again() -> None:
         await moved(directory, 3)
         assert [bool(bucket.records) for bucket in store.buckets] == [True, True, True]
         for n in range(50):
-            assert (await directory.get(b"key-%d" % n)).value == b"v"
+            assert (await get(directory, b"key-%d" % n)) == b"v"
 
 
 class _SlowRead(MemoryEngine):
@@ -75,6 +77,6 @@ def test_a_read_that_a_key_went_and_came_back_under_is_read_again() -> None:
         bucket.take_topology(later, Cursor(later.epoch, END))
 
     engine.meanwhile = two_moves  # type: ignore[assignment]
-    reply = bucket.read(messages.Get(1, 1000, b"k"), bucket.clock())
-    assert isinstance(reply, messages.Value)
+    reply = bucket.read(messages.Envelope(1, 1000, 0, operations.Get(b"k")), bucket.clock())
+    assert isinstance(reply, operations.Value)
     assert reply.value == b"v"

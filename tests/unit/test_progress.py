@@ -44,7 +44,7 @@ async def test_what_it_says_is_what_there_is() -> None:
     async with local_store(4, SLOW) as store:
         directory = await filled(store, 2, KEYS)
         at_first = [to_leave(store, bucket_id, 2, 4) for bucket_id in range(2)]
-        directory.watch.configure(4)
+        directory.configuration.follow(4)
         seen: list[TopologyAnswer] = []
         while True:
             before = [to_leave(store, bucket_id, 2, 4) for bucket_id in range(2)]
@@ -87,7 +87,7 @@ async def test_what_it_says_is_what_there_is() -> None:
 async def test_what_a_bucket_that_is_away_has_moved_is_not_known() -> None:
     async with local_store(4, SLOW) as store:
         directory = await filled(store, 2, KEYS)
-        directory.watch.configure(4)
+        directory.configuration.follow(4)
         await until(lambda: bool(store.buckets[2].records), 20)
         await store.buckets[1].crash()
         said = await answer(directory)
@@ -103,7 +103,7 @@ async def test_a_wait_is_shown_beside_an_earlier_error_and_only_while_it_lasts(m
         server = store.buckets[0].server
         assert server is not None
         server.bucket.last_error = "a torn log tail was set aside"
-        directory.watch.configure(2)
+        directory.configuration.follow(2)
         await until(lambda: bool(store.buckets[1].records), 20)
         await store.buckets[1].crash()
         await until(lambda: "bucket-1" in server.bucket.waiting.get("mover", ""), 20)

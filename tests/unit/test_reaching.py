@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from serve_app import operations
 from serve_app.cluster.answers import EndpointAnswer
 from serve_app.cluster.fingerprint import Build, build_of
 from serve_app.cluster.reaching import first_address, must_be_opened
@@ -67,8 +68,8 @@ async def test_a_bucket_that_listens_on_a_further_address_keeps_who_is_connected
         late.send(hello(bucket))
         assert isinstance(await late.receive(), messages.Welcome)
         for number, client in enumerate((early, late)):
-            client.send(messages.Put(number, 10_000, b"k%d" % number, b"v", ""))
-            assert isinstance(await client.receive(), messages.Written)
+            client.send(messages.Envelope(number, 10_000, 0, operations.Put(b"k%d" % number, b"v", "")))
+            assert isinstance(await client.receive(), operations.Written)
 
 
 @run_async

@@ -6,12 +6,13 @@ import asyncio
 from dataclasses import dataclass
 
 import pytest
+from serve_app.bucket.move_operations import CommitOperation
 
+from serve_app import operations
 from serve_app.bucket import bucket as bucket_module
 from serve_app.bucket import judgement
 from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.judgement import Hold
-from serve_app.bucket.move_operations import CommitOperation
 from serve_app.cursor import Cursor
 from serve_app.errors import StorageForeign
 from serve_app.placement import bucket_of
@@ -56,7 +57,7 @@ async def test_a_read_of_a_window_that_is_over_by_the_time_it_is_judged_is_not_a
         return verdict
 
     monkeypatch.setattr(judgement, "judge", preempted)
-    reply = bucket.read(messages.Get(1, 1000, KEY), bucket.clock())
+    reply = bucket.read(messages.Envelope(1, 1000, 0, operations.Get(KEY)), bucket.clock())
     assert isinstance(reply, (Hold, messages.Moved)), reply
 
 
@@ -78,7 +79,7 @@ async def test_a_refusal_that_was_decided_last_is_not_undone_by_a_topology_that_
     for step, commit in zip(steps, commits, strict=True):
         local.server._finish_group([step], commit)
     assert "came back empty" in bucket.fault
-    assert isinstance(bucket.read(messages.Get(1, 1000, KEY), bucket.clock()), messages.Refused)
+    assert isinstance(bucket.read(messages.Envelope(1, 1000, 0, operations.Get(KEY)), bucket.clock()), messages.Refused)
     with pytest.raises(StorageForeign):
         await steps[1].done
     await local.stop_server()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.move_operations import WindowOperation
 from serve_app.bucket.operations import InstallOperation
+
+from serve_app import operations
+from serve_app.bucket.bucket import Bucket
 from serve_app.placement import bucket_of
 from serve_app.storage.facts import topology_fact
 from serve_app.topology import Topology
@@ -22,7 +24,7 @@ def topology(epoch: int, identity: str) -> Topology:
     return Topology(epoch, 1, 1, "store", (identity,))
 
 
-async def answer(client: RawClient, request: messages.Request) -> messages.Reply | None:
+async def answer(client: RawClient, request: messages.Envelope) -> messages.Reply | None:
     client.send(request)
     return await client.receive()
 
@@ -33,17 +35,23 @@ async def test_it_takes_reads_and_writes_again_once_it_is_listed_again() -> None
         client = await greeted(bucket)
         assert bucket.server is not None
         ours = bucket.server.bucket.identity
-        put, get = messages.Put(1, 10_000, b"k", b"v", ""), messages.Get(2, 10_000, b"k")
-        assert isinstance(await answer(client, messages.Install(3, 10_000, topology(2, "another"))), messages.Refused)
+        put, get = (
+            messages.Envelope(1, 10_000, 0, operations.Put(b"k", b"v", "")),
+            messages.Envelope(2, 10_000, 0, operations.Get(b"k")),
+        )
+        assert isinstance(
+            await answer(client, messages.Envelope(3, 10_000, 0, messages.Install(topology(2, "another")))),
+            messages.Refused,
+        )
         for request in (put, get):
             refused = await answer(client, request)
             assert isinstance(refused, messages.Refused)
             assert "came back empty" in refused.detail
-        status = await answer(client, messages.Install(4, 10_000, topology(3, ours)))
+        status = await answer(client, messages.Envelope(4, 10_000, 0, messages.Install(topology(3, ours))))
         assert isinstance(status, messages.Status)
         assert not status.fault
-        assert isinstance(await answer(client, put), messages.Written)
-        assert isinstance(await answer(client, get), messages.Value)
+        assert isinstance(await answer(client, put), operations.Written)
+        assert isinstance(await answer(client, get), operations.Value)
 
 
 @run_async
@@ -53,7 +61,10 @@ async def test_it_is_refused_after_a_restart_too() -> None:
     await bucket.start()
     try:
         client = await greeted(bucket)
-        for request in (messages.Put(1, 10_000, b"k", b"v", ""), messages.Get(2, 10_000, b"k")):
+        for request in (
+            messages.Envelope(1, 10_000, 0, operations.Put(b"k", b"v", "")),
+            messages.Envelope(2, 10_000, 0, operations.Get(b"k")),
+        ):
             refused = await answer(client, request)
             assert isinstance(refused, messages.Refused)
             assert "does not list this storage" in refused.detail
@@ -71,8 +82,10 @@ def test_a_window_behind_the_refusal_in_its_group_is_not_taken() -> None:
     bucket = Bucket(storage, TEST_LIMITS, incarnation="1", done=lambda writes, commit: None, failed=lambda error: None)
     key = next(key for key in (b"k%d" % number for number in range(100)) if bucket_of(key, 2) == 1)
     given_up = moving.accept_loss(1, "another")
-    refusal = InstallOperation(bucket, messages.Install(1, 1000, given_up), None, NEVER_S)
-    window = WindowOperation(bucket, messages.Window(2, 1000, 2, 0, key + b"\0", 1, [(key, b"raw")]), None, NEVER_S)
+    refusal = InstallOperation(bucket, messages.Envelope(1, 1000, 0, messages.Install(given_up)), None, NEVER_S)
+    window = WindowOperation(
+        bucket, messages.Envelope(2, 1000, 2, messages.Window(0, key + b"\0", 1, [(key, b"raw")])), None, NEVER_S
+    )
     bucket._committer.write(bucket._committer.decide([refusal, window]))
     assert isinstance(refusal.reply, messages.Refused)
     assert isinstance(window.reply, messages.Refused)

@@ -8,14 +8,15 @@ import struct
 import threading
 
 import pytest
-
-from serve_app.bucket.connection import BucketConnection
 from serve_app.bucket.move_operations import CommitOperation
+
+from serve_app import operations
+from serve_app.bucket.connection import BucketConnection
 from serve_app.errors import StorageDamaged
+from serve_app.records import decode
 from serve_app.storage.commit import Commit
 from serve_app.storage.engine import Changes
 from serve_app.storage.facts import CURSOR, MARKERS, TOPOLOGY, TOTALS, topology_fact
-from serve_app.storage.records import decode
 from serve_app.topology import Topology
 from serve_app.wire import messages
 from tests.support.local_store import LocalBucket, run_async, until
@@ -46,9 +47,14 @@ async def test_each_commit_comes_in_order_with_what_it_changed() -> None:
         seen = subscribed(bucket)
         client = await greeted(bucket)
         for call in range(20):
-            client.send(messages.Put(call, 1000, b"k%d" % (call % 3), b"v%d" % call, "text/plain"))
+            client.send(
+                messages.Envelope(call, 1000, 0, operations.Put(b"k%d" % (call % 3), b"v%d" % call, "text/plain"))
+            )
             await client.receive()
-        client.send(messages.Delete(20, 1000, b"k0"), messages.Delete(21, 1000, b"missing"))
+        client.send(
+            messages.Envelope(20, 1000, 0, operations.Delete(b"k0")),
+            messages.Envelope(21, 1000, 0, operations.Delete(b"missing")),
+        )
         await client.receive()
         await client.receive()
         assert [commit.sequence for commit in seen] == list(range(1, len(seen) + 1))
@@ -103,7 +109,7 @@ async def test_a_commit_comes_after_the_sync_and_before_the_answers(monkeypatch:
         assert bucket.server is not None
         bucket.server.subscribe(lambda commit: happened.append("handed on"))
         client = await greeted(bucket)
-        client.send(messages.Put(1, 10_000, b"k", b"v", ""))
+        client.send(messages.Envelope(1, 10_000, 0, operations.Put(b"k", b"v", "")))
         await until(begun.is_set)
         assert happened == []
         let_go.set()
@@ -116,14 +122,14 @@ async def test_what_changes_nothing_or_meets_damage_is_not_handed_on() -> None:
     async with serving() as bucket:
         seen = subscribed(bucket)
         client = await greeted(bucket)
-        client.send(messages.Delete(1, 1000, b"missing"))
-        assert isinstance(await client.receive(), messages.Missing)
+        client.send(messages.Envelope(1, 1000, 0, operations.Delete(b"missing")))
+        assert isinstance(await client.receive(), operations.Missing)
 
         def damaged(records: Changes, facts: Changes) -> None:
             raise StorageDamaged("a block of the log")
 
         bucket.engine.write = damaged  # type: ignore[method-assign]
-        client.send(messages.Put(2, 1000, b"k", b"v", ""))
+        client.send(messages.Envelope(2, 1000, 0, operations.Put(b"k", b"v", "")))
         assert isinstance(await client.receive(), messages.Refused)
         assert seen == []
 
@@ -143,8 +149,8 @@ async def test_a_subscriber_that_raises_harms_nobody(caplog: pytest.LogCaptureFi
         client = await greeted(bucket)
         with caplog.at_level(logging.ERROR, logger="serve_app"):
             for call in range(3):
-                client.send(messages.Put(call, 1000, b"k", b"v", ""))
-                assert isinstance(await client.receive(), messages.Written)
+                client.send(messages.Envelope(call, 1000, 0, operations.Put(b"k", b"v", "")))
+                assert isinstance(await client.receive(), operations.Written)
         assert asked == [commit.sequence for commit in seen] == [1, 2, 3]
         assert [record.getMessage() for record in caplog.records] == ["subscriber failed"] * 3
         assert bucket.failures == []
@@ -157,7 +163,7 @@ async def test_after_a_crash_the_next_subscriber_goes_on_where_the_disk_was() ->
             seen = subscribed(bucket)
             client = await greeted(bucket)
             for call in range(2):
-                client.send(messages.Put(call, 1000, b"k", b"%d" % turn, ""))
+                client.send(messages.Envelope(call, 1000, 0, operations.Put(b"k", b"%d" % turn, "")))
                 await client.receive()
             assert [commit.sequence for commit in seen] == [2 * turn + 1, 2 * turn + 2]
             await bucket.crash()

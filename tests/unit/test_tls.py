@@ -10,7 +10,8 @@ import pytest
 from serve_app.bucket import server as server_module
 from serve_app.settings import Limits
 from serve_app.wire import tls
-from serve_app.wire.client import HandshakeRefused, connect_tcp, open_connection
+from serve_app.wire.connection import HandshakeRefused, connect_tcp, open_connection
+from tests.support.asking import get, put
 from tests.support.certificates import make_certificates
 from tests.support.local_store import local_store, run_async
 
@@ -33,8 +34,8 @@ def test_operations_travel_encrypted_and_strangers_get_no_connection(
     async def check() -> None:
         async with local_store(1) as store:
             directory = await store.directory()
-            await directory.put(b"key", b"a secret that must not be seen", "")
-            assert (await directory.get(b"key")).value == b"a secret that must not be seen"
+            await put(directory, b"key", b"a secret that must not be seen", "")
+            assert (await get(directory, b"key")) == b"a secret that must not be seen"
             endpoint = store.buckets[0].endpoint
             assert endpoint is not None
 
@@ -70,7 +71,7 @@ def test_who_does_not_finish_the_handshake_is_hung_up_on_and_keeps_nobody_out(
             assert endpoint is not None
             strangers = [await asyncio.open_connection(*endpoint.address) for _ in range(300)]
             directory = await store.directory()
-            await directory.put(b"key", b"v", "")
+            await put(directory, b"key", b"v", "")
             async with asyncio.timeout(20):  # asyncio's own patience is 60 s
                 for reader, _ in strangers:
                     assert await reader.read() == b"", "nothing was said, and then it was closed"

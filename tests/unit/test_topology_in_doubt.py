@@ -33,26 +33,26 @@ async def test_a_store_is_not_founded_before_that_is_durable() -> None:
     async with local_store(2, TEST_LIMITS) as store:
         damage_next_facts(store.buckets[0], TOPOLOGY)
         directory = await store.directory(2, settled=False)
-        await until(lambda: "damaged" in directory.watch.what_is_missing())
+        await until(lambda: "damaged" in directory.what_is_missing())
         assert topologies(store) == [None, None]
         await store.buckets[0].crash()
         await store.buckets[0].start()
         await until(lambda: settled(directory, 2))
-        await until(lambda: topologies(store) == [directory.watch.topology] * 2)
+        await until(lambda: topologies(store) == [directory.view.topology] * 2)
 
 
 @run_async
 async def test_an_install_that_met_damage_is_not_served_by() -> None:
     async with local_store(1, TEST_LIMITS) as store:
         directory = await store.directory(1)
-        before = directory.watch.topology
+        before = directory.view.topology
         assert before is not None
         moving = before.begin_move(2, ("another",))
         damage_next_facts(store.buckets[0], TOPOLOGY)
-        link = directory.watch.link(0)
+        link = directory.view.link(0)
         for reason in ("damaged", "damaged"):
             with pytest.raises(Unavailable, match=reason):
-                await link.ask(lambda call, ms: messages.Install(call, ms, moving), 1.0)
+                await link.ask(lambda call, ms: messages.Envelope(call, ms, 0, messages.Install(moving)), 1.0)
         status = await link.inspect(1.0)
         assert status.topology == before
         await store.buckets[0].crash()
@@ -65,12 +65,12 @@ async def test_a_move_is_not_begun_before_that_is_durable(monkeypatch: pytest.Mo
     move_quickly(monkeypatch)
     async with local_store(2, TEST_LIMITS) as store:
         directory = await store.directory(1)
-        before = directory.watch.topology
+        before = directory.view.topology
         damage_next_facts(store.buckets[0], TOPOLOGY)
-        directory.watch.configure(2)
-        await until(lambda: "damaged" in directory.watch.problem)
+        directory.configuration.follow(2)
+        await until(lambda: "damaged" in directory.configuration.problem)
         assert topologies(store) == [before, None]
-        assert directory.watch.topology == before
+        assert directory.view.topology == before
         await store.buckets[0].crash()
         await store.buckets[0].start()
         await until(lambda: settled(directory, 2))

@@ -29,6 +29,7 @@ from serve_app.storage.engine import Changes
 from serve_app.storage.facts import TOPOLOGY
 from serve_app.topology import Topology
 from serve_app.wire import messages
+from tests.support.asking import delete, put
 from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
 from tests.support.memory_engine import new_bucket_engine
 from tests.support.quick_moves import move_quickly
@@ -54,7 +55,7 @@ async def filled_store(
     async with local_store(buckets, limits) as store:
         directory = await store.directory(configured)
         for n in range(keys):
-            await directory.put(b"key-%d" % n, b"value", "text/plain")
+            await put(directory, b"key-%d" % n, b"value", "text/plain")
         yield store, directory
 
 
@@ -137,9 +138,9 @@ async def test_clients_at_work_do_not_mislead_it() -> None:
             while going:
                 key = b"%d-%d" % (number, chance.randrange(50))
                 if chance.random() < 0.3:
-                    await directory.delete(key)
+                    await delete(directory, key)
                 else:
-                    await directory.put(key, b"value", "text/plain")
+                    await put(directory, key, b"value", "text/plain")
 
         clients = [asyncio.create_task(client(number)) for number in range(4)]
         for _ in range(3):
@@ -155,12 +156,12 @@ async def test_clients_at_work_do_not_mislead_it() -> None:
 async def test_it_is_right_all_through_a_move() -> None:
     async with filled_store(4, configured=2, keys=300) as (store, directory):
         for count in (4, 3, 1, 2):
-            directory.watch.configure(count)
-            topology = directory.watch.topology
+            directory.configuration.follow(count)
+            topology = directory.view.topology
             while topology is None or topology.moving or topology.bucket_count != count:
                 found = await verified(store)
                 assert found.problems == []
-                topology = directory.watch.topology
+                topology = directory.view.topology
         found = await verified(store)
         assert found.counts_exact
         assert found.records == 300
@@ -174,7 +175,7 @@ def test_a_move_that_stands_still_is_checked_by_cursor(monkeypatch: pytest.Monke
     @run_async
     async def check() -> None:
         async with filled_store(4, configured=2, limits=slow) as (store, directory):
-            directory.watch.configure(4)
+            directory.configuration.follow(4)
             await until(lambda: bool(store.buckets[2].records) and bool(store.buckets[3].records))
             await until(lambda: all(not b.server.source.cursor.intent_end for b in store.buckets))  # type: ignore[union-attr]
             found = await verified(store)
@@ -212,13 +213,15 @@ async def test_the_end_of_a_move_does_not_mislead_it_while_its_sync_lasts(monkey
             write(records, facts)
 
         monkeypatch.setattr(target, "write", stands_still)
-        directory.watch.configure(2)
+        directory.configuration.follow(2)
         bucket = store.buckets[1].server.bucket  # type: ignore[union-attr]
         await until(lambda: bucket.decided_topology is not None and bucket.decided_topology.phase == "stable", 20)
         assert bucket.topology is not None
         assert bucket.topology.moving
         assert store.buckets[1].records
-        page = await asyncio.to_thread(survey.survey, bucket, messages.Survey(1, 1_000, b""), bucket.clock())
+        page = await asyncio.to_thread(
+            survey.survey, bucket, messages.Envelope(1, 1_000, 0, messages.Survey(b"")), bucket.clock()
+        )
         assert isinstance(page, messages.Moved)
         asyncio.get_running_loop().call_later(0.3, syncs.set)
         assert (await verified(store)).problems == []
@@ -260,7 +263,7 @@ async def test_another_stores_volume_is_named() -> None:
 @run_async
 async def test_a_bucket_that_is_left_out_must_hold_nothing() -> None:
     async with filled_store(3) as (store, directory):
-        directory.watch.configure(2)
+        directory.configuration.follow(2)
         await until(lambda: store.buckets[2].server.bucket.topology.bucket_count == 2)  # type: ignore[union-attr]
         assert (await verified(store)).problems == []
         store.buckets[2].retired = False  # it would have ended

@@ -9,13 +9,13 @@ from typing import Any
 from unittest.mock import patch
 
 from serve_app.bucket.held import HeldOperations
-from serve_app.bucket.move_operations import AdvanceOperation, IntentOperation, OwnOperation
-from serve_app.bucket.source import BucketSource
+from serve_app.bucket.move_writes import CursorWrite
+from serve_app.bucket.mover_access import MoverAccess
 from serve_app.cursor import Cursor
 from serve_app.errors import Unavailable
 from serve_app.resharding import mover
 from serve_app.resharding.mover import Mover
-from serve_app.resharding.source import Records
+from serve_app.resharding.moving_bucket import RawRecords
 from serve_app.topology import Topology
 from tests.simulation.mutations import AVAILABLE, HELD, WHOLE, Mutation
 
@@ -23,13 +23,13 @@ from tests.simulation.mutations import AVAILABLE, HELD, WHOLE, Mutation
 @contextmanager
 def a_full_source_gives_nothing_away() -> Iterator[None]:
     """The steps of a mover are refused like puts where the disk is full, though they need no space to speak of."""
-    make = OwnOperation.__init__
+    make = CursorWrite.__init__
 
-    def making(self: OwnOperation, *args: Any) -> None:
+    def making(self: CursorWrite, *args: Any) -> None:
         make(self, *args)
-        self.needs_space = isinstance(self, (IntentOperation, AdvanceOperation))
+        self.needs_space = True
 
-    with patch.object(OwnOperation, "__init__", making):
+    with patch.object(CursorWrite, "__init__", making):
         yield
 
 
@@ -37,7 +37,7 @@ def a_full_source_gives_nothing_away() -> Iterator[None]:
 def reads_stay_held_where_an_advance_fails() -> Iterator[None]:
     """Reads of the window are let go when it has moved, and by nothing else."""
 
-    async def advancing(self: BucketSource, before: Cursor, records: Records) -> None:
+    async def advancing(self: MoverAccess, before: Cursor, records: RawRecords) -> None:
         self.release = lambda: None  # type: ignore[method-assign]
         try:
             await advance(self, before, records)
@@ -45,8 +45,8 @@ def reads_stay_held_where_an_advance_fails() -> Iterator[None]:
             del self.release
         self.release()
 
-    advance = BucketSource.advance
-    with patch.object(BucketSource, "advance", advancing):
+    advance = MoverAccess.advance
+    with patch.object(MoverAccess, "advance", advancing):
         yield
 
 
@@ -68,10 +68,10 @@ def a_refused_window_ends_the_mover() -> Iterator[None]:
         except Unavailable as error:
             if "reserve" not in str(error):
                 raise
-            topology = self._source.topology
-            while self._source.topology is topology:
-                self._source.changed.clear()
-                await self._source.changed.wait()
+            topology = self._bucket.topology
+            while self._bucket.topology is topology:
+                self._bucket.changed.clear()
+                await self._bucket.changed.wait()
 
     with patch.object(Mover, "_step", stepping):
         yield
@@ -89,15 +89,15 @@ def a_change_while_links_close_is_forgotten() -> Iterator[None]:
     """A mover with nothing to do closes its links, and waits for the change after the one that came meanwhile."""
 
     async def resting(self: Mover, topology: Topology | None) -> None:
-        source = self._source
-        source.wait_for("")
+        bucket = self._bucket
+        bucket.report_waiting("")
         await self._peers.close()
-        source.changed.clear()
+        bucket.changed.clear()
         members = 1 if topology is None else len(topology.identities)
-        left_out = not source.fault and source.bucket_id >= members
+        left_out = not bucket.fault and bucket.bucket_id >= members
         with suppress(TimeoutError):
             async with asyncio.timeout(mover._END_POLL_S if left_out else None):
-                await source.changed.wait()
+                await bucket.changed.wait()
                 return
         self._retire()
 

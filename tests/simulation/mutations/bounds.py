@@ -10,11 +10,11 @@ from unittest.mock import patch
 import msgspec
 
 from serve_app import placement
-from serve_app.bucket import server, source
+from serve_app.bucket import calls, mover_access
 from serve_app.bucket import survey as surveys
-from serve_app.bucket.source import BucketSource
+from serve_app.bucket.mover_access import MoverAccess
 from serve_app.cursor import END
-from serve_app.resharding.source import Scanned
+from serve_app.resharding.moving_bucket import Scanned
 from serve_app.storage.group import Group
 from serve_app.storage.writer import Writer
 from serve_app.topology import Topology
@@ -40,13 +40,13 @@ def the_rest_of_a_group_cut_short_is_dropped() -> Iterator[None]:
 def a_scan_that_has_read_enough_skips_the_rest() -> Iterator[None]:
     """Where records that stay are many bytes, the scan of a window ends early, and says that it has seen all."""
 
-    def scanning(self: BucketSource, topology: Topology, start: bytes, end: bytes, max_bytes: int) -> Scanned:
+    def scanning(self: MoverAccess, topology: Topology, start: bytes, end: bytes, max_bytes: int) -> Scanned:
         records: list[tuple[bytes, bytes]] = []
         size = seen = 0
         for key, raw in self._bucket.engine.scan(start, None if end == END else end):
             if size >= max_bytes:
                 return Scanned(records, key)
-            if seen >= source._MAX_SCANNED_BYTES:
+            if seen >= mover_access._MAX_SCANNED_BYTES:
                 break
             seen += len(raw)
             hashed = placement.stable_hash(key)
@@ -55,7 +55,7 @@ def a_scan_that_has_read_enough_skips_the_rest() -> Iterator[None]:
                 size += len(key) + len(raw)
         return Scanned(records, end)
 
-    with patch.object(BucketSource, "_scan", scanning):
+    with patch.object(MoverAccess, "_scan", scanning):
         yield
 
 
@@ -70,7 +70,7 @@ def a_page_that_is_full_is_the_last() -> Iterator[None]:
         return page
 
     survey = surveys.survey
-    with patch.object(server, "survey", surveying):
+    with patch.object(calls, "survey", surveying):
         yield
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest.mock import patch
 
 from serve_app.storage import group as groups
@@ -32,8 +33,10 @@ def a_commit_is_handed_on_before_its_sync() -> Iterator[None]:
     decide_next, write = Writer._decide_next, Committer.write
 
     def deciding(self: Writer) -> Group:
+        bucket: Any = self._done.__self__  # type: ignore[attr-defined]
+        standing = bucket.state.standing
         group = decide_next(self)
-        self._done([], group._commit())
+        bucket._durable([], group._commit(), standing, whole=True)
         return group
 
     def writing(self: Committer, group: Group) -> None:

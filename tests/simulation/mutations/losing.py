@@ -9,12 +9,11 @@ from unittest.mock import patch
 
 import msgspec
 
-from serve_app.bucket import operations
-from serve_app.bucket.move_operations import AdvanceOperation
+from serve_app.bucket import writer_state
+from serve_app.bucket.move_writes import AdvanceWrite
 from serve_app.cli import loss
 from serve_app.cursor import Cursor, cursor_for
-from serve_app.resharding.source import Overtaken
-from serve_app.storage import facts
+from serve_app.resharding.moving_bucket import Overtaken
 from serve_app.storage.group import Group
 from serve_app.topology import Topology
 from tests.simulation.mutations import EPOCHS, HELD, HISTORY, Mutation
@@ -45,7 +44,7 @@ def the_new_storage_moves_what_the_lost_one_had() -> Iterator[None]:
     def beginning(new: Topology, *rest: Any) -> Cursor:
         return cursor_for(msgspec.structs.replace(new, replaced=()), *rest)
 
-    with patch.object(operations, "cursor_for", beginning):
+    with patch.object(writer_state, "cursor_for", beginning):
         yield
 
 
@@ -61,17 +60,16 @@ def epochs_are_counted_from_buckets_alone() -> Iterator[None]:
 def a_window_is_deleted_in_another_epoch() -> Iterator[None]:
     """The source deletes what a target has acknowledged that the store has gone on without since."""
 
-    def deciding(self: AdvanceOperation, group: Group) -> None:
-        bucket, before = self.bucket, self.before
-        now = bucket.decided_cursor
+    def deciding(self: AdvanceWrite, group: Group) -> None:
+        state, before = self.state, self.before
+        now = state.standing.cursor
         if now is None or (now.position, now.intent_end) != (before.position, before.intent_end):
             raise Overtaken("the cursor is another one by now")
         for key, raw in self.records:
             group.drop(key, len(raw))
-        bucket.decided_cursor = self.cursor = msgspec.structs.replace(self.cursor, epoch=now.epoch)
-        group.set_fact(*facts.cursor_fact(self.cursor))
+        state.move_cursor(group, msgspec.structs.replace(self.cursor, epoch=now.epoch))
 
-    with patch.object(AdvanceOperation, "decide", deciding):
+    with patch.object(AdvanceWrite, "decide", deciding):
         yield
 
 

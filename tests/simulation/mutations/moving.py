@@ -10,21 +10,22 @@ from unittest.mock import patch
 
 import msgspec
 
-from serve_app.bucket import judgement, operations
-from serve_app.bucket.bucket import Bucket
-from serve_app.bucket.connection import BucketConnection
-from serve_app.bucket.judgement import Hold
-from serve_app.bucket.move_operations import AdvanceOperation, IntentOperation, WindowOperation
-from serve_app.bucket.operations import _RecordOperation
-from serve_app.bucket.source import BucketSource
+from serve_app.bucket import judgement, writer_state
+from serve_app.bucket.calls import Calls
+from serve_app.bucket.move_writes import AdvanceWrite, IntentWrite, WindowWrite
+from serve_app.bucket.mover_access import MoverAccess
+from serve_app.bucket.operation_write import OperationWrite
+from serve_app.bucket.queued import CalledWrite
+from serve_app.bucket.writer_state import WriterState
 from serve_app.cursor import Cursor, Marker, cursor_for
-from serve_app.directory.watch import TopologyWatch
+from serve_app.directory.view import StoreView
 from serve_app.placement import bucket_of
 from serve_app.resharding.coordinator import Coordinator
 from serve_app.resharding.mover import Mover, Part
-from serve_app.resharding.source import Overtaken
+from serve_app.resharding.moving_bucket import Overtaken
 from serve_app.storage.group import Group
 from serve_app.topology import Topology
+from serve_app.wire.messages import Moved, Refused
 from tests.simulation.mutations import HELD, HISTORY, REVISIONS, Mutation
 
 # -- the seven of the design -----------------------------------------------------------------------------------------
@@ -61,36 +62,35 @@ def advancing_before_the_acknowledgement() -> Iterator[None]:
 def writes_are_not_held() -> Iterator[None]:
     """A write to a key of the window is carried out at the source."""
 
-    def deciding(self: _RecordOperation, group: Group) -> None:
-        bucket, request = self.bucket, self.request
-        verdict = bucket.judge_write(self.call, request.key, request.epoch)
-        if verdict is None or isinstance(verdict, Hold):
-            bucket.note_write(request.key)
-            self.carry_out(group)
+    def deciding(self: OperationWrite, group: Group) -> None:
+        verdict = self.state.judge(self.operation.key, self.envelope.epoch)
+        if isinstance(verdict, (Moved, Refused)):
+            self.answer = verdict
         else:
-            self.reply = verdict
+            self.carry_out(group)
 
-    with patch.object(_RecordOperation, "decide", deciding), patch.object(Group, "drop", _drop_what_is_there):
+    with patch.object(OperationWrite, "decide", deciding), patch.object(Group, "drop", _drop_what_is_there):
         yield
 
 
 @contextmanager
 def reads_are_not_held() -> Iterator[None]:
     """Reads of the window go on while its records are deleted."""
-    with patch.object(BucketSource, "hold_reads", lambda self: None):
+    with patch.object(MoverAccess, "hold_reads", lambda self: None):
         yield
 
 
 @contextmanager
 def the_cursor_moves_before_it_is_durable() -> Iterator[None]:
     """The source serves by its new cursor from the moment that it is decided."""
-    decide = AdvanceOperation.decide
+    decide = AdvanceWrite.decide
 
-    def deciding(self: AdvanceOperation, group: Group) -> None:
+    def deciding(self: AdvanceWrite, group: Group) -> None:
         decide(self, group)
-        self.bucket.advance(self.cursor)
+        bucket: Any = self.state.note_error.__self__  # type: ignore[attr-defined]
+        bucket.serve_by(self.state.standing)
 
-    with patch.object(AdvanceOperation, "decide", deciding):
+    with patch.object(AdvanceWrite, "decide", deciding):
         yield
 
 
@@ -98,26 +98,25 @@ def the_cursor_moves_before_it_is_durable() -> Iterator[None]:
 def the_intent_is_kept_in_memory_only() -> Iterator[None]:
     """A source that crashes within a window has forgotten which."""
 
-    def deciding(self: IntentOperation, group: Group) -> None:
-        self._expect(self.before)
-        bucket = self.bucket
-        self.touched, bucket.watched_from = bucket.touched, None
-        bucket.decided_cursor = self.cursor
+    def deciding(self: IntentWrite, group: Group) -> None:
+        self._expect_before()
+        self.result = self.state.end_noting()
+        self.state.standing = self.state.standing._replace(cursor=self.cursor)
 
-    with patch.object(IntentOperation, "decide", deciding):
+    with patch.object(IntentWrite, "decide", deciding):
         yield
 
 
 @contextmanager
 def there_is_no_marker() -> Iterator[None]:
     """A target writes a window as often as it comes."""
-    decide = WindowOperation.decide
+    decide = WindowWrite.decide
 
-    def deciding(self: WindowOperation, group: Group) -> None:
-        self.bucket.decided_markers = {}
+    def deciding(self: WindowWrite, group: Group) -> None:
+        self.state.standing = self.state.standing._replace(markers={})
         decide(self, group)
 
-    with patch.object(WindowOperation, "decide", deciding):
+    with patch.object(WindowWrite, "decide", deciding):
         yield
 
 
@@ -139,10 +138,8 @@ def no_claim_is_asked_for() -> Iterator[None]:
 def _judging(believes: Callable[[int], bool]) -> Iterator[None]:
     judge = judgement.judge
 
-    def judging(
-        bucket_id: int, call: int, key: bytes, epoch: int, topology: Topology | None, cursor: Cursor | None
-    ) -> Any:
-        verdict = judge(bucket_id, call, key, epoch, topology, cursor)
+    def judging(bucket_id: int, key: bytes, epoch: int, topology: Topology | None, cursor: Cursor | None) -> Any:
+        verdict = judge(bucket_id, key, epoch, topology, cursor)
         if topology is None or not topology.moving or not believes(epoch):
             return verdict
         joins = bucket_of(key, topology.target_count) == bucket_id != bucket_of(key, topology.bucket_count)
@@ -158,15 +155,15 @@ def _judging(believes: Callable[[int], bool]) -> Iterator[None]:
 @contextmanager
 def an_epoch_goes_back() -> Iterator[None]:
     """A bucket takes on whatever topology of its store comes, also an earlier one."""
-    may_take = Bucket.may_take
+    is_newer = WriterState._is_newer
 
-    def taking(self: Bucket, new: Topology) -> bool:
-        own = self.decided_topology
+    def judging(self: WriterState, new: Topology) -> bool:
+        own = self.topology
         if own is not None and own.store_id == new.store_id and own.epoch > new.epoch:
             return new.lists(self.bucket_id, self.identity)
-        return may_take(self, new)
+        return is_newer(self, new)
 
-    with patch.object(Bucket, "may_take", taking):
+    with patch.object(WriterState, "_is_newer", judging):
         yield
 
 
@@ -186,14 +183,14 @@ def empty_windows_are_not_sent() -> Iterator[None]:
 @contextmanager
 def the_counter_is_not_raised() -> Iterator[None]:
     """A target goes on counting revisions from where it was."""
-    decide = WindowOperation.decide
+    decide = WindowWrite.decide
 
-    def deciding(self: WindowOperation, group: Group) -> None:
+    def deciding(self: WindowWrite, group: Group) -> None:
         revision = group.revision
         decide(self, group)
         group.revision = revision
 
-    with patch.object(WindowOperation, "decide", deciding):
+    with patch.object(WindowWrite, "decide", deciding):
         yield
 
 
@@ -204,7 +201,7 @@ def markers_are_kept_over_epochs() -> Iterator[None]:
     def keeping(new: Topology, old: Topology | None, markers: dict[int, Marker]) -> dict[int, Marker]:
         return {source: Marker(new.epoch, marker.end) for source, marker in markers.items()}
 
-    with patch.object(operations, "markers_for", keeping):
+    with patch.object(writer_state, "markers_for", keeping):
         yield
 
 
@@ -220,7 +217,7 @@ def cursors_are_kept_over_epochs() -> Iterator[None]:
             return fresh
         return msgspec.structs.replace(fresh, position=max(fresh.position, cursor.position))
 
-    with patch.object(operations, "cursor_for", keeping):
+    with patch.object(writer_state, "cursor_for", keeping):
         yield
 
 
@@ -249,63 +246,61 @@ def a_move_ends_on_an_earlier_ones_word() -> Iterator[None]:
 @contextmanager
 def a_window_of_another_epoch_is_taken() -> Iterator[None]:
     """A target writes whatever window comes, if only it moves itself."""
-    decide = WindowOperation.decide
+    decide = WindowWrite.decide
 
-    def deciding(self: WindowOperation, group: Group) -> None:
-        topology = self.bucket.decided_topology
+    def deciding(self: WindowWrite, group: Group) -> None:
+        topology = self.state.topology
         if topology is not None and topology.moving:
-            self.request = msgspec.structs.replace(self.request, epoch=topology.epoch)
+            self.envelope = msgspec.structs.replace(self.envelope, epoch=topology.epoch)
         decide(self, group)
 
-    with patch.object(WindowOperation, "decide", deciding):
+    with patch.object(WindowWrite, "decide", deciding):
         yield
 
 
 @contextmanager
 def what_was_written_before_the_intent_is_left_behind() -> Iterator[None]:
     """The mover sends what it read first, whatever was written until the intent was durable."""
-    intend = BucketSource.intend
+    intend = MoverAccess.intend
 
-    async def intending(self: BucketSource, before: Cursor, end: bytes) -> tuple[Cursor, bool]:
+    async def intending(self: MoverAccess, before: Cursor, end: bytes) -> tuple[Cursor, bool]:
         return (await intend(self, before, end))[0], False
 
-    with patch.object(BucketSource, "intend", intending), patch.object(Group, "drop", _drop_what_is_there):
+    with patch.object(MoverAccess, "intend", intending), patch.object(Group, "drop", _drop_what_is_there):
         yield
 
 
 @contextmanager
 def held_writes_are_carried_out_at_the_source() -> Iterator[None]:
     """What was held is not judged again when the window has moved."""
-    hold, decide = BucketConnection.hold, _RecordOperation.decide
-    held: set[int] = set()
+    hold, decide = Calls.hold, OperationWrite.decide
+    held: list[CalledWrite] = []
 
-    def holding(self: BucketConnection, operation: Any) -> None:
-        held.add(id(operation.request))
-        requests.append(operation.request)  # or another would get its id
-        hold(self, operation)
+    def holding(self: Calls, write: CalledWrite) -> None:
+        held.append(write)
+        hold(self, write)
 
-    def deciding(self: _RecordOperation, group: Group) -> None:
-        if id(self.request) in held:
+    def deciding(self: OperationWrite, group: Group) -> None:
+        if any(write is self for write in held):
             self.carry_out(group)
         else:
             decide(self, group)
 
-    requests: list[Any] = []
-    with patch.object(BucketConnection, "hold", holding), patch.object(_RecordOperation, "decide", deciding):
+    with patch.object(Calls, "hold", holding), patch.object(OperationWrite, "decide", deciding):
         yield
 
 
 @contextmanager
 def a_directory_keeps_what_it_learned_over_epochs() -> Iterator[None]:
     """A directory takes the cursors of one move for those of the next."""
-    adopt = TopologyWatch._adopt
+    adopt = StoreView.adopt
 
-    def adopting(self: TopologyWatch, *candidates: Topology | None) -> None:
+    def adopting(self: StoreView, *candidates: Topology | None) -> None:
         cursors = self.cursors
         adopt(self, *candidates)
         self.cursors = cursors
 
-    with patch.object(TopologyWatch, "_adopt", adopting):
+    with patch.object(StoreView, "adopt", adopting):
         yield
 
 

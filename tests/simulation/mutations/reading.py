@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 from serve_app.bucket import judgement
-from serve_app.bucket.bucket import Bucket, Served
-from serve_app.bucket.connection import BucketConnection, ColdRead, ReadReply
+from serve_app.bucket.calls import Calls
+from serve_app.bucket.cold_reads import Outcome
 from serve_app.bucket.judgement import Hold
+from serve_app.bucket.reading import Reading
 from serve_app.bucket.refusals import refused
+from serve_app.bucket.standing import Served
 from serve_app.errors import StorageFault
-from serve_app.wire import messages
+from serve_app.operations.body import Answer
+from serve_app.wire.messages import Envelope, Moved, Refused
 from tests.simulation.mutations import HELD, HISTORY, Mutation
 
 
@@ -20,13 +23,13 @@ from tests.simulation.mutations import HELD, HISTORY, Mutation
 def a_read_from_the_disk_is_not_judged_again() -> Iterator[None]:
     """A read that waited for the disk is answered with what it found, though the key may have moved meanwhile."""
 
-    def reading(self: Bucket, request: messages.Get, arrived_s: float) -> messages.Reply:
+    def reading(self: Reading, envelope: Envelope, arrived_s: float) -> Answer:
         try:
-            return self._value(request.call, self._engine.get(request.key))
+            return self._answer(envelope.body, self._bucket.engine.get(envelope.body.key))
         except StorageFault as error:
-            return refused(request.call, error)
+            return refused(error)
 
-    with patch.object(Bucket, "read", reading):
+    with patch.object(Reading, "on_disk", reading):
         yield
 
 
@@ -34,19 +37,15 @@ def a_read_from_the_disk_is_not_judged_again() -> Iterator[None]:
 def a_late_verdict_is_kept_held() -> Iterator[None]:
     """A read that was judged to wait does so when the loop hears of that, whether the window is still open or not."""
 
-    def done(self: BucketConnection, replies: list[ReadReply], left: list[ColdRead]) -> None:
-        self._batches -= 1
-        if not self._closing:
-            self._cold.extendleft(reversed(left))
-        for request, reply, arrived_s in replies:
-            if isinstance(reply, Hold):
-                self._hold_read(request, arrived_s)
+    def done(self: Calls, outcomes: list[Outcome]) -> None:
+        for (envelope, arrived_s), outcome in outcomes:
+            if isinstance(outcome, Hold):
+                self._hold_read(envelope, arrived_s)
             else:
-                self.reply(reply, "get", arrived_s)
+                self._answer(envelope, outcome, arrived_s)
         self.flush()
-        self._start_reads()
 
-    with patch.object(BucketConnection, "_reads_done", done):
+    with patch.object(Calls, "reads_done", done):
         yield
 
 
@@ -54,14 +53,14 @@ def a_late_verdict_is_kept_held() -> Iterator[None]:
 def a_read_is_judged_in_another_epoch() -> Iterator[None]:
     """A key that was away when it was read, and is here again when that is judged, is answered as missing."""
 
-    def reading(self: Bucket, request: messages.Get, arrived_s: float) -> messages.Reply | Hold:
+    def reading(self: Reading, envelope: Envelope, arrived_s: float) -> Answer | Hold:
         try:
-            reply = self._value(request.call, self._engine.get(request.key))
+            answer = self._answer(envelope.body, self._bucket.engine.get(envelope.body.key))
         except StorageFault as error:
-            return refused(request.call, error)
-        return self._judge_read(request, self._served) or reply
+            return refused(error)
+        return self._judge(envelope, self._bucket.served) or answer
 
-    with patch.object(Bucket, "read", reading):
+    with patch.object(Reading, "on_disk", reading):
         yield
 
 
@@ -70,15 +69,16 @@ def a_reading_thread_looks_twice() -> Iterator[None]:
     """Whether reads are held is looked at again when the verdict is known: the window may be over by then (found so by
     reading the code: a record that the advance had deleted was answered as missing)."""
 
-    def judging(self: Bucket, request: messages.Get, served: Served) -> messages.Reply | Hold | None:
+    def judging(self: Reading, envelope: Envelope, served: Served) -> Moved | Refused | Hold | None:
+        standing = served.standing
         verdict = judgement.judge(
-            self.bucket_id, request.call, request.key, request.epoch, served.topology, served.cursor
+            self._bucket.bucket_id, envelope.body.key, envelope.epoch, standing.topology, standing.cursor
         )
-        if served.fault:
-            return messages.Refused(request.call, "fault", served.fault)
-        return None if isinstance(verdict, Hold) and not self._served.holds_reads else verdict
+        if standing.fault:
+            return Refused("fault", standing.fault)
+        return None if isinstance(verdict, Hold) and not self._bucket.served.holds_reads else verdict
 
-    with patch.object(Bucket, "_judge_read", judging):
+    with patch.object(Reading, "_judge", judging):
         yield
 
 

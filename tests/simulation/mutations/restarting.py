@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from serve_app.bucket.bucket import Bucket
-from serve_app.bucket.operations import InstallOperation
+from serve_app.bucket.writer_state import WriterState
 from serve_app.storage import facts
 from serve_app.storage.facts import MARKERS, BucketFacts
 from serve_app.storage.group import Group
@@ -32,30 +31,30 @@ def markers_are_forgotten_at_a_restart() -> Iterator[None]:
 @contextmanager
 def a_topology_comes_without_its_markers() -> Iterator[None]:
     """A topology is made durable with its cursor; the markers on the disk stay those of another."""
-    take = InstallOperation._take
+    install = WriterState.install
 
-    def taking(self: InstallOperation, group: Group, new: Topology) -> None:
+    def installing(self: WriterState, group: Group, new: Topology) -> None:
         stored = group._facts.get(MARKERS)
-        take(self, group, new)
+        install(self, group, new)
         group._facts.pop(MARKERS, None)
         if stored is not None:
             group._facts[MARKERS] = stored
 
-    with patch.object(InstallOperation, "_take", taking):
+    with patch.object(WriterState, "install", installing):
         yield
 
 
 @contextmanager
 def an_empty_storage_joins_in_place_of_another() -> Iterator[None]:
     """A bucket of no store takes on whatever topology it is told, as if it were the storage that was asked to join."""
-    may_take = Bucket.may_take
+    given_up = WriterState._is_given_up_by
 
-    def taking(self: Bucket, new: Topology) -> bool:
-        if self.decided_topology is None and new.moving and self.bucket_id >= new.bucket_count:
-            return True
-        return may_take(self, new)
+    def judging(self: WriterState, new: Topology) -> bool:
+        if self.topology is None and new.moving and self.bucket_id >= new.bucket_count:
+            return False
+        return given_up(self, new)
 
-    with patch.object(Bucket, "may_take", taking):
+    with patch.object(WriterState, "_is_given_up_by", judging):
         yield
 
 

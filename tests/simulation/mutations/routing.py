@@ -6,13 +6,15 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
-from serve_app.bucket.operations import BucketOperation, EstablishOperation, InstallOperation
+from serve_app.bucket.bucket import Bucket
+from serve_app.bucket.standing import Standing
+from serve_app.bucket.topology_writes import EstablishWrite
 from serve_app.directory import directory
-from serve_app.directory.watch import TopologyWatch
+from serve_app.directory.founding import Founding
 from serve_app.errors import Unavailable
 from serve_app.storage.group import Group
 from serve_app.topology import Topology, first_topology
-from serve_app.wire.client import ConnectionBroken
+from serve_app.wire.connection import ConnectionBroken
 from serve_app.wire.link import BucketLink
 from tests.simulation.mutations import HISTORY, SERVED, WHOLE, Mutation
 
@@ -45,31 +47,36 @@ def unknown_is_called_refused() -> Iterator[None]:
 def a_store_is_founded_twice() -> Iterator[None]:
     """Bucket 0 founds a store whenever it is asked to."""
 
-    def deciding(self: EstablishOperation, group: Group) -> None:
-        new = first_topology(self.request.identities, self.bucket.platform.new_id(16))
-        self.bucket.decided_topology = None
-        self._take(group, new)
+    def deciding(self: EstablishWrite, group: Group) -> None:
+        new = first_topology(self.envelope.body.identities, self.state.new_id(16))
+        self.state.standing = Standing(None, None, {})
+        self.state.install(group, new)
 
-    with patch.object(EstablishOperation, "decide", deciding):
+    with patch.object(EstablishWrite, "decide", deciding):
         yield
 
 
 @contextmanager
 def a_topology_in_doubt_is_served() -> Iterator[None]:
     """A topology whose batch met damage is served by, and told to others, though it may be gone after a restart."""
-    with patch.object(InstallOperation, "leave_unknown", BucketOperation.leave_unknown):
+    serve_by = Bucket.serve_by
+
+    def serving(self: Bucket, standing: Standing, *, whole: bool = True) -> bool:
+        return serve_by(self, standing)
+
+    with patch.object(Bucket, "serve_by", serving):
         yield
 
 
 @contextmanager
 def a_store_is_founded_beside_another() -> Iterator[None]:
     """Only as many buckets as are configured are waited for before a store is founded."""
-    are_new = TopologyWatch._are_new
+    are_new = Founding._are_new
 
-    def not_waiting(self: TopologyWatch, bucket_ids: Collection[int]) -> bool:
-        return are_new(self, range(self.configured_count or 0))
+    def not_waiting(self: Founding, bucket_ids: Collection[int]) -> bool:
+        return are_new(self, range(self._configuration.bucket_count or 0))
 
-    with patch.object(TopologyWatch, "_are_new", not_waiting):
+    with patch.object(Founding, "_are_new", not_waiting):
         yield
 
 

@@ -16,8 +16,8 @@ from tests.simulation.mutations import VERIFY, Mutation
 def what_has_come_is_called_misplaced() -> Iterator[None]:
     """While keys move, a record is held against its old home alone."""
 
-    def judging(bucket_id: int, call: int, key: bytes, epoch: int, *rest: Any) -> Any:
-        return judge(bucket_id, call, key, 0, *rest)
+    def judging(bucket_id: int, key: bytes, epoch: int, *rest: Any) -> Any:
+        return judge(bucket_id, key, 0, *rest)
 
     with patch.object(survey, "judge", judging):
         yield

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from serve_app.bucket.bucket import Bucket
-from serve_app.bucket.operations import _RecordOperation
+from serve_app import operations
+from serve_app.bucket.operation_write import OperationWrite
+from serve_app.bucket.reading import Reading
 from serve_app.errors import DiskFull
 from serve_app.storage.commit import Commit
 from serve_app.storage.committer import Committer
@@ -16,7 +17,7 @@ from serve_app.storage.engine import Changes
 from serve_app.storage.facts import TOTALS, totals_fact
 from serve_app.storage.group import Group, Write
 from serve_app.storage.writer import Writer
-from serve_app.wire import messages
+from serve_app.wire.messages import Envelope
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.mutations import DISKS, HISTORY, REVISIONS, Mutation
 
@@ -26,21 +27,22 @@ _ABSENT: Any = object()
 @contextmanager
 def reads_show_unsynced_writes() -> Iterator[None]:
     """A read finds what the writer has decided, before it is durable."""
-    decide, read = Committer.decide, Bucket.read_in_memory
+    decide, in_memory = Committer.decide, Reading.in_memory
 
     def deciding(self: Committer, writes: Any) -> Group:
         group = decide(self, writes)
         self.shown = group._changed  # type: ignore[attr-defined]
         return group
 
-    def reading(self: Bucket, request: messages.Get) -> Any:
-        reply = read(self, request)
-        raw = getattr(self._committer, "shown", {}).get(request.key, _ABSENT)
-        if raw is _ABSENT or not isinstance(reply, (messages.Value, messages.Missing)):
-            return reply
-        return self._value(request.call, raw)
+    def reading(self: Reading, envelope: Envelope) -> Any:
+        answer = in_memory(self, envelope)
+        bucket: Any = self._bucket
+        raw = getattr(bucket._committer, "shown", {}).get(envelope.body.key, _ABSENT)
+        if raw is _ABSENT or not isinstance(answer, (operations.Value, operations.Missing)):
+            return answer
+        return self._answer(envelope.body, raw)
 
-    with patch.object(Committer, "decide", deciding), patch.object(Bucket, "read_in_memory", reading):
+    with patch.object(Committer, "decide", deciding), patch.object(Reading, "in_memory", reading):
         yield
 
 
@@ -56,13 +58,15 @@ def _answered_when_decided() -> Iterator[None]:
     decide_next = Writer._decide_next
 
     def deciding(self: Writer) -> Group:
+        bucket: Any = self._done.__self__  # type: ignore[attr-defined]
+        standing = bucket.state.standing
         group = decide_next(self)
         decided, group.writes = group.writes, []
         answered: list[Write] = []
         for write in decided:
-            early = isinstance(write, _RecordOperation) and not write.held
+            early = isinstance(write, OperationWrite) and not write.held
             (answered if early else group.writes).append(write)
-        self._done(answered, None)
+        bucket._durable(answered, None, standing, whole=True)
         return group
 
     with patch.object(Writer, "_decide_next", deciding):

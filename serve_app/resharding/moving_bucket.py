@@ -1,4 +1,4 @@
-"""What mover and coordinator need of the bucket they run in. `bucket/source.py` implements it on a real one."""
+"""What mover and coordinator need of the bucket they run in. `bucket/mover_access.py` implements it on a real one."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ class Overtaken(StoreError):
     """The topology or the cursor is not what this step was made for: whoever made it looks again."""
 
 
-#: Keys and raw records, in the order of the keys.
-Records = Sequence[tuple[bytes, bytes]]
+#: Keys and records as they are stored, in the order of the keys.
+RawRecords = Sequence[tuple[bytes, bytes]]
 
 
 class Scanned(NamedTuple):
     """The records in [start, end) that move; end is where the scan stopped."""
 
-    records: Records
+    records: RawRecords
     end: bytes
 
 
-class Source(Protocol):
-    """A bucket, as the source of a move."""
+class MovingBucket(Protocol):
+    """A bucket that takes part in a move: as a source of keys, or as the one whose coordinator sees the move through."""
 
     bucket_id: int
     #: Set when the topology has changed.
@@ -53,10 +53,10 @@ class Source(Protocol):
     def operations(self) -> int:
         """How many operations of clients have been answered."""
 
-    def wait_for(self, what: str) -> None:
-        """Remember, for the status, what is being waited for; empty for nothing."""
+    def report_waiting(self, what: str) -> None:
+        """Remember, for the status, what the move waits for here; empty for nothing."""
 
-    async def watch(self, start: bytes) -> None:
+    async def note_writes_from(self, start: bytes) -> None:
         """From when this returns, writes to keys from `start` on are noted, until the next `intend`."""
 
     async def scan(self, topology: Topology, start: bytes, end: bytes, max_bytes: int) -> Scanned:
@@ -65,18 +65,18 @@ class Source(Protocol):
     async def intend(self, before: Cursor, end: bytes) -> tuple[Cursor, bool]:
         """Make the intent to move [position, end) durable; from then on writes to its keys are held.
 
-        Returns the cursor, and whether something was written since `watch`. Raises Overtaken where the cursor is not
-        `before` any more.
+        Returns the cursor, and whether something was written since `note_writes_from`. Raises Overtaken where the cursor is
+        not `before` any more.
         """
 
     def hold_reads(self) -> None:
         """Hold reads of the window as well, until `advance`."""
 
-    async def advance(self, before: Cursor, records: Records) -> None:
+    async def advance(self, before: Cursor, records: RawRecords) -> None:
         """Delete the records and advance the cursor to the intent's end in one batch, then judge everything held anew."""
 
     async def commit_topology(self, before: Topology, new: Topology) -> None:
         """Make what follows the topology `before` durable. Raises Overtaken where that is not the topology any more."""
 
-    async def take_topology(self, new: Topology) -> None:
+    async def install(self, new: Topology) -> None:
         """Install a topology that another bucket has told."""

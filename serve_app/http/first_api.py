@@ -1,40 +1,28 @@
-"""The API's operations as plain functions from a request to an `Answer`.
+"""The first API: put, get and delete, whose answers are JSON and whose values are text.
 
-Both faces use them: the ASGI front (`front.py`), which answers these routes without FastAPI's work on each request, and the
-FastAPI app (`app.py`), which declares the same routes for the docs page and serves everything else.
+Each handler makes an operation of a request, has the directory carry it out, and makes an answer of what comes back. They
+raise the errors of `serve_app.errors`. `routes.py` says which request goes to which.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from serve_app.directory.directory import Directory
-from serve_app.errors import InvalidRequest
+from serve_app.errors import InvalidRequest, KeyNotFound
 from serve_app.http import requests
-from serve_app.http.problems import Headers, KeyNotFound
+from serve_app.http.answer import Answer
 from serve_app.http.requests import Scope
 from serve_app.http.uploads import Receive, Uploads
+from serve_app.operations import Delete, Get, Missing, Put
 from serve_app.settings import Limits
 
 DEFAULT_CONTENT_TYPE = "text/plain; charset=utf-8"
 _encode = msgspec.json.Encoder().encode
 
 
-class Answer(NamedTuple):
-    """An HTTP answer whose body is whole."""
-
-    status: int
-    body: bytes
-    content_type: bytes = b"application/json"
-    headers: Headers = []  # noqa: RUF012 - a constant
-    #: Whether a refusal may take its place: nothing was changed for it.
-    repeatable: bool = False
-
-
-class Operations:
-    """Put, get and delete on one directory. All raise the errors of `serve_app.errors`."""
+class FirstApi:
+    """The handlers, on one directory."""
 
     def __init__(self, directory: Directory, limits: Limits) -> None:
         self._directory = directory
@@ -58,47 +46,40 @@ class Operations:
                 content_type = requests.content_type(scope) or content_type
         if value is None:
             raise InvalidRequest("the value is missing: give the parameter 'value' (it may be empty) or a body")
-        done = await self._directory.put(key, value, content_type)
+        written, bucket_id, digest = await self._directory.carry_out(Put(key, value, content_type))
         return Answer(
             200,
             _encode(
                 {
                     "key": key.decode(),
                     "value": value.decode(),
-                    "action": "created" if done.created else "updated",
-                    "bucket_id": done.bucket_id,
-                    "digest": done.digest,
+                    "action": "created" if written.created else "updated",
+                    "bucket_id": bucket_id,
+                    "digest": digest,
                 }
             ),
         )
 
-    async def get(self, scope: Scope, key: bytes) -> Answer:
-        """The value of a key."""
-        got = await self._directory.get(key)
-        if got.value is None:
+    async def get(self, scope: Scope, receive: Receive) -> Answer:
+        """`GET /get/{key}` and `GET /get?key=…`."""
+        key = _key_of(scope, b"/get")
+        found, bucket_id, digest = await self._directory.carry_out(Get(key))
+        if isinstance(found, Missing):
             raise _not_found(key)
-        body = _encode({"value": got.value.decode(), "bucket_id": got.bucket_id, "digest": got.digest})
+        body = _encode({"value": found.value.decode(), "bucket_id": bucket_id, "digest": digest})
         return Answer(200, body, repeatable=True)
 
-    async def delete(self, scope: Scope, key: bytes) -> Answer:
-        """Remove a key; the answer holds what it held."""
-        gone = await self._directory.delete(key)
-        if gone.value is None:
+    async def delete(self, scope: Scope, receive: Receive) -> Answer:
+        """`DELETE /delete/{key}` and `DELETE /delete?key=…`; the answer holds what the record held."""
+        key = _key_of(scope, b"/delete")
+        deleted, bucket_id, digest = await self._directory.carry_out(Delete(key))
+        if isinstance(deleted, Missing):
             raise _not_found(key)
-        return Answer(
-            200,
-            _encode(
-                {
-                    "key": key.decode(),
-                    "value": gone.value.decode(),
-                    "bucket_id": gone.bucket_id,
-                    "digest": gone.digest,
-                }
-            ),
-        )
+        value = deleted.value.decode()
+        return Answer(200, _encode({"key": key.decode(), "value": value, "bucket_id": bucket_id, "digest": digest}))
 
 
-def key_of(scope: Scope, route: bytes) -> bytes:
+def _key_of(scope: Scope, route: bytes) -> bytes:
     """The key of a request to `/get` or `/delete` (the route): behind a slash in the path, or as the parameter.
 
     Raises:

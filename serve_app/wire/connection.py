@@ -1,4 +1,4 @@
-"""The directory's end of one TCP connection to a bucket: many calls in flight, paired by call id.
+"""The caller's end of one TCP connection to a bucket: many calls in flight, paired by their ids.
 
 A call is a plain future. Whoever awaits it may give up at any time; the reply that comes later finds the future done and
 is dropped, and the connection serves the others as before. When the connection breaks, every call still open fails with
@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, TypeVar, cast
 
 from serve_app.errors import Unavailable
+from serve_app.operations.body import Body
 from serve_app.settings import Limits
-from serve_app.wire import messages, tls
+from serve_app.wire import tls, versions
 from serve_app.wire.endpoint import Endpoint
 from serve_app.wire.frames import MAX_FRAME_BYTES, FrameError, FrameReader, encode_frame
+from serve_app.wire.messages import Envelope, Hello, Moved, Refused, Reply, Welcome
 
 CONNECT_TIMEOUT_S = 3.0
 #: A connection with calls open that has brought nothing for this long counts as broken (a node that vanished).
@@ -40,10 +42,13 @@ class CallExpired(Exception):
 
 
 @dataclass(slots=True)
-class _Call:
-    future: asyncio.Future[messages.Reply]
+class _OpenCall:
+    future: asyncio.Future[Any]
     deadline_s: float
-    size_bytes: int
+    payload_bytes: int
+
+
+A = TypeVar("A")
 
 
 _NONE_UNSENT = 1 << 62
@@ -57,27 +62,28 @@ async def connect_tcp(factory: Callable[[], asyncio.Protocol], address: tuple[st
     return transport
 
 
-class BucketConnection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """A greeted connection; make one with `open_connection`."""
 
-    def __init__(self, hello: messages.Hello, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, hello: Hello, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._hello = hello
-        self._reader: FrameReader[messages.Reply] = FrameReader(messages.Reply, MAX_FRAME_BYTES)
+        self._reader: FrameReader[Welcome | Reply] = FrameReader(versions.decode_welcome, MAX_FRAME_BYTES)
+        self._codec = versions.CODECS[versions.NEWEST]
         self._max_calls, self._max_bytes = limits.max_calls_per_bucket, limits.max_call_bytes_per_bucket
         self._transport: asyncio.Transport | None = None
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, _OpenCall] = {}
         self._call_bytes = 0
         self._out = bytearray()
         #: The first call whose frame is still in `_out`.
         self._first_unsent = _NONE_UNSENT
         self._paused = False
-        self._next_call = 0
+        self._last_call = 0
         #: Since when the bucket owes an answer, or should take bytes, and has not been heard; None while it does not.
         self._owed_since_s: float | None = None
         #: Bytes that the kernel had not taken at the last look.
         self._unread = 0
-        self.welcome: asyncio.Future[messages.Welcome] = loop.create_future()
+        self.welcome: asyncio.Future[Welcome] = loop.create_future()
         # Nobody may be left to look at a failed handshake; that is no news then.
         self.welcome.add_done_callback(lambda done: done.cancelled() or done.exception())
         self.closed: asyncio.Future[None] = loop.create_future()
@@ -103,8 +109,11 @@ class BucketConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         try:
-            while (reply := self._reader.next()) is not None:
-                self._take(reply)
+            while (message := self._reader.next()) is not None:
+                if isinstance(message, Reply):
+                    self._settle(message)
+                else:
+                    self._begin(message)
         except FrameError:
             self.close()
         self._owed_since_s = self._loop.time() if self._calls or self._paused else None
@@ -133,32 +142,35 @@ class BucketConnection(asyncio.Protocol):
         """Calls sent and not yet answered."""
         return len(self._calls)
 
-    def next_call(self) -> int:
-        """An id for the next request."""
-        self._next_call += 1
-        return self._next_call
+    def call(self, body: Body[A], deadline_s: float, epoch: int = 0) -> asyncio.Future[A | Moved | Refused]:
+        """Send a question; the future brings its answer. deadline_s is on the loop's clock; epoch is the envelope's.
 
-    def send(self, request: messages.Request, deadline_s: float, size_bytes: int) -> asyncio.Future[messages.Reply]:
-        """Send a request made with `next_call`; the future brings its reply.
-
-        The future fails with ConnectionBroken or CallExpired, after either of which the request may have been done.
+        The future fails with ConnectionBroken or CallExpired, after either of which it may have been done; with NotSent, a
+        ConnectionBroken, it has not.
 
         Raises:
-            Unavailable: too many calls, or bytes of them, are open; nothing was sent.
+            Unavailable: the deadline has passed, or too many calls, or bytes of them, are open. Nothing was sent.
         """
-        full = len(self._calls) >= self._max_calls or (self._calls and self._call_bytes + size_bytes > self._max_bytes)
+        now_s = self._loop.time()
+        left_ms = int((deadline_s - now_s) * 1000)
+        if left_ms <= 0:
+            raise Unavailable("the deadline passed before it could be sent")
+        size = body.payload_bytes
+        full = len(self._calls) >= self._max_calls or (self._calls and self._call_bytes + size > self._max_bytes)
         if full or self._paused:
             raise Unavailable("too many operations are under way at the key's bucket")
         assert self._transport is not None, "calls are sent on an open connection only"
-        future: asyncio.Future[messages.Reply] = self._loop.create_future()
+        self._last_call = call = self._last_call + 1
+        frame = self._codec.encode_call(Envelope(call, left_ms, epoch, body))
+        future: asyncio.Future[Any] = self._loop.create_future()
         if not self._out:
-            self._first_unsent = request.call  # type: ignore[union-attr]
+            self._first_unsent = call
             self._loop.call_soon(self._flush)
         if self._owed_since_s is None:
-            self._owed_since_s = self._loop.time()
-        self._calls[request.call] = _Call(future, deadline_s, size_bytes)  # type: ignore[union-attr]
-        self._call_bytes += size_bytes
-        self._out += encode_frame(request)
+            self._owed_since_s = now_s
+        self._calls[call] = _OpenCall(future, deadline_s, size)
+        self._call_bytes += size
+        self._out += frame
         return future
 
     def _flush(self) -> None:
@@ -170,17 +182,23 @@ class BucketConnection(asyncio.Protocol):
             self._first_unsent = _NONE_UNSENT
         self._out = bytearray()
 
-    def _take(self, reply: messages.Reply) -> None:
-        if isinstance(reply, messages.Welcome):
-            if not self.welcome.done():
-                self.welcome.set_result(reply)
-            return
-        entry = self._calls.pop(reply.call, None)
-        if entry is None:
+    def _begin(self, welcome: Welcome) -> None:
+        """Speak the version that the bucket has chosen."""
+        version = versions.welcomed_version(self._hello, welcome)
+        if version is None:
+            raise FrameError(f"welcomed in version {welcome.version}")
+        self._codec = versions.CODECS[version]
+        self._reader.decode = self._codec.decode_reply
+        if not self.welcome.done():
+            self.welcome.set_result(welcome)
+
+    def _settle(self, reply: Reply) -> None:
+        call = self._calls.pop(reply.call, None)
+        if call is None:
             return  # it expired before
-        self._call_bytes -= entry.size_bytes
-        if not entry.future.done():
-            entry.future.set_result(reply)
+        self._call_bytes -= call.payload_bytes
+        if not call.future.done():
+            call.future.set_result(reply.answer)
 
     def expire(self) -> None:
         """Fail the calls whose deadline has passed, and the whole connection if it has gone silent.
@@ -197,11 +215,11 @@ class BucketConnection(asyncio.Protocol):
             self.close()  # which fails them all; an idle connection is silent rightly
         for call in [call for call, entry in self._calls.items() if entry.deadline_s <= now_s]:
             entry = self._calls.pop(call)
-            self._call_bytes -= entry.size_bytes
+            self._call_bytes -= entry.payload_bytes
             if not entry.future.done():
                 entry.future.set_exception(CallExpired("the deadline passed"))
 
-    async def settle(self, timeout_s: float) -> None:
+    async def drain(self, timeout_s: float) -> None:
         """Wait until the calls that are open now have ended, in whatever way, or for the timeout."""
         if self._calls:
             await asyncio.wait([call.future for call in self._calls.values()], timeout=timeout_s)
@@ -214,7 +232,7 @@ class BucketConnection(asyncio.Protocol):
 
 async def open_connection(
     endpoint: Endpoint, bucket_id: int, identity: str, limits: Limits, connector: Connector
-) -> tuple[BucketConnection, messages.Welcome]:
+) -> tuple[ClientConnection, Welcome]:
     """Connect and greet. identity is the storage expected, or empty.
 
     Raises:
@@ -222,8 +240,8 @@ async def open_connection(
         HandshakeRefused: the bucket hung up.
     """
     loop = asyncio.get_running_loop()
-    hello = messages.Hello(messages.VERSION, endpoint.token, bucket_id, identity)
-    connection = BucketConnection(hello, limits, loop)
+    hello = Hello(versions.OLDEST, endpoint.token, bucket_id, identity, versions.NEWEST)
+    connection = ClientConnection(hello, limits, loop)
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await connector(lambda: connection, endpoint.address)
@@ -232,3 +250,11 @@ async def open_connection(
         connection.close()
         raise
     return connection, welcome
+
+
+def answered(bucket_id: int, answer: A | Moved | Refused) -> A:
+    """An answer to what a bucket is asked for its own sake. Raises Unavailable where it refused."""
+    if isinstance(answer, Refused):
+        raise Unavailable(f"bucket-{bucket_id}: {answer.detail}")
+    assert not isinstance(answer, Moved), "only what names a key or an epoch can have moved"
+    return answer

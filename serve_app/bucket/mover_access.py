@@ -1,4 +1,4 @@
-"""The bucket as its mover and coordinator see it: the interface of `serve_app.resharding`, on a real bucket.
+"""The bucket as its mover and coordinator see it: `resharding.moving_bucket.MovingBucket`, on a real bucket.
 
 Every change goes through the bucket's writer, and everything that reads the disk runs where reads that wait for it run.
 """
@@ -7,41 +7,41 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from serve_app import placement
-from serve_app.bucket import move_operations
+from serve_app.bucket.bucket import Bucket
+from serve_app.bucket.move_writes import AdvanceWrite, IntentWrite, NoteWritesWrite
+from serve_app.bucket.queued import OwnWrite
+from serve_app.bucket.topology_writes import CommitTopologyWrite
+from serve_app.bucket.writer_state import WriterState
 from serve_app.cursor import END, Cursor
-from serve_app.resharding.source import Records, Scanned
-from serve_app.storage.group import Write
+from serve_app.resharding.moving_bucket import RawRecords, Scanned
+from serve_app.threads import hand_over
 from serve_app.topology import Topology
 
-if TYPE_CHECKING:
-    from serve_app.bucket.bucket import Bucket
-
-T = TypeVar("T")
-#: A scan looks at no more than this before it hands back what it has, of records that stay too: others of this process want
-#: to run, and the thread.
+#: A scan looks at no more than this before it returns what it has found, records that stay included: others of this process
+#: want to run, and the thread.
 _MAX_SCANNED = 20_000
 _MAX_SCANNED_BYTES = 64 * 1024 * 1024
 
 
-class BucketSource:
-    """Implements `resharding.source.Source`."""
+class MoverAccess:
+    """See the module."""
 
     def __init__(
         self,
         bucket: Bucket,
         loop: asyncio.AbstractEventLoop,
-        readers: Executor,
+        start_reading: Callable[[Callable[[], None]], object],
         release_held: Callable[[], None],
     ) -> None:
+        """start_reading: has a function called in a reading thread. release_held: judges everything held anew."""
         self._bucket = bucket
         self._loop = loop
-        self._readers = readers
+        self._start_reading = start_reading
         self._release_held = release_held
         self.bucket_id = bucket.bucket_id
         #: Set when the topology has changed; whoever waits clears it first.
@@ -49,15 +49,15 @@ class BucketSource:
 
     @property
     def topology(self) -> Topology | None:
-        return self._bucket.topology
+        return self._bucket.standing.topology
 
     @property
     def cursor(self) -> Cursor | None:
-        return self._bucket.cursor
+        return self._bucket.standing.cursor
 
     @property
     def fault(self) -> str:
-        return self._bucket.fault
+        return self._bucket.standing.fault
 
     @property
     def revision(self) -> int:
@@ -67,24 +67,24 @@ class BucketSource:
     def operations(self) -> int:
         return sum(latency.count for latency in self._bucket.stats.latency_s.values())
 
-    def wait_for(self, what: str) -> None:
-        self._bucket.wait_for("mover", what)
+    def report_waiting(self, what: str) -> None:
+        self._bucket.report_waiting("mover", what)
 
-    async def watch(self, start: bytes) -> None:
-        await self._commit(lambda done: move_operations.WatchOperation(self._bucket, done, start))
+    async def note_writes_from(self, start: bytes) -> None:
+        await self._commit(lambda state, done: NoteWritesWrite(state, done, start))
 
     async def scan(self, topology: Topology, start: bytes, end: bytes, max_bytes: int) -> Scanned:
-        return await self._in_thread(lambda: self._scan(topology, start, end, max_bytes))
+        return await hand_over(self._loop, self._start_reading, lambda: self._scan(topology, start, end, max_bytes))
 
     async def intend(self, before: Cursor, end: bytes) -> tuple[Cursor, bool]:
         cursor = msgspec.structs.replace(before, intent_end=end)
-        operation = await self._commit(lambda done: move_operations.IntentOperation(self._bucket, done, before, cursor))
-        return cursor, operation.touched
+        written = await self._commit(lambda state, done: IntentWrite(state, done, before, cursor))
+        return cursor, written
 
     def hold_reads(self) -> None:
         self._bucket.hold_reads(True)
 
-    async def advance(self, before: Cursor, records: Records) -> None:
+    async def advance(self, before: Cursor, records: RawRecords) -> None:
         cursor = msgspec.structs.replace(
             before,
             position=before.intent_end,
@@ -93,9 +93,7 @@ class BucketSource:
             moved_bytes=before.moved_bytes + sum(len(key) + len(raw) for key, raw in records),
         )
         try:
-            await self._commit(
-                lambda done: move_operations.AdvanceOperation(self._bucket, done, before, cursor, records)
-            )
+            await self._commit(lambda state, done: AdvanceWrite(state, done, before, cursor, records))
         finally:
             self.release()
 
@@ -104,45 +102,21 @@ class BucketSource:
         self._release_held()
 
     async def commit_topology(self, before: Topology, new: Topology) -> None:
-        await self._commit(lambda done: move_operations.CommitOperation(self._bucket, done, before, new))
+        await self._commit(lambda state, done: CommitTopologyWrite(state, done, before, new))
 
-    async def take_topology(self, new: Topology) -> None:
+    async def install(self, new: Topology) -> None:
         before = self.topology
         if before is not None and new.epoch > before.epoch:
             await self.commit_topology(before, new)
 
     # -- how ---------------------------------------------------------------------------------------------------------
 
-    async def _commit(self, make: Callable[[asyncio.Future[None]], Any]) -> Any:
-        done: asyncio.Future[None] = self._loop.create_future()
-        operation = make(done)
-        self._bucket.writer.reserve_own(operation)
-        group: list[Write] = [operation]
-        self._bucket.writer.submit(group)
-        await done
-        return operation
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        done: asyncio.Future[T] = self._loop.create_future()
-
-        def settle(result: T | None, error: BaseException | None) -> None:
-            if done.done():
-                return
-            if error is not None:
-                done.set_exception(error)
-            else:
-                done.set_result(result)  # type: ignore[arg-type]
-
-        def run() -> None:
-            result: T | None = None
-            error: BaseException | None = None
-            try:
-                result = work()
-            except BaseException as caught:
-                error = caught
-            self._loop.call_soon_threadsafe(settle, result, error)
-
-        self._readers.submit(run)
+    async def _commit(self, make: Callable[[WriterState, asyncio.Future[Any]], OwnWrite]) -> Any:
+        """Have the writer decide a step; its result, once that is durable and served by."""
+        done: asyncio.Future[Any] = self._loop.create_future()
+        write = make(self._bucket.state, done)
+        self._bucket.writer.reserve_own(write)
+        self._bucket.writer.submit([write])
         return await done
 
     def _scan(self, topology: Topology, start: bytes, end: bytes, max_bytes: int) -> Scanned:

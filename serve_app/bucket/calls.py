@@ -1,0 +1,208 @@
+"""The calls of one connection: from an envelope to whoever carries its body out, and back to a reply.
+
+Who that is goes by the body's class: operations that read are answered from memory or by reading threads, what writes waits
+for the bucket's writer, and a few questions are answered at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from serve_app.bucket.bucket import Bucket
+from serve_app.bucket.cold_reads import ColdReads, Outcome
+from serve_app.bucket.held import Held, HeldOperations
+from serve_app.bucket.judgement import Hold
+from serve_app.bucket.move_writes import WindowWrite
+from serve_app.bucket.operation_write import OperationWrite
+from serve_app.bucket.queued import CalledWrite
+from serve_app.bucket.refusals import refused
+from serve_app.bucket.survey import survey
+from serve_app.bucket.topology_writes import AcceptLossWrite, EstablishWrite, InstallWrite
+from serve_app.errors import Unavailable
+from serve_app.operations import OPERATIONS
+from serve_app.operations.body import Answer, Body
+from serve_app.storage.group import Write
+from serve_app.topology import MAX_EPOCH
+from serve_app.wire.messages import AcceptLoss, Envelope, Establish, Inspect, Install, Refused, Reply, Survey, Window
+
+T = TypeVar("T")
+#: What the writer decides, by the body that asks for it.
+_WRITES: dict[type[Body[Any]], type[CalledWrite]] = {
+    **{operation: OperationWrite for operation in OPERATIONS if operation.writes},
+    Install: InstallWrite,
+    Establish: EstablishWrite,
+    AcceptLoss: AcceptLossWrite,
+    Window: WindowWrite,
+}
+
+
+class Outlet(Protocol):
+    """The connection that replies leave by."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether the peer does not read, so that no more should be made for it."""
+
+    @property
+    def closing(self) -> bool:
+        """Whether nothing will leave any more."""
+
+    def send(self, reply: Reply) -> None:
+        """Gather a reply. To a peer that is gone it is dropped."""
+
+    def flush(self) -> None:
+        """Hand what was gathered to the network."""
+
+
+class Host(Protocol):
+    """What of the bucket's server is needed here."""
+
+    bucket: Bucket
+    held: HeldOperations
+    max_queued_reads: int
+    heard: Callable[[Inspect], None]
+
+    def in_thread(self, work: Callable[[], T], done: Callable[[T], None]) -> None:
+        """Have `work` done in a reading thread; `done` gets what it returns, on the loop."""
+
+
+class Calls:
+    """See the module. A `queued.Caller` for the writes, a `cold_reads.Client` for the reads; all of it on the loop."""
+
+    def __init__(self, host: Host, outlet: Outlet) -> None:
+        self._host = host
+        self._bucket = host.bucket
+        self._outlet = outlet
+        self.in_thread = host.in_thread
+        self._cold = ColdReads(self._bucket.reading, self, host.max_queued_reads)
+        #: Gathered from what arrived together, so that the writer decides and syncs it together.
+        self._writes: list[Write] = []
+        handlers: dict[type[Body[Any]], Callable[[Envelope, float], None]] = {
+            **dict.fromkeys(OPERATIONS, self._read),
+            **dict.fromkeys(_WRITES, self._write),
+            Inspect: self._inspect,
+            Survey: self._survey,
+        }
+        self._handlers = handlers
+
+    def handle(self, envelope: Envelope, arrived_s: float) -> None:
+        """Begin what a call asks for; `begin_gathered` follows when all that arrived together has been handled."""
+        problem = envelope.body.problem()
+        if problem:
+            self._answer(envelope, Refused("invalid", problem), arrived_s)
+        else:
+            self._handlers[type(envelope.body)](envelope, arrived_s)
+
+    def begin_gathered(self) -> None:
+        """Hand the writes to the writer, and start the reads."""
+        if self._writes:
+            self._bucket.writer.submit(self._writes)
+            self._writes = []
+        self._cold.start()
+
+    def stop(self) -> None:
+        """There is nobody to answer any more."""
+        self._cold.stop()
+
+    # -- by what is asked --------------------------------------------------------------------------------------------
+
+    def _read(self, envelope: Envelope, arrived_s: float) -> None:
+        answer = self._bucket.reading.in_memory(envelope)
+        if isinstance(answer, Hold):
+            self._hold_read(envelope, arrived_s)
+        elif answer is not None:
+            self._answer(envelope, answer, arrived_s)
+        elif not self._cold.add(envelope, arrived_s):
+            self._answer(envelope, Refused("busy", "the bucket's queue of reads is full"), arrived_s)
+
+    def _write(self, envelope: Envelope, arrived_s: float) -> None:
+        deadline_s = arrived_s + envelope.timeout_ms / 1000
+        write = _WRITES[type(envelope.body)](self._bucket.state, envelope, self, deadline_s, arrived_s)
+        try:
+            self._bucket.writer.reserve(write)
+        except Unavailable as error:
+            self._answer(envelope, refused(error), arrived_s)
+            return
+        self._writes.append(write)
+
+    def _inspect(self, envelope: Envelope, arrived_s: float) -> None:
+        bucket = self._bucket
+        self._host.heard(envelope.body)
+        if bucket.heard_epoch < envelope.epoch <= MAX_EPOCH:
+            bucket.heard_epoch = envelope.epoch
+        self._answer(envelope, bucket.status(), arrived_s)
+
+    def _survey(self, envelope: Envelope, arrived_s: float) -> None:
+        def done(answer: Answer) -> None:
+            self._answer(envelope, answer, arrived_s)
+            self.flush()
+
+        give_up_s = arrived_s + envelope.timeout_ms / 1000
+        self.in_thread(lambda: survey(self._bucket, envelope.body.start, give_up_s), done)
+
+    # -- what comes of it --------------------------------------------------------------------------------------------
+
+    def _answer(self, envelope: Envelope, answer: Answer, arrived_s: float) -> None:
+        """Gather the reply, and count it."""
+        stats = self._bucket.stats
+        latency = stats.latency_s.get(envelope.body.name)
+        if latency is not None:
+            latency.observe(self._bucket.clock() - arrived_s)
+        if isinstance(answer, Refused):
+            stats.count_refusal(answer.reason)
+        self._outlet.send(Reply(envelope.call, answer))
+
+    def finish(self, write: CalledWrite) -> None:
+        """Answer a write whose group is synced."""
+        assert write.answer is not None, "a decided write has its answer"
+        self._answer(write.envelope, write.answer, write.arrived_s)
+
+    def flush(self) -> None:
+        """Hand the replies to the network."""
+        self._outlet.flush()
+
+    @property
+    def paused(self) -> bool:
+        return self._outlet.paused
+
+    def reads_done(self, outcomes: list[Outcome]) -> None:
+        """Answer the reads of a batch."""
+        for (envelope, arrived_s), outcome in outcomes:
+            if not isinstance(outcome, Hold):
+                self._answer(envelope, outcome, arrived_s)
+            elif not self._outlet.closing:
+                # Judged anew: what it would wait for may have come while others of its batch were read.
+                self._read(envelope, arrived_s)
+        self.flush()  # before more are read, for it may find that the peer does not read
+
+    # -- operations on keys that are just being moved ----------------------------------------------------------------
+
+    def _hold_read(self, envelope: Envelope, arrived_s: float) -> None:
+        def again() -> None:
+            if not self._outlet.closing:
+                self._read(envelope, arrived_s)
+                self._cold.start()
+                self.flush()
+
+        def refuse(reason: str, detail: str) -> None:
+            self._answer(envelope, Refused(reason, detail), arrived_s)
+            self.flush()
+
+        deadline_s = arrived_s + envelope.timeout_ms / 1000
+        self._host.held.add(Held(self, deadline_s, len(envelope.body.key), again, refuse))
+
+    def hold(self, write: CalledWrite) -> None:
+        """Keep a write that the writer would not decide now, until it may be decided again."""
+
+        def again() -> None:
+            write.held = False
+            self._bucket.writer.reserve_own(write)
+            self._bucket.writer.submit([write])
+
+        def refuse(reason: str, detail: str) -> None:
+            write.answer = Refused(reason, detail)
+            self.finish(write)
+            self.flush()
+
+        self._host.held.add(Held(self, write.deadline_s, write.size_bytes, again, refuse))

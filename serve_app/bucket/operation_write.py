@@ -1,0 +1,39 @@
+"""A client's write in the bucket's queue, whichever operation it is: judged by the key's home, then decided."""
+
+from __future__ import annotations
+
+from serve_app.bucket.judgement import Hold
+from serve_app.bucket.queued import CalledWrite, Caller
+from serve_app.bucket.writer_state import WriterState
+from serve_app.operations import WriteOperation
+from serve_app.operations.body import Answer
+from serve_app.storage.group import Group
+from serve_app.wire.messages import Envelope
+
+
+class OperationWrite(CalledWrite):
+    """Carried out only where its key is at home."""
+
+    __slots__ = ("operation",)
+
+    def __init__(
+        self, state: WriterState, envelope: Envelope, caller: Caller, deadline_s: float, arrived_s: float
+    ) -> None:
+        super().__init__(state, envelope, caller, deadline_s, arrived_s)
+        self.operation: WriteOperation[Answer] = envelope.body
+        self.key = self.operation.key
+        self.size_bytes += len(self.operation.key)
+
+    def decide(self, group: Group) -> None:
+        verdict = self.state.judge(self.operation.key, self.envelope.epoch)
+        self.held = isinstance(verdict, Hold)
+        if verdict is None:
+            self.carry_out(group)
+        elif not isinstance(verdict, Hold):
+            self.answer = verdict
+
+    def carry_out(self, group: Group) -> None:
+        """Whatever the operation does."""
+        self.state.note_write(self.operation.key)
+        self.answer = self.operation.decide(group, self.state.now_ms())
+        group.answer_bytes += self.answer.payload_bytes

@@ -1,0 +1,121 @@
+"""What the bucket's writer has decided, perhaps not yet durable. The writer's thread owns it: nobody else looks at it.
+
+It is what writes are judged by, in order with them. When a group is durable, its `standing` is handed to the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from serve_app.bucket import judgement
+from serve_app.bucket.judgement import Hold
+from serve_app.bucket.platform import Platform
+from serve_app.bucket.standing import Standing
+from serve_app.cursor import Cursor, Marker, cursor_for, markers_for
+from serve_app.errors import StorageFault, StorageForeign
+from serve_app.storage import facts
+from serve_app.storage.group import Group
+from serve_app.topology import Topology
+from serve_app.wire.messages import Moved, Refused
+
+
+class WriterState:
+    """See the module."""
+
+    def __init__(
+        self,
+        bucket_id: int,
+        identity: str,
+        standing: Standing,
+        platform: Platform,
+        note_error: Callable[[StorageFault], None],
+    ) -> None:
+        """note_error: gets what a write ran into, for people; in the writer's thread."""
+        self.bucket_id = bucket_id
+        self.identity = identity
+        self.standing = standing
+        self.note_error = note_error
+        self.now_ms = platform.now_ms
+        self.new_id = platform.new_id
+        #: The mover reads records from this key on; `_written` is set by a write to one of them.
+        self._noted_from: bytes | None = None
+        self._written = False
+
+    @property
+    def topology(self) -> Topology | None:
+        return self.standing.topology
+
+    def judge(self, key: bytes, epoch: int) -> Moved | Refused | Hold | None:
+        """Why this bucket doesn't carry out a write to the key, `HOLD`, or None if it does. epoch: of the call's claim."""
+        standing = self.standing
+        if standing.fault:
+            return Refused("fault", standing.fault)
+        return judgement.judge(self.bucket_id, key, epoch, standing.topology, standing.cursor)
+
+    # -- what the mover has read ahead -------------------------------------------------------------------------------
+
+    def note_writes_from(self, start: bytes) -> None:
+        """From here on, note writes to keys from `start` on: the mover is about to read them."""
+        self._noted_from, self._written = start, False
+
+    def note_write(self, key: bytes) -> None:
+        """A record is about to be changed."""
+        if self._noted_from is not None and key >= self._noted_from:
+            self._written = True
+
+    def end_noting(self) -> bool:
+        """Whether something was written since `note_writes_from`, which ends with this."""
+        self._noted_from = None
+        return self._written
+
+    # -- decisions, each durable with its group ----------------------------------------------------------------------
+
+    def move_cursor(self, group: Group, cursor: Cursor) -> None:
+        """This bucket's part in the move has come this far."""
+        self.standing = self.standing._replace(cursor=cursor)
+        group.set_fact(*facts.cursor_fact(cursor))
+
+    def mark(self, group: Group, markers: Mapping[int, Marker]) -> None:
+        """These windows of other buckets are here."""
+        self.standing = self.standing._replace(markers=markers)
+        group.set_fact(*facts.markers_fact(dict(markers)))
+
+    def install(self, group: Group, new: Topology) -> None:
+        """Go by a topology from here on, if it is newer than ours.
+
+        Raises:
+            StorageForeign: it is another store's, which changes nothing here; or it lists another storage under this id.
+                That is decided then: its volume came back empty, or was given up. Nothing is served until a later topology
+                lists this storage.
+        """
+        if not self._is_newer(new):
+            return
+        if self._is_given_up_by(new):
+            fault = (
+                f"the storage of bucket-{self.bucket_id} has identity {self.identity}, but the store knows it as "
+                f"{new.identities[self.bucket_id]}: its volume came back empty or is another one"
+            )
+            self.standing = self.standing._replace(fault=fault)
+            raise StorageForeign(fault)
+        old = self.standing
+        # In one batch with the topology: a move's epoch never meets another move's cursor or markers.
+        cursor = cursor_for(new, self.bucket_id, old.topology, old.cursor, group.keys, group.bytes)
+        markers = markers_for(new, old.topology, old.markers)
+        group.set_fact(*facts.topology_fact(new))
+        group.set_fact(*facts.cursor_fact(cursor))
+        group.set_fact(*facts.markers_fact(markers))
+        # It lists this storage, so whatever an earlier one said is past.
+        self.standing = Standing(new, cursor, markers)
+
+    def _is_newer(self, new: Topology) -> bool:
+        own = self.topology
+        if own is None:
+            return True
+        if own.store_id != new.store_id:
+            raise StorageForeign(
+                f"the storage of bucket-{self.bucket_id} belongs to store {own.store_id}, not {new.store_id}"
+            )
+        return new.epoch > own.epoch  # else it is late, or repeated
+
+    def _is_given_up_by(self, new: Topology) -> bool:
+        return self.bucket_id < len(new.identities) and not new.lists(self.bucket_id, self.identity)

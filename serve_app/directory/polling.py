@@ -1,0 +1,124 @@
+"""Keeping up with the store: the directory asks every bucket about once a second what it knows, and tells those behind.
+
+Bucket 0 holds the authority; while it is away the highest epoch that any bucket reports counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from serve_app import events
+from serve_app.directory.configuration import Configuration
+from serve_app.directory.delivery import ASK_TIMEOUT_S, TopologyDelivery
+from serve_app.directory.founding import Founding
+from serve_app.directory.settling import topology_of
+from serve_app.directory.view import StoreView
+from serve_app.errors import Unavailable
+from serve_app.wire.connection import CallExpired, ConnectionBroken
+from serve_app.wire.messages import Inspect, Status
+
+REFRESH_S = 1.0
+_UNSETTLED_REFRESH_S = 0.1
+#: How long a start waits for the buckets it has not heard, before it goes by the others.
+_FIRST_ANSWERS_S = 3.0
+_Trouble = (Unavailable, ConnectionBroken, CallExpired)
+
+
+class Polling:
+    """Runs for as long as the directory does."""
+
+    def __init__(
+        self,
+        view: StoreView,
+        configuration: Configuration,
+        founding: Founding,
+        delivery: TopologyDelivery,
+        identity: str,
+    ) -> None:
+        """identity: who asks, for bucket 0."""
+        self._view = view
+        self._configuration = configuration
+        self._founding = founding
+        self._delivery = delivery
+        self._identity = identity
+        self._task: asyncio.Task[None] | None = None
+        #: Why the buckets' answers make no topology; empty where they do, or where that is not known yet.
+        self.unsettled = ""
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def refresh(self) -> None:
+        """Ask every bucket for its status, all at once, and go by the newest topology that they know."""
+        await self._inspect_all()
+        view = self._view
+        if view.topology is not None:
+            view.adopt(*view.reported())
+
+    async def _inspect_all(self) -> None:
+        view = self._view
+        links = list(view.links.items())  # more may be linked while we ask
+        question = Inspect(self._identity, self._configuration.bucket_count or 0)
+        epoch = 0 if view.topology is None else view.topology.epoch
+        answers = await asyncio.gather(
+            *(link.ask(question, ASK_TIMEOUT_S, epoch) for _, link in links), return_exceptions=True
+        )
+        for (bucket_id, _), answer in zip(links, answers, strict=True):
+            if bucket_id not in view.links:
+                continue  # let go meanwhile
+            if isinstance(answer, Status):
+                view.statuses[bucket_id] = answer
+            elif isinstance(answer, _Trouble):
+                view.statuses.pop(bucket_id, None)
+            elif isinstance(answer, BaseException):
+                raise answer
+
+    async def _run(self) -> None:
+        view = self._view
+        view.ensure_links(range(1))
+        started_s = asyncio.get_running_loop().time()
+        while True:
+            try:
+                await self.refresh()
+                if view.topology is None:
+                    self._settle_first(asyncio.get_running_loop().time() - started_s > _FIRST_ANSWERS_S)
+                if view.topology is not None:
+                    self._configuration.compare(view)
+                    await self._delivery.catch_up(view.topology)
+                else:
+                    await self._founding.establish()
+                self.unsettled = ""
+            except _Trouble as error:
+                if str(error) != self.unsettled:  # it is tried ten times a second
+                    events.warning("topology not settled", reason=str(error))
+                self.unsettled = str(error)
+            except Exception as error:  # polling must outlive any surprise: without it nothing heals
+                events.error("topology refresh failed", exc_info=error)
+            await asyncio.sleep(_UNSETTLED_REFRESH_S if view.topology is None else REFRESH_S)
+
+    def _settle_first(self, waited: bool) -> None:
+        """Adopt the first topology, once the buckets that it lists have been heard, or waited for.
+
+        Bucket 0 is asked first. Then those that it lists, or, where it has none or is away, those that are configured:
+        a volume of another store may have come in its place, and only the others can tell. The store that most of the
+        buckets heard belong to wins.
+
+        Raises:
+            Unavailable: as many belong to one store as to another; nobody can say which is the right one.
+        """
+        view = self._view
+        reported = view.reported()
+        if not reported:
+            if 0 in view.statuses or waited:
+                view.ensure_links(range(self._configuration.bucket_count or 1))
+            return
+        expected = max(len(topology.identities) for topology in reported)
+        view.ensure_links(range(expected))
+        if not waited and any(bucket_id not in view.statuses for bucket_id in range(expected)):
+            return
+        view.adopt(topology_of(view.statuses.values()))

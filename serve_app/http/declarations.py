@@ -1,0 +1,102 @@
+"""What the routes say of themselves in the OpenAPI document: answers, and every error with an example."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+_ERRORS = {
+    404: ("key-not-found", "No such key", "no record has the key 'hello'"),
+    408: (
+        "upload-timeout",
+        "The request body stopped arriving",
+        "no more of the body came for 10 s; nothing was stored",
+    ),
+    413: (
+        "value-too-large",
+        "Value too large",
+        "a value has at most 26,214,400 bytes; this one has 30,000,000 or more",
+    ),
+    421: (
+        "misdirected-request",
+        "Misdirected Request",
+        "this store does not answer to the host that the request names (args.allowed_hosts)",
+    ),
+    422: ("invalid-request", "Bad key or parameter", "the parameter 'key' is missing"),
+    503: ("unavailable", "Refused for now; nothing changed", "bucket-1 is away: the connection broke"),
+    504: (
+        "outcome-unknown",
+        "The write's outcome is not known",
+        "the connection to bucket-1 broke after the put was sent",
+    ),
+    507: (
+        "disk-full",
+        "The bucket's disk is full; nothing changed",
+        "bucket-1: the disk has less than its reserve left",
+    ),
+}
+RECORDS, STORE = "Records", "The store"
+TAGS = [
+    {"name": RECORDS, "description": "Put, get and delete."},
+    {"name": STORE, "description": "Is it up, and how are its buckets?"},
+]
+
+DESCRIPTION = """A durable key-value store that lives inside a Ray cluster.
+
+Keys are UTF-8 text of 1 to 1,024 bytes, values UTF-8 text of up to 25 MiB. **An acknowledged write is on disk.**
+Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem document: switch on its `type`, show its
+`detail`.
+
+| answer | did a write happen? | what to do |
+| --- | --- | --- |
+| 200 | yes, and it is on disk | |
+| 404 | no such key, so there was nothing to do | |
+| 408 | no: the body stopped arriving, or had to give way to others | send it again |
+| 413, 422 | no: the request is wrong as it is | mend it: `detail` says how |
+| 421 | no: the store does not go by the name in the URL | use another, or `allowed_hosts` in its configuration |
+| 503 | no: refused for now | try again after `Retry-After` seconds |
+| 504, or anything that is not this API's JSON | **not known** | read to find out, or write again |
+| 507 | no: the disk is full | free or add space; reads and deletes go on |
+"""
+
+
+#: Where to go on from a put; also what a tester follows from one request to the next.
+_LINKS = {
+    "Read": {"operationId": "get_query", "parameters": {"key": "$response.body#/key"}},
+    "Delete": {"operationId": "delete_query", "parameters": {"key": "$response.body#/key"}},
+}
+
+
+def declaration(
+    name: str,
+    tag: str,
+    answer: type[BaseModel] | None,
+    success: str,
+    statuses: tuple[int, ...],
+    request: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Keyword arguments that declare a route to FastAPI.
+
+    name: the operation id. answer: the model of a success, None where that has no body. success: what it means. statuses:
+    the errors there are. request: parameters and body, as OpenAPI has them.
+    """
+    responses: dict[int | str, dict[str, Any]] = {200: {"description": success}}
+    if answer is not None:
+        responses[200]["model"] = answer
+    if name == "put":
+        responses[200]["links"] = _LINKS
+    for status in statuses:
+        kind, title, detail = _ERRORS[status]
+        example = {"type": f"urn:cloud-storage:{kind}", "title": title, "status": status, "detail": detail}
+        responses[status] = {
+            "description": title,
+            "content": {
+                "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
+            },
+        }
+        if status == 503:
+            responses[status]["headers"] = {
+                "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+            }
+    return {"operation_id": name, "tags": [tag], "responses": responses, "openapi_extra": request or {}}

@@ -1,0 +1,36 @@
+"""The operations: what a client may ask of a key, one module each. A new one is listed here, and nowhere else.
+
+`OPERATIONS` are all there are, `ANSWERS` the classes that they are answered with.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serve_app.operations.answers import Deleted, Missing, Value, Written
+from serve_app.operations.body import Answer, Body, answer_types
+from serve_app.operations.delete import Delete
+from serve_app.operations.get import Get
+from serve_app.operations.operation import Operation, ReadOperation, WriteOperation
+from serve_app.operations.put import Put
+
+OPERATIONS: tuple[type[Operation[Any]], ...] = (Get, Put, Delete)
+#: In the order in which they are first named; each once.
+ANSWERS: tuple[type[Answer], ...] = tuple(dict.fromkeys(kind for each in OPERATIONS for kind in answer_types(each)))
+
+__all__ = [
+    "ANSWERS",
+    "OPERATIONS",
+    "Answer",
+    "Body",
+    "Delete",
+    "Deleted",
+    "Get",
+    "Missing",
+    "Operation",
+    "Put",
+    "ReadOperation",
+    "Value",
+    "WriteOperation",
+    "Written",
+]

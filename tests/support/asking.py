@@ -1,0 +1,23 @@
+"""Asking a directory for single operations, where a test wants no more than what came of them."""
+
+from __future__ import annotations
+
+from serve_app.directory.directory import Directory
+from serve_app.operations import Delete, Deleted, Get, Put, Value
+
+
+async def get(directory: Directory, key: bytes) -> bytes | None:
+    """The value, or None where no record has the key."""
+    answer = (await directory.carry_out(Get(key))).answer
+    return answer.value if isinstance(answer, Value) else None
+
+
+async def put(directory: Directory, key: bytes, value: bytes, content_type: str = "") -> bool:
+    """Whether the key is new."""
+    return (await directory.carry_out(Put(key, value, content_type))).answer.created
+
+
+async def delete(directory: Directory, key: bytes) -> bytes | None:
+    """The value that the record had, or None where no record had the key."""
+    answer = (await directory.carry_out(Delete(key))).answer
+    return answer.value if isinstance(answer, Deleted) else None
