@@ -58,6 +58,8 @@ class Front:
             return
         except Exception as error:
             answer = answer_to_error(error)
+        if scope["method"] == "HEAD" and answer.body:  # RFC 9110, 9.3.2
+            answer = answer._replace(body=b"", length=len(answer.body))
         if len(answer.body) < LARGE_BYTES:
             await send_answer(send, answer)
             return

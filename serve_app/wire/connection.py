@@ -69,7 +69,8 @@ class ClientConnection(asyncio.Protocol):
         self._loop = loop
         self._hello = hello
         self._reader: FrameReader[Welcome | Reply] = FrameReader(versions.decode_welcome, MAX_FRAME_BYTES)
-        self._codec = versions.CODECS[versions.NEWEST]
+        self._version = versions.NEWEST
+        self._codec = versions.CODECS[self._version]
         self._max_calls, self._max_bytes = limits.max_calls_per_bucket, limits.max_call_bytes_per_bucket
         self._transport: asyncio.Transport | None = None
         self._calls: dict[int, _OpenCall] = {}
@@ -155,6 +156,8 @@ class ClientConnection(asyncio.Protocol):
         left_ms = int((deadline_s - now_s) * 1000)
         if left_ms <= 0:
             raise Unavailable("the deadline passed before it could be sent")
+        if body.since > self._version:
+            raise Unavailable(f"the bucket is of an earlier release, which knows no {body.name}")
         size = body.payload_bytes
         full = len(self._calls) >= self._max_calls or (self._calls and self._call_bytes + size > self._max_bytes)
         if full or self._paused:
@@ -187,7 +190,7 @@ class ClientConnection(asyncio.Protocol):
         version = versions.welcomed_version(self._hello, welcome)
         if version is None:
             raise FrameError(f"welcomed in version {welcome.version}")
-        self._codec = versions.CODECS[version]
+        self._version, self._codec = version, versions.CODECS[version]
         self._reader.decode = self._codec.decode_reply
         if not self.welcome.done():
             self.welcome.set_result(welcome)
