@@ -15,8 +15,8 @@ from tests.support.running_store import ROOT
 pytestmark = pytest.mark.ray
 _VERIFY = """
 import sys
-from serve_app.cluster import operator
-operator.INIT_TIMEOUT_S = 3.0
+from serve_app.cluster import ray_connection
+ray_connection.INIT_TIMEOUT_S = 3.0
 from serve_app.cli.main import app
 sys.argv = ["serve_app", "verify", "--address", sys.argv[1]]
 app()

@@ -64,7 +64,7 @@ _ASK = "from tests.support.memory import maps_large_blocks_alone; print(maps_lar
 _DIRECTORY = """
 from pathlib import Path
 from serve_app.cluster import deployment
-from serve_app.cluster.fingerprint import build_of
+from serve_app.cluster.build import build_of
 from serve_app.settings import Settings
 deployment.export_directory = lambda directory: None  # it asks Ray
 deployment.DirectoryReplica(build_of(Settings(data_dir=Path("data"))))

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from serve_app.cluster.answers import EndpointAnswer
-from serve_app.cluster.fingerprint import Build, build_of
+from serve_app.cluster.build import Build, build_of
+from serve_app.cluster.endpoint_answer import EndpointAnswer
 from serve_app.cluster.reaching import first_address, must_be_opened
 from serve_app.settings import Settings
 from serve_app.wire import messages
