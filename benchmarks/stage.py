@@ -36,7 +36,7 @@ from benchmarks.systems import (
     loader_application,
 )
 from benchmarks.wrk import Target
-from tests.support.running_store import ROOT, RunningStore, free_port
+from harness.running_store import ROOT, RunningStore, free_port
 
 _ANSWER_TIMEOUT_S = 90.0
 _PROBE_KEY = "probe"

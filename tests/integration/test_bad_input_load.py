@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.memory import MIB, PeakMemory
+from harness.memory import MIB, PeakMemory
+from harness.running_store import RunningStore
 from tests.support.problem import check_problem
 from tests.support.raw_http import RawConnection, head
-from tests.support.running_store import RunningStore
 
 pytestmark = pytest.mark.ray
 

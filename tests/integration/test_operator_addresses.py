@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
+from harness.running_store import ROOT
 from serve_app.cli import operator
 from serve_app.cli.failure import Failure
-from tests.support.running_store import ROOT
 
 pytestmark = pytest.mark.ray
 _VERIFY = """

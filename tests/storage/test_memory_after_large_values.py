@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.memory import MIB, resident_bytes
+from harness.running_store import ROOT
 from serve_app.wire import messages
 from serve_app.wire.endpoint import Endpoint
 from tests.support.local_store import run_async, until
-from tests.support.memory import MIB, resident_bytes
-from tests.support.running_store import ROOT
 from tests.support.traced_bucket import bucket_process, connected
 
 SIZES = (20 * MIB, MIB, 3 * MIB)

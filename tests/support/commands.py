@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import psutil
 
-from tests.support.running_store import ROOT
+from harness.running_store import ROOT
 
 
 def typed(processes: Iterable[psutil.Process], *command: str, stdin: str = "") -> tuple[int, str]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 
+from harness.reconfigure import deploy, settled, wait_for_topology
+from harness.running_store import RunningStore
 from serve_app.placement import bucket_of
-from tests.support.reconfigure import deploy, settled, wait_for_topology
-from tests.support.running_store import RunningStore
 
 _CLIENTS = 8
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import psutil
 
+from harness.running_store import ROOT
 from serve_app.settings import Limits
 from serve_app.wire import messages
 from serve_app.wire.client import BucketConnection, connect_tcp, open_connection
 from serve_app.wire.endpoint import Endpoint
-from tests.support.running_store import ROOT
 
 
 @contextmanager

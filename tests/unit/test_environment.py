@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.running_store import ROOT
 from serve_app import ingress
 from serve_app.cli import environment
 from serve_app.cli import run as run_module
 from serve_app.cli.failure import Failure
-from tests.support.running_store import ROOT
 
 
 @pytest.fixture

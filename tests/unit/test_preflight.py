@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.running_store import ROOT, free_port
 from serve_app.cli import preflight
 from serve_app.cli.failure import Failure
-from tests.support.running_store import ROOT, free_port
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
-"""A real store for tests: `python -m serve_app run` on a free port with a data folder of its own.
+"""A real store for tests and benchmarks: `python -m serve_app run` on a free port with a data folder of its own.
 
 The same launcher that users type, so what the tests see is what they get. Starting takes some 10 s: share one where state
-allows (the fixture `store` in conftest.py does).
+allows (the fixture `store` in tests/conftest.py does).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import httpx
 import psutil
 import yaml
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent
 START_TIMEOUT_S = 120.0
 
 

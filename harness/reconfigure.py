@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.support.running_store import RunningStore
+from harness.running_store import RunningStore
 
 
 def deploy(store: RunningStore, tmp_path: Path, document: dict[str, Any]) -> None:
