@@ -16,7 +16,7 @@ from serve_app.bucket.held import Held
 from serve_app.bucket.judgement import Hold
 from serve_app.bucket.refusals import refused
 from serve_app.errors import Unavailable
-from serve_app.settings import MAX_CONTENT_TYPE_BYTES, MAX_KEY_BYTES
+from serve_app.record_bounds import MAX_CONTENT_TYPE_BYTES, MAX_KEY_BYTES
 from serve_app.storage.group_commit import Operation
 from serve_app.topology import MAX_EPOCH
 from serve_app.wire import messages

@@ -11,7 +11,7 @@ from typing import Any
 
 from serve_app.cli.failure import Failure
 from serve_app.errors import InvalidRequest
-from serve_app.settings import MAX_VALUE_BYTES, check_key
+from serve_app.record_bounds import MAX_VALUE_BYTES, check_key
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serve_app.errors import StorageDamaged, StorageForeign, StorageInUse, StorageUnusable
-from serve_app.settings import MAX_VALUE_BYTES, MIB
+from serve_app.record_bounds import MAX_VALUE_BYTES
+from serve_app.settings import MIB
 from serve_app.storage import private, tables, wal
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.facts import Facts, first_facts, read_facts

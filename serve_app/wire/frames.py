@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from serve_app.settings import MAX_VALUE_BYTES
+from serve_app.record_bounds import MAX_VALUE_BYTES
 from serve_app.wire.messages import Reply, Request
 
 LENGTH_BYTES = 4
