@@ -19,8 +19,8 @@ from kuberay.session import Session
 from kuberay.store import SERVICE
 from kuberay.upgrade_state import upgrade_of
 from kuberay.waiting import Look, Trouble, wait
-from serve_app.cli.failure import Failure
-from serve_app.cli.terminal import Terminal
+from serve_app.command_output.failure import Failure
+from serve_app.command_output.terminal import Terminal
 
 #: An operator that runs looks at a RayService within a second or two.
 _NOTICED_WITHIN_S = 20.0

@@ -19,7 +19,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from serve_app import ingress
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 
 #: Neither group nor others may anything: of folders 0700 remains, of files 0600.
 UMASK = 0o077

@@ -19,10 +19,10 @@ from rich.markup import escape
 from serve_app import events
 from serve_app.cli import verification_report as report
 from serve_app.cli.buckets import Buckets
-from serve_app.cli.failure import Failure
 from serve_app.cli.loss import Loss, accept, find_loss
 from serve_app.cli.verification import Verification
 from serve_app.cli.verification import verify as read_all
+from serve_app.command_output.failure import Failure
 from serve_app.errors import StoreError
 from serve_app.loopback import is_loopback
 from serve_app.wire.link import ControlPlane

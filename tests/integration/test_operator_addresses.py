@@ -10,7 +10,7 @@ import pytest
 
 from harness.running_store import ROOT
 from serve_app.cli import operator
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 
 pytestmark = pytest.mark.ray
 _VERIFY = """

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from serve_app import placement
 from serve_app.cli.buckets import TROUBLE, Buckets
-from serve_app.cli.failure import Failure
 from serve_app.cli.loss import accept, find_loss
+from serve_app.command_output.failure import Failure
 from serve_app.cursor import possible_homes
 from serve_app.topology import Topology
 from tests.simulation.finder import Finder

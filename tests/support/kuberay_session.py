@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from kuberay.session import Session
-from serve_app.cli.terminal import Terminal
+from serve_app.command_output.terminal import Terminal
 from tests.support.fake_kubernetes import FakeClock, FakeKubernetes
 from tests.support.fake_operator import FakeOperator
 

@@ -7,9 +7,9 @@ import pytest
 from serve_app import placement
 from serve_app.cli import loss as loss_module
 from serve_app.cli.buckets import Buckets
-from serve_app.cli.failure import Failure
 from serve_app.cli.loss import accept, find_loss
 from serve_app.cli.operator import accept_loss, described
+from serve_app.command_output.failure import Failure
 from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
 from tests.support.local_store import LocalStore, local_store, run_async, until

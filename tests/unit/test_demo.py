@@ -15,8 +15,8 @@ import pytest
 from serve_app.cli import dataset, demo_report, patient_client
 from serve_app.cli.dataset import parse_packages, read_json_lines
 from serve_app.cli.demo import demo
-from serve_app.cli.failure import Failure
 from serve_app.cli.patient_client import PatientClient
+from serve_app.command_output.failure import Failure
 from serve_app.placement import digest
 
 # -- Debian's package list -------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from harness.running_store import ROOT
 from serve_app import ingress
 from serve_app.cli import environment
 from serve_app.cli import run as run_module
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 
 
 @pytest.fixture

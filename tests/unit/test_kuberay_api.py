@@ -19,7 +19,7 @@ from kuberay.api.errors import Refused, Unreachable
 from kuberay.api.rayservice import RayServiceApi, cluster_name, condition
 from kuberay.session import Session
 from kuberay.store import Store
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 from tests.support.fake_kubernetes import FakeKubernetes
 
 

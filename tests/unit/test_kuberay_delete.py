@@ -10,7 +10,7 @@ import yaml
 
 from kuberay.commands.delete import delete
 from kuberay.commands.deploy import deploy
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 from tests.support.kuberay_session import Stage, stage
 
 

@@ -14,7 +14,7 @@ from kuberay.commands import deploy as deploy_command
 from kuberay.commands.deploy import deploy
 from kuberay.commands.scale import scale
 from kuberay.upgrade_state import UpgradeState
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 from tests.support.kuberay_session import Stage, stage
 
 

@@ -15,7 +15,7 @@ from kubernetes.client import ApiClient, Configuration
 from kuberay import forwarder as forwarder_module
 from kuberay.commands.open import open_store
 from kuberay.forwarder import Forwarder
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 from tests.support.fake_kubernetes import FakeKubernetes
 from tests.support.fake_portforward import FakePortForward
 from tests.support.kuberay_session import stage

@@ -10,7 +10,7 @@ import yaml
 
 from kuberay import groups
 from kuberay.manifests import Options, render
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from kuberay.commands.deploy import deploy
 from kuberay.commands.logs import logs, seconds
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 from tests.support.kuberay_session import Stage, stage
 
 

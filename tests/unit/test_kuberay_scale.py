@@ -9,7 +9,7 @@ import yaml
 
 from kuberay import groups
 from kuberay.upgrade_state import UpgradeState
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 from tests.support.kuberay_session import Stage
 from tests.support.scaling import deployed, run, running_groups, service_groups
 

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from kuberay.commands.scale import scale
 from kuberay.move import SETTLED_S
-from serve_app.cli.failure import Failure
-from serve_app.cli.terminal import Terminal
+from serve_app.command_output.failure import Failure
+from serve_app.command_output.terminal import Terminal
 from tests.support.kuberay_session import Stage
 from tests.support.scaling import after_each_step, deployed, run, running_groups, service_groups
 

@@ -12,8 +12,8 @@ from rich.table import Table
 from kuberay.commands.deploy import deploy
 from kuberay.commands.status import status
 from kuberay.upgrade_state import UpgradeState
-from serve_app.cli.failure import Failure
-from serve_app.cli.terminal import Terminal
+from serve_app.command_output.failure import Failure
+from serve_app.command_output.terminal import Terminal
 from tests.support.kuberay_session import Stage, stage
 
 

@@ -11,7 +11,7 @@ from kuberay import groups
 from kuberay.commands.deploy import deploy
 from kuberay.commands.upgrade import upgrade
 from kuberay.upgrade_state import ANNOTATION, upgrade_of
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 from tests.support.kuberay_session import Stage, stage
 
 OLD, NEW = "cloud-storage:0.1.0", "cloud-storage:2"

@@ -14,7 +14,7 @@ import yaml
 
 from harness.running_store import ROOT, free_port
 from serve_app.cli import preflight
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from serve_app import placement
 from serve_app.bucket import survey
 from serve_app.cli import operator, reading, verification
 from serve_app.cli.buckets import Buckets
-from serve_app.cli.failure import Failure
 from serve_app.cli.reading import Count
 from serve_app.cli.verification import Verification, verify
+from serve_app.command_output.failure import Failure
 from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
 from serve_app.resharding import mover

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from serve_app.cli.sizes import size_text
+from serve_app.command_output.sizes import size_text
 from serve_app.http.models import BucketStatus, TopologyAnswer
 
 _BAR_WIDTH = 40

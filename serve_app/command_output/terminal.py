@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.status import Status
 
-from serve_app.cli.move_progress import Share, drawn
+from serve_app.command_output.move_progress import Share, drawn
 
 _WIDEST = 1000
 
