@@ -14,9 +14,9 @@ from serve_app.storage.engine import Changes
 from serve_app.storage.facts import topology_fact
 from serve_app.topology import Topology
 from serve_app.wire import messages
+from tests.in_process.test_directory import keys_of
 from tests.support.local_store import LocalStore, local_store, run_async, until
 from tests.support.memory_engine import MemoryEngine, new_bucket_engine
-from tests.unit.test_directory import keys_of
 
 IMPATIENT = Limits(request_timeout_s=0.5, disk_reserve_bytes=0)
 

@@ -12,7 +12,7 @@ from kuberay.commands.deploy import deploy
 from kuberay.commands.upgrade import upgrade
 from kuberay.upgrade_state import ANNOTATION, upgrade_of
 from serve_app.command_output.failure import Failure
-from tests.support.kuberay_session import Stage, stage
+from tests.kuberay.stage import Stage, stage
 
 OLD, NEW = "cloud-storage:0.1.0", "cloud-storage:2"
 STEPS = [

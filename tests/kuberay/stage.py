@@ -11,8 +11,8 @@ from rich.console import Console
 
 from kuberay.session import Session
 from serve_app.command_output.terminal import Terminal
-from tests.support.fake_kubernetes import FakeClock, FakeKubernetes
-from tests.support.fake_operator import FakeOperator
+from tests.kuberay.fake_kubernetes import FakeClock, FakeKubernetes
+from tests.kuberay.fake_operator import FakeOperator
 
 
 @dataclass

@@ -14,8 +14,8 @@ from kuberay.commands.scale import scale
 from kuberay.move import SETTLED_S
 from serve_app.command_output.failure import Failure
 from serve_app.command_output.terminal import Terminal
-from tests.support.kuberay_session import Stage
-from tests.support.scaling import after_each_step, deployed, run, running_groups, service_groups
+from tests.kuberay.scaling import after_each_step, deployed, run, running_groups, service_groups
+from tests.kuberay.stage import Stage
 
 
 @pytest.fixture

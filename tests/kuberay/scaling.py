@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from kuberay import groups
 from kuberay.commands.deploy import deploy
 from kuberay.commands.scale import scale
-from tests.support.kuberay_session import Stage, stage
+from tests.kuberay.stage import Stage, stage
 
 
 @contextmanager

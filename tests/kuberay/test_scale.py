@@ -10,8 +10,8 @@ import yaml
 from kuberay import groups
 from kuberay.upgrade_state import UpgradeState
 from serve_app.command_output.failure import Failure
-from tests.support.kuberay_session import Stage
-from tests.support.scaling import deployed, run, running_groups, service_groups
+from tests.kuberay.scaling import deployed, run, running_groups, service_groups
+from tests.kuberay.stage import Stage
 
 
 @pytest.fixture

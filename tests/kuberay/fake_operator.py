@@ -13,7 +13,7 @@ from typing import Any
 from kuberay import groups
 from kuberay.api.rayservice import FINALIZER
 from kuberay.store import SERVICE
-from tests.support.fake_kubernetes import Document, FakeKubernetes
+from tests.kuberay.fake_kubernetes import Document, FakeKubernetes
 
 NAMESPACE = "cloud-storage"
 _MUTED = ("replicas", "minReplicas", "maxReplicas")

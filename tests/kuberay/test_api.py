@@ -20,7 +20,7 @@ from kuberay.api.rayservice import RayServiceApi, cluster_name, condition
 from kuberay.session import Session
 from kuberay.store import Store
 from serve_app.command_output.failure import Failure
-from tests.support.fake_kubernetes import FakeKubernetes
+from tests.kuberay.fake_kubernetes import FakeKubernetes
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from kuberay.commands.status import status
 from kuberay.upgrade_state import UpgradeState
 from serve_app.command_output.failure import Failure
 from serve_app.command_output.terminal import Terminal
-from tests.support.kuberay_session import Stage, stage
+from tests.kuberay.stage import Stage, stage
 
 
 @pytest.fixture

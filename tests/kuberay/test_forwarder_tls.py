@@ -12,8 +12,8 @@ from kubernetes.client import ApiClient, Configuration
 
 from kuberay import forwarder as forwarder_module
 from kuberay.forwarder import Forwarder
+from tests.kuberay.fake_portforward import FakePortForward
 from tests.support.certificates import make_certificates
-from tests.support.fake_portforward import FakePortForward
 
 
 async def ask(configuration: Any, pods: FakePortForward, folder: Path, text: bytes) -> tuple[bytes, list[str]]:

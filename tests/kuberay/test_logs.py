@@ -10,7 +10,7 @@ import pytest
 from kuberay.commands.deploy import deploy
 from kuberay.commands.logs import logs, seconds
 from serve_app.command_output.failure import Failure
-from tests.support.kuberay_session import Stage, stage
+from tests.kuberay.stage import Stage, stage
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import yaml
 from kuberay.commands.delete import delete
 from kuberay.commands.deploy import deploy
 from serve_app.command_output.failure import Failure
-from tests.support.kuberay_session import Stage, stage
+from tests.kuberay.stage import Stage, stage
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from kuberay import forwarder as forwarder_module
 from kuberay.commands.open import open_store
 from kuberay.forwarder import Forwarder
 from serve_app.command_output.failure import Failure
-from tests.support.fake_kubernetes import FakeKubernetes
-from tests.support.fake_portforward import FakePortForward
-from tests.support.kuberay_session import stage
+from tests.kuberay.fake_kubernetes import FakeKubernetes
+from tests.kuberay.fake_portforward import FakePortForward
+from tests.kuberay.stage import stage
 
 Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 

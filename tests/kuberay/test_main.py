@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from kuberay import main
 from kuberay.main import app
-from tests.support.fake_kubernetes import FakeKubernetes
-from tests.support.fake_operator import FakeOperator
+from tests.kuberay.fake_kubernetes import FakeKubernetes
+from tests.kuberay.fake_operator import FakeOperator
 
 COMMANDS = ["deploy", "status", "open", "scale", "upgrade", "logs", "delete"]
 CHANGING = {"deploy": [], "scale": ["3"], "upgrade": ["--image", "x:2"], "delete": []}

@@ -15,7 +15,7 @@ from kuberay.commands.deploy import deploy
 from kuberay.commands.scale import scale
 from kuberay.upgrade_state import UpgradeState
 from serve_app.command_output.failure import Failure
-from tests.support.kuberay_session import Stage, stage
+from tests.kuberay.stage import Stage, stage
 
 
 @pytest.fixture

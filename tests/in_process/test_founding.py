@@ -11,10 +11,10 @@ from serve_app.directory import census
 from serve_app.errors import Unavailable
 from serve_app.storage.facts import Totals, totals_fact
 from serve_app.topology import Topology
+from tests.in_process.test_directory import keys_of
+from tests.in_process.test_watch import IMPATIENT, stored_topologies
 from tests.support.local_store import LocalStore, local_store, run_async, until
 from tests.support.memory_engine import new_bucket_engine
-from tests.unit.test_directory import keys_of
-from tests.unit.test_watch import IMPATIENT, stored_topologies
 
 
 async def left_with_an_empty_bucket_0(store: LocalStore) -> Topology:
