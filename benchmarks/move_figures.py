@@ -9,7 +9,7 @@ from benchmarks import wrk
 
 @dataclass(frozen=True)
 class Alone:
-    """1 → 2 buckets, nobody at work: half of this many keys moved. The growths are of resident memory, at its peak."""
+    """1 → 2 buckets, nobody at work: half of `keys` moved. The growths are of resident memory, at its peak."""
 
     keys: int
     keys_per_s: float

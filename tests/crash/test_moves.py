@@ -48,7 +48,7 @@ class Victims:
         self._moved: dict[int, int] = {}
 
     def kill(self, kind: str, moved: int, rng: random.Random) -> None:
-        """Kill one when at least so many keys have moved."""
+        """Kill one when at least this many keys have moved."""
         body = wait_for_move(self.store, self.count, lambda body: total(body, "moved") >= moved)
         self._check_in_the_middle(kind, body)
         if kind == "all of Ray":

@@ -15,7 +15,7 @@ from tests.support.local_store import local_store, run_async, until
 from tests.support.memory_engine import new_bucket_engine
 from tests.support.quick_moves import filled, move_quickly
 
-#: Small windows: a rate of so much makes each a tenth of it.
+#: Small windows: at this rate each is a tenth of it.
 SLOW = Limits(request_timeout_s=1.5, disk_reserve_bytes=1000, move_bytes_per_s=20_000)
 KEYS = [b"key-%03d" % n for n in range(200)]
 

@@ -198,7 +198,7 @@ def test_half_a_body(lone: RunningStore, stalled: Callable[[bytes], list[RawConn
 
 
 def wait_for_answers(connections: list[RawConnection], count: int) -> list[RawConnection]:
-    """Wait until at least so many connections have something to read; those."""
+    """Wait until at least this many connections have something to read, and return those."""
     deadline_s = time.monotonic() + _PATIENCE_S
     with selectors.PollSelector() as selector:
         for connection in connections:

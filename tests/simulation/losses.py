@@ -147,7 +147,7 @@ class Losses:
         return [taker.bucket_id]
 
     async def _asked(self, timeout_s: float) -> BucketNode | None:
-        """A bucket that has just been asked who it is, since it is to join; waited for so long."""
+        """A bucket that has just been asked who it is, since it is to join; waited for at most this long."""
         world = self.world
         asked: asyncio.Future[BucketNode] = world.loop.create_future()
 

@@ -53,7 +53,7 @@ async def connected(endpoint: Endpoint) -> BucketConnection:
 
 
 async def put_many(endpoint: Endpoint, keys: Sequence[bytes], *, at_once: int = 16) -> dict[bytes, int]:
-    """Put the keys, so many at once; the acknowledged ones with the id of their call. Ends quietly if the bucket does."""
+    """Put the keys, this many at once; the acknowledged ones with the id of their call. Ends quietly if the bucket does."""
     connection = await connected(endpoint)
     acknowledged: dict[bytes, int] = {}
     room = asyncio.Semaphore(at_once)
