@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.figures import Case, Samples
-from benchmarks.moving import Move
+from benchmarks.move_figures import Move
 from benchmarks.one_bucket import LargeBucket
 from benchmarks.systems import BARE, STORE
 from benchmarks.wrk import WORKLOADS, title

@@ -16,56 +16,29 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from benchmarks import wrk
+from benchmarks.bars import of_move
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.filling import check_count, fill_store, settle
 from benchmarks.memory import bucket_resident
+from benchmarks.move_figures import Alone, Move
 from benchmarks.stage import Stage
 from benchmarks.systems import STORE
+from harness.memory import PeakMemory
+from harness.reconfigure import deploy
+from harness.running_store import ROOT
 from serve_app.settings import Limits
-from tests.support.memory import PeakMemory
-from tests.support.reconfigure import deploy
-from tests.support.running_store import ROOT
 
 KEYS = 300_000
 MORE_KEYS = 1_000_000
 VALUE_BYTES = 1000
 CONNECTIONS = 32
 _TIMEOUT_S = 300.0
-
-
-@dataclass(frozen=True)
-class Alone:
-    """1 → 2 buckets, nobody at work: half of so many keys moved. The growths are of resident memory, at its peak."""
-
-    keys: int
-    keys_per_s: float
-    source_growth_bytes: int
-    target_growth_bytes: int
-
-
-@dataclass(frozen=True)
-class Move:
-    """alone and larger: 1 → 2 buckets, at two sizes of the store. loaded: 2 → 1 under load, and the same load before it."""
-
-    value_bytes: int
-    rate_bytes_per_s: int
-    alone: Alone
-    larger: Alone
-    loaded_keys_per_s: float
-    before: wrk.Result
-    during: wrk.Result
-
-    @property
-    def p99_ratio(self) -> float:
-        """p99 while keys move, against before."""
-        return self.during.p99_ms / self.before.p99_ms
 
 
 def measure(folder: Path, *, keys: int, more_keys: int, seconds: int, say: Callable[[str], None]) -> Move:
@@ -153,8 +126,6 @@ def _follow(stage: Stage, count: int) -> float:
 
 def main() -> None:
     """This measurement alone: `python -m benchmarks.moving`."""
-    from benchmarks.bars import of_move
-
     wrk.require_wrk()
     (ROOT / "build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:

@@ -13,7 +13,7 @@ from benchmarks.failure import BenchmarkFailed
 from benchmarks.figures import Case, Samples, Spread
 from benchmarks.machine import Machine
 from benchmarks.memory import Resident
-from benchmarks.moving import Move
+from benchmarks.move_figures import Move
 from benchmarks.one_bucket import LargeBucket
 from benchmarks.systems import EMPTY, System
 from benchmarks.wrk import Result, title

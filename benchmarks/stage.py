@@ -1,7 +1,7 @@
 """Everything that is measured, running: one Serve instance with the systems as its applications, and their back ends.
 
 The store is started by its own launcher with the configuration that ships, so what is measured is what users run. Added are
-the other applications, and that Ray's workers are not niced: wrk on the same machine would else take their time.
+the other applications, and that Ray's workers are not niced: wrk on the same machine would take their time otherwise.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from benchmarks.systems import (
     loader_application,
 )
 from benchmarks.wrk import Target
-from tests.support.running_store import ROOT, RunningStore, free_port
+from harness.running_store import ROOT, RunningStore, free_port
 
 _ANSWER_TIMEOUT_S = 90.0
 _PROBE_KEY = "probe"

@@ -82,6 +82,6 @@ def _application(name: str, module: str, deployment: str, prefix: str, args: dic
         "route_prefix": prefix,
         "args": args,
         "logging_config": {"enable_access_log": False},
-        # No CPU reserved: Ray would else not start more of them than there are cores.
+        # No CPU reserved: otherwise Ray would not start more of them than there are cores.
         "deployments": [{"name": deployment, "ray_actor_options": {"num_cpus": 0}}],
     }

@@ -18,7 +18,7 @@ from benchmarks.keys import KEY_DIGITS, KEY_PREFIX
 
 Workload = Literal["GET", "PUT", "mix"]
 WORKLOADS: tuple[Workload, ...] = ("GET", "PUT", "mix")
-#: Of the requests of "mix", one in so many is a PUT: 90/10.
+#: Of the requests of "mix", one in this many is a PUT: 90/10.
 MIX_PUT_ONE_IN = 10
 
 

@@ -19,7 +19,7 @@ import aiohttp
 from kubernetes.client import ApiClient
 from kubernetes.client.rest import should_bypass_proxies
 
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 
 MAX_CONNECTIONS = 256
 _PROTOCOL = "v4.channel.k8s.io"

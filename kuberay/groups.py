@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from kuberay.api.rayservice import Document
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 
 DIRECTORY = "directory"
 _BUCKET_GROUP = re.compile(r"bucket-(\d+)")

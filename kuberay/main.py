@@ -16,8 +16,8 @@ from kuberay.commands import status as status_command
 from kuberay.commands import upgrade as upgrade_command
 from kuberay.manifests import SERVICE_TYPES, VARIANTS, Options
 from kuberay.session import open_session
-from serve_app.cli.failure import Failure
-from serve_app.cli.terminal import Terminal
+from serve_app.command_output.failure import Failure
+from serve_app.command_output.terminal import Terminal
 
 #: What a shell shows for a command ended by Ctrl-C.
 _INTERRUPTED = 130

@@ -18,7 +18,7 @@ import jsonpatch
 import yaml
 
 from kuberay import groups
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 from serve_app.topology import MAX_BUCKET_COUNT
 
 Document = dict[str, Any]

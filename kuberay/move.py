@@ -9,10 +9,10 @@ from kuberay.observation import observe
 from kuberay.session import Session
 from kuberay.store import Reply
 from kuberay.waiting import Look, Trouble, wait
-from serve_app.cli.move_progress import MoveProgress, moving, reasons
+from serve_app.command_output.move_progress import MoveProgress, moving, reasons
 from serve_app.http.models import TopologyAnswer
 
-#: Before pods are ended, the store has to have had its number of buckets for so long. A directory that has not been told
+#: Before pods are ended, the store has to have had its number of buckets for this long. A directory that has not been told
 #: yet could still make it move, and buckets that are left out end their own processes within this time.
 SETTLED_S = 10.0
 

@@ -15,8 +15,8 @@ from kuberay.api.rayservice import Document, RayClusterApi, RayServiceApi, clust
 from kuberay.clock import Clock
 from kuberay.manifests import NAME
 from kuberay.store import Store
-from serve_app.cli.failure import Failure
-from serve_app.cli.terminal import Terminal
+from serve_app.command_output.failure import Failure
+from serve_app.command_output.terminal import Terminal
 
 #: How often a change is made again because somebody else changed the object in between.
 _ATTEMPTS = 5

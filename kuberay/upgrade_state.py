@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from kuberay.api.rayservice import Document
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 
 ANNOTATION = "cloud-storage/upgrade"
 

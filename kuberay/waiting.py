@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from kuberay.api.errors import Unreachable
 from kuberay.clock import Clock
-from serve_app.cli.failure import Failure
-from serve_app.cli.move_progress import Share
-from serve_app.cli.terminal import Terminal
+from serve_app.command_output.failure import Failure
+from serve_app.command_output.move_progress import Share
+from serve_app.command_output.terminal import Terminal
 
 POLL_S = 1.0
 #: How long trouble that can't heal by itself has to last before it ends the wait.

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from ray import serve
 
 from serve_app.cluster.api_address import loopback_host
+from serve_app.cluster.build import build_of
 from serve_app.cluster.deployment import deployment
-from serve_app.cluster.fingerprint import build_of
 from serve_app.settings import Settings, explain
 
 

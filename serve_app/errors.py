@@ -1,7 +1,30 @@
-"""The one exception tree of the store: what went wrong, in terms a caller can act on.
+"""What goes wrong in the store, in terms that a caller can act on: the tree of all that the store raises on purpose.
 
-`http/problems.py` maps each class to a status. The split that matters is between an operation that was refused (nothing
-changed, try again) and one whose outcome is unknown (it may have happened).
+    StoreError
+    ├── InvalidRequest
+    ├── ValueTooLarge
+    ├── UploadTimeout
+    ├── Unavailable
+    │   ├── NoRay              cluster/ray_connection.py
+    │   └── Retired            wire/link.py
+    ├── OutcomeUnknown
+    ├── DiskFull
+    ├── StorageFault
+    │   ├── StorageDamaged
+    │   ├── StorageForeign
+    │   ├── StorageNewer
+    │   ├── StorageInUse
+    │   └── StorageUnusable
+    ├── KeyNotFound            http/problems.py
+    └── Overtaken              resharding/source.py
+
+Those with a file of their own are known around it alone. The split that matters is between an operation that was
+refused (nothing changed, try again) and one whose outcome is unknown (it may have happened). `http/problems.py` maps each
+class to a status.
+
+What is no StoreError goes no further than to whoever called the module that raises it, and is made one of these there, or
+ends something: a connection (`wire/client.py`, `wire/frames.py`), a lookup (`wire/link.py`), a request whose client has gone
+(`http/uploads.py`), a process whose disk failed (`storage/engine.py`), a command (`command_output/failure.py`).
 """
 
 

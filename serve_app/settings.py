@@ -13,16 +13,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from serve_app.errors import InvalidRequest
 from serve_app.loopback import canonical_host
+from serve_app.record_bounds import MAX_VALUE_BYTES
 from serve_app.topology import MAX_BUCKET_COUNT
 
 NAMESPACE = "cloud-storage"
-MAX_KEY_BYTES = 1024
-MAX_CONTENT_TYPE_BYTES = 255
 MIB = 1024 * 1024
-#: The longest value there is, whatever lower limit is configured.
-MAX_VALUE_BYTES = 25 * MIB
 #: In `allowed_hosts`: requests may name any host.
 ANY_HOST = "*"
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f]*:[0-9a-f:.]*")
@@ -155,29 +151,3 @@ def explain(error: ValidationError, where: str) -> str:
         message = "unknown setting" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
         parts.append(f"{path}: {message}{got}")
     return "; ".join(parts)
-
-
-def check_key(key: str) -> bytes:
-    """A key as its UTF-8 bytes.
-
-    Raises:
-        InvalidRequest: it is empty, longer than 1,024 bytes, or holds a lone surrogate (which UTF-8 has no bytes for).
-    """
-    try:
-        encoded = key.encode("utf-8")
-    except UnicodeEncodeError:
-        raise InvalidRequest("the key is not valid Unicode text: it holds half of a surrogate pair") from None
-    return check_key_bytes(encoded)
-
-
-def check_key_bytes(encoded: bytes) -> bytes:
-    """A key that is known to be UTF-8, checked for its length.
-
-    Raises:
-        InvalidRequest: it is empty or longer than 1,024 bytes.
-    """
-    if not encoded:
-        raise InvalidRequest("the key is empty; a key has 1 to 1,024 bytes")
-    if len(encoded) > MAX_KEY_BYTES:
-        raise InvalidRequest(f"the key is {len(encoded):,} bytes long; a key has 1 to {MAX_KEY_BYTES:,} bytes")
-    return encoded

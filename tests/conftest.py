@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.running_store import RunningStore
+from harness.running_store import RunningStore
 
 
 @pytest.fixture(scope="session")

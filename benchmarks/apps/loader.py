@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from ray import serve
 
 from benchmarks.keys import key_name, value_of
-from serve_app.cluster.answers import EndpointAnswer
+from serve_app.cluster.endpoint_answer import EndpointAnswer
 from serve_app.operations import Put, Written
 from serve_app.placement import place
 from serve_app.settings import NAMESPACE, Limits

@@ -12,7 +12,7 @@ from kubernetes import config as untyped_config
 from kubernetes.client import ApiClient, Configuration
 from urllib3 import Retry
 
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 
 config: Any = untyped_config
 #: Connections that break are tried again by the client, where that can do no harm.

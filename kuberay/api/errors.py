@@ -11,7 +11,7 @@ from typing import Any
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError, MaxRetryError
 
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 
 _SHOWN_CHARACTERS = 600
 

@@ -11,7 +11,7 @@ from kuberay.manifests import NAME, to_yaml
 from kuberay.observation import NODE_TYPE, SELECTOR
 from kuberay.session import Session
 from kuberay.waiting import Look, Trouble, wait
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 
 #: What is deleted after the RayService, in this order. Redis outlives Ray's head, since KubeRay empties it at the end.
 _KINDS = (

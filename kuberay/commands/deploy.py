@@ -19,8 +19,8 @@ from kuberay.session import Session
 from kuberay.store import SERVICE
 from kuberay.upgrade_state import upgrade_of
 from kuberay.waiting import Look, Trouble, wait
-from serve_app.cli.failure import Failure
-from serve_app.cli.terminal import Terminal
+from serve_app.command_output.failure import Failure
+from serve_app.command_output.terminal import Terminal
 
 #: An operator that runs looks at a RayService within a second or two.
 _NOTICED_WITHIN_S = 20.0
@@ -222,8 +222,8 @@ def _opens_the_same(running: Document, wanted: Document) -> bool:
 
 
 def _objects(chosen: Options, kept: int = 0) -> list[Document]:
-    """What is applied. The RayService remembers its variant, which can't be read off a cluster for sure. kept: for so many
-    buckets there is data, so they have to run, whatever number is asked for."""
+    """What is applied. The RayService remembers its variant, which can't be read off a cluster for sure. kept: the number
+    of buckets that there is data of, which have to run, whatever number is asked for."""
     objects = render(dataclasses.replace(chosen, buckets=max(chosen.buckets, kept)))
     for index, document in enumerate(objects):
         if _is_service(document):

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from kuberay.api.rayservice import Document
 from kuberay.observation import SELECTOR, part_of
 from kuberay.session import Session
-from serve_app.cli.failure import Failure
-from serve_app.cli.logs import format_event, parse_event
+from serve_app.command_output.event_lines import format_event, parse_event
+from serve_app.command_output.failure import Failure
 
 _WHAT = re.compile(r"all|directory|head|redis|bucket-\d+")
 _DURATION = re.compile(r"(\d+)([smhd])")

@@ -9,7 +9,7 @@ from kuberay import groups
 from kuberay.forwarder import Forwarder
 from kuberay.observation import COMPONENT, NODE_TYPE, SELECTOR, is_ready
 from kuberay.session import Session
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 
 _HOST = "127.0.0.1"
 _POD_PORT = 8000

@@ -18,7 +18,7 @@ from kuberay.observation import is_ready, observe, part_of
 from kuberay.session import Session
 from kuberay.upgrade_state import upgrade_of
 from kuberay.waiting import Look, wait
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 from serve_app.http.models import TopologyAnswer
 from serve_app.topology import MAX_BUCKET_COUNT
 

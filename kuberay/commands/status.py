@@ -16,8 +16,8 @@ from kuberay.observation import Observation, claim_is_bound, is_ready, observe, 
 from kuberay.session import Session
 from kuberay.store import Reply
 from kuberay.upgrade_state import upgrade_of
-from serve_app.cli import move_progress
-from serve_app.cli.failure import Failure
+from serve_app.command_output import move_progress
+from serve_app.command_output.failure import Failure
 from serve_app.http.models import BucketStatus
 
 

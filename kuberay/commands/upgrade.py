@@ -20,7 +20,7 @@ from kuberay.observation import NODE_TYPE, SELECTOR
 from kuberay.session import Session
 from kuberay.upgrade_state import ANNOTATION, UpgradeState, upgrade_of
 from kuberay.waiting import Look, wait
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 
 
 def upgrade(session: Session, image: str, *, replace: bool, dry_run: bool, timeout_s: float) -> int:

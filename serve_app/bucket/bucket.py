@@ -15,7 +15,6 @@ from serve_app.bucket.progress import Pace
 from serve_app.bucket.reading import Reading
 from serve_app.bucket.standing import Served, Standing, standing_at_start
 from serve_app.bucket.stats import BucketStats
-from serve_app.bucket.status import gauges_of, status_of
 from serve_app.bucket.writer_state import WriterState
 from serve_app.errors import StorageFault
 from serve_app.settings import Limits
@@ -24,7 +23,6 @@ from serve_app.storage.committer import Committer
 from serve_app.storage.engine import Engine, EngineFailed
 from serve_app.storage.facts import BucketFacts, StorageFacts, Totals
 from serve_app.storage.group import Write
-from serve_app.wire.messages import Status
 
 
 class Storage(Protocol):
@@ -176,11 +174,3 @@ class Bucket:
         if what and what != self.waiting.get(who):
             events.warning("move waits", bucket=self.bucket_id, reason=what)
         self.waiting[who] = what
-
-    def status(self) -> Status:
-        """See `status_of`."""
-        return status_of(self)
-
-    def gauges(self) -> dict[str, int]:
-        """See `gauges_of`."""
-        return gauges_of(self)

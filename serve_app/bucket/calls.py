@@ -17,6 +17,7 @@ from serve_app.bucket.move_writes import WindowWrite
 from serve_app.bucket.operation_write import OperationWrite
 from serve_app.bucket.queued import CalledWrite
 from serve_app.bucket.refusals import refused
+from serve_app.bucket.status import status_of
 from serve_app.bucket.survey import survey
 from serve_app.bucket.topology_writes import AcceptLossWrite, EstablishWrite, InstallWrite
 from serve_app.errors import Unavailable
@@ -131,7 +132,7 @@ class Calls:
         self._host.heard(envelope.body)
         if bucket.heard_epoch < envelope.epoch <= MAX_EPOCH:
             bucket.heard_epoch = envelope.epoch
-        self._answer(envelope, bucket.status(), arrived_s)
+        self._answer(envelope, status_of(bucket), arrived_s)
 
     def _survey(self, envelope: Envelope, arrived_s: float) -> None:
         def done(answer: Answer) -> None:

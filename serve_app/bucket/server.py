@@ -20,6 +20,7 @@ from serve_app.bucket.platform import Platform
 from serve_app.bucket.queued import Caller, QueuedWrite
 from serve_app.bucket.space import SpaceKeeper
 from serve_app.bucket.standing import Standing
+from serve_app.bucket.status import status_of
 from serve_app.resharding.coordinator import Coordinator
 from serve_app.resharding.mover import Mover
 from serve_app.resharding.peers import Peers
@@ -216,7 +217,7 @@ class BucketServer:
         callers: dict[Caller, None] = {}
         for write in writes:
             assert isinstance(write, QueuedWrite), "the bucket queues nothing else"
-            caller = write.finish(bucket.status)
+            caller = write.finish(lambda: status_of(bucket))
             if caller is not None:
                 callers[caller] = None
         for caller in callers:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.progress import progress
 from serve_app.wire.messages import Status
-
-if TYPE_CHECKING:
-    from serve_app.bucket.bucket import Bucket
 
 
 def status_of(bucket: Bucket) -> Status:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 from serve_app.errors import InvalidRequest
-from serve_app.settings import MAX_VALUE_BYTES, check_key
+from serve_app.record_bounds import MAX_VALUE_BYTES, check_key
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 from rich.console import Console
 
 from serve_app.cli import dataset, demo_report
-from serve_app.cli.failure import Failure
 from serve_app.cli.patient_client import PatientClient
+from serve_app.command_output.failure import Failure
 
 #: What a shell shows for a command ended by Ctrl-C.
 _INTERRUPTED = 130

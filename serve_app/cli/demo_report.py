@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from serve_app.cli.dataset import DataSet
-from serve_app.cli.sizes import size_text
+from serve_app.command_output.sizes import size_text
 
 _SHOWN_LOSSES = 10
 _BAR_WIDTH = 40

@@ -19,9 +19,9 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from serve_app import ingress
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 
-#: Neither group nor others may anything: of folders 0700 remains, of files 0600.
+#: Group and others get no permission: folders are made 0700, files 0600.
 UMASK = 0o077
 
 # Ports that Serve takes beside the API's; where they are not configured, any free one will do.

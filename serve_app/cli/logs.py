@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import typer
+
+from serve_app.command_output.event_lines import format_event, parse_event
 
 _SHOWN_LEVELS = frozenset({"WARNING", "ERROR", "CRITICAL"})
 _MAX_BYTES_AT_ONCE = 1024 * 1024
@@ -36,23 +36,3 @@ def event_line(line: str) -> str:
     """An event of ours in a log line, as text for a terminal; empty for any other line and for those of no concern."""
     fields = parse_event(line)
     return format_event(fields) if fields is not None and fields["level"] in _SHOWN_LEVELS else ""
-
-
-def parse_event(line: str) -> dict[str, Any] | None:
-    """The fields of an event of ours in a log line, whatever Ray wrote before it; None for any other line."""
-    start = line.find('{"time":')
-    if start < 0:
-        return None
-    try:
-        fields = json.loads(line[start:])
-        return dict(fields) if {"time", "level", "event"} <= fields.keys() else None
-    except ValueError:
-        return None
-
-
-def format_event(fields: dict[str, Any]) -> str:
-    """An event in one line for a terminal."""
-    rest = " ".join(
-        f"{name}={value}" for name, value in fields.items() if name not in ("time", "level", "event", "traceback")
-    )
-    return f"{fields['time'][11:19]} {fields['level'].lower()}: {fields['event']} {rest}"

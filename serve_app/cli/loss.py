@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from serve_app.cli.buckets import TROUBLE, Buckets, Seen, look
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 from serve_app.topology import Topology
 from serve_app.wire.messages import AcceptLoss, Install
 

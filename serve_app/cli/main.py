@@ -14,7 +14,7 @@ from serve_app.cli import environment as environment_module
 from serve_app.cli import operator as operator_command
 from serve_app.cli import run as run_command
 from serve_app.cli import status as status_command
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 
 Address = Annotated[
     str, typer.Option(envvar="RAY_ADDRESS", help="Ray's address, where several run on the machine: host:port.")

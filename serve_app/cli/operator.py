@@ -19,10 +19,10 @@ from rich.markup import escape
 from serve_app import events
 from serve_app.cli import verification_report as report
 from serve_app.cli.buckets import Buckets
-from serve_app.cli.failure import Failure
 from serve_app.cli.loss import Loss, accept, find_loss
 from serve_app.cli.verification import Verification
 from serve_app.cli.verification import verify as read_all
+from serve_app.command_output.failure import Failure
 from serve_app.errors import StoreError
 from serve_app.loopback import is_loopback
 from serve_app.wire.link import ControlPlane
@@ -125,12 +125,13 @@ def _running_store(address: str) -> Iterator[ControlPlane]:
         found_here
     ):  # as `run` starts it; a client that takes another address for its own is never called back
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    from serve_app.cluster.operator import NoRay, connected_to_ray
+    from serve_app.cluster.existing_buckets import ExistingBuckets
+    from serve_app.cluster.ray_connection import NoRay, connected_to_ray
 
     events.configure("ERROR")  # what the links to the buckets meet is shown by the commands, in their own words
     try:
-        with connected_to_ray(address) as found:
-            yield found
+        with connected_to_ray(address):
+            yield ExistingBuckets()
     except NoRay as error:
         raise Failure(str(error), must_end=True) from error
     except StoreError as error:

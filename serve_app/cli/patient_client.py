@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 from serve_app.placement import digest
 
 PATIENCE_S = 60.0

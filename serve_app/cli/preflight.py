@@ -17,8 +17,8 @@ import yaml
 from pydantic import ValidationError
 
 from serve_app.cli.environment import of_a_cluster_of_its_own
-from serve_app.cli.failure import Failure
 from serve_app.cli.serve_config import APPLICATION, ServeConfig
+from serve_app.command_output.failure import Failure
 from serve_app.settings import Settings, UserConfig, explain
 
 _BUCKET = re.compile(r"bucket-(0|[1-9]\d*)")

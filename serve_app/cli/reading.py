@@ -18,7 +18,7 @@ from serve_app.topology import Topology
 from serve_app.wire.messages import MISPLACED_NAMED, Status, Survey, Surveyed
 
 _PAGE_TIMEOUT_S = 120.0
-#: A bucket is read again for a better comparison, but not longer than so.
+#: A bucket is read again for a better comparison, at most this many times and for this many seconds.
 _READINGS = 10
 _PATIENCE_S = 20.0
 #: A count is called wrong only when it has been so every time: not for what a bucket was just about to count.
@@ -44,7 +44,7 @@ class Reading:
     """One bucket, read once.
 
     keys: what it counted afterwards; read: the records that were there; writes: how many came in between.
-    misplaced: how many keys are not at home, or at_least so many; named: the first of them.
+    misplaced: how many keys are not at home, or at_least this many; named: the first of them.
     """
 
     bucket_id: int

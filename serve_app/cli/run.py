@@ -24,8 +24,8 @@ import psutil
 import typer
 
 from serve_app.cli import environment, preflight
-from serve_app.cli.failure import Failure
 from serve_app.cli.logs import LogFollower
+from serve_app.command_output.failure import Failure
 
 Command = Callable[[], int]
 

@@ -11,10 +11,10 @@ import httpx
 from pydantic import ValidationError
 from rich.table import Table
 
-from serve_app.cli.failure import Failure
-from serve_app.cli.move_progress import MoveProgress, drawn, moving, reasons, waits_for, warnings
-from serve_app.cli.sizes import size_text
-from serve_app.cli.terminal import Terminal
+from serve_app.command_output.failure import Failure
+from serve_app.command_output.move_progress import MoveProgress, drawn, moving, reasons, waits_for, warnings
+from serve_app.command_output.sizes import size_text
+from serve_app.command_output.terminal import Terminal
 from serve_app.http.models import BucketStatus, TopologyAnswer
 
 _TIMEOUT_S = 10.0

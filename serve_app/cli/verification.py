@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from serve_app import placement
 from serve_app.cli.buckets import TROUBLE, Buckets, Seen, look
-from serve_app.cli.failure import Failure
 from serve_app.cli.reading import Count, Reading, read_bucket
+from serve_app.command_output.failure import Failure
 from serve_app.topology import Topology
 
 _ROUNDS = 4

@@ -18,10 +18,10 @@ import uvloop
 from serve_app import events
 from serve_app.bucket.server import BucketServer
 from serve_app.cluster.allocator import give_large_blocks_back
-from serve_app.cluster.answers import EndpointAnswer
-from serve_app.cluster.collector import collect_less_often
+from serve_app.cluster.build import Build
 from serve_app.cluster.control_plane import RayControlPlane
-from serve_app.cluster.fingerprint import Build
+from serve_app.cluster.endpoint_answer import EndpointAnswer
+from serve_app.cluster.garbage_collector import collect_less_often
 from serve_app.cluster.metrics import export_bucket
 from serve_app.cluster.reaching import first_address
 from serve_app.errors import StorageFault
@@ -153,7 +153,7 @@ class BucketActor:
             server.bucket.last_error = f"a torn log tail was set aside: {storage.tail_set_aside}"
         endpoint = await server.start(first_address(self._build, _node_address()))
         self._server = server
-        server.take_part_in_moves(RayControlPlane(self._build), retired=self._retire)
+        server.take_part_in_moves(RayControlPlane(self._build, BucketActor), retired=self._retire)
         self._state = endpoint, ""
         self._settled.set()
         export_bucket(server.bucket)

@@ -14,8 +14,8 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from serve_app import events
-from serve_app.cluster.answers import EndpointAnswer
-from serve_app.cluster.fingerprint import Build
+from serve_app.cluster.build import Build
+from serve_app.cluster.endpoint_answer import EndpointAnswer
 from serve_app.cluster.ray_calls import actor_ids, buckets_told_of, first_line, in_thread, place_ids
 from serve_app.cluster.reaching import reachable
 from serve_app.errors import Unavailable
@@ -26,15 +26,18 @@ from serve_app.wire.link import BucketFault
 #: How long a lookup is waited for; making a process takes a few seconds.
 RESOLVE_TIMEOUT_S = 20.0
 _ENDPOINT_TIMEOUT_S = 15.0
-#: Nodes count as complete when none has come or gone for so long; a store is founded only then.
+#: Nodes count as complete when none has come or gone for this long; a store is founded only then.
 JOINED_S = 10.0
 
 
 class RayControlPlane:
     """Implements `wire.link.ControlPlane`."""
 
-    def __init__(self, build: Build) -> None:
+    def __init__(self, build: Build, actor_class: type) -> None:
+        """actor_class: what a bucket that has no actor is made an actor of. Handed in, for that class uses this one: buckets
+        find each other as directories find them."""
         self._build = build
+        self._actor_class = actor_class
         self._pin = build.settings.pin_buckets
         self._questions: dict[int, tuple[Any, Any]] = {}
         self._under_way: dict[int, asyncio.Future[Endpoint]] = {}
@@ -101,9 +104,6 @@ class RayControlPlane:
         return answer.endpoint
 
     def _actor(self, bucket_id: int) -> Any:
-        # Here, for buckets find each other by this module too.
-        from serve_app.cluster.bucket_actor import BucketActor
-
         name = f"bucket-{bucket_id}"
         try:
             return ray.get_actor(name, namespace=NAMESPACE)
@@ -114,7 +114,7 @@ class RayControlPlane:
             # that is away with its data.
             raise ConnectionError(f"{name} waits for a node that offers the resource {name}")
         return (
-            ray.remote(BucketActor)
+            ray.remote(self._actor_class)
             .options(
                 name=name,
                 namespace=NAMESPACE,

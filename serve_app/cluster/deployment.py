@@ -13,9 +13,10 @@ from ray import serve
 
 from serve_app import events
 from serve_app.cluster.allocator import give_large_blocks_back
-from serve_app.cluster.collector import collect_less_often
+from serve_app.cluster.bucket_actor import BucketActor
+from serve_app.cluster.build import Build
 from serve_app.cluster.control_plane import RayControlPlane
-from serve_app.cluster.fingerprint import Build
+from serve_app.cluster.garbage_collector import collect_less_often
 from serve_app.cluster.metrics import export_directory
 from serve_app.directory.directory import Directory
 from serve_app.http.app import build_http
@@ -35,7 +36,7 @@ class DirectoryReplica:
         give_large_blocks_back()
         self._limits = settings.limits
         self._hosts = Hosts(settings.allowed_hosts, loopback_host=build.loopback_host)
-        self._directory = Directory(RayControlPlane(build), settings.limits)
+        self._directory = Directory(RayControlPlane(build, BucketActor), settings.limits)
         export_directory(self._directory)
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:

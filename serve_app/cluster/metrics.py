@@ -16,6 +16,7 @@ from ray.util.metrics import Counter, Gauge
 
 from serve_app import events
 from serve_app.bucket.bucket import Bucket
+from serve_app.bucket.status import gauges_of
 from serve_app.directory.directory import Directory
 from serve_app.latency import Histogram
 
@@ -102,7 +103,7 @@ def export_bucket(bucket: Bucket) -> None:
             refused.set_total(count, reason, name)
         group_size.set(bucket.stats.writer.group_size, name)
         sync_seconds.set(bucket.stats.writer.sync_s, name)
-        for field, value in bucket.gauges().items():
+        for field, value in gauges_of(bucket).items():
             gauges[field].set(value, tags={"bucket": name})
 
     _in_background(export)

@@ -13,8 +13,8 @@ from typing import Any
 
 import ray
 
-from serve_app.cluster.answers import EndpointAnswer
-from serve_app.cluster.fingerprint import Build
+from serve_app.cluster.build import Build
+from serve_app.cluster.endpoint_answer import EndpointAnswer
 from serve_app.loopback import is_loopback
 
 LOOPBACK = "127.0.0.1"

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from serve_app.errors import InvalidRequest
-from serve_app.settings import MAX_CONTENT_TYPE_BYTES, check_key_bytes
+from serve_app.record_bounds import MAX_CONTENT_TYPE_BYTES, check_key_bytes
 
 Scope = dict[str, Any]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import ClassVar, Protocol
 
 from serve_app.operations.body import A, Body
-from serve_app.settings import MAX_KEY_BYTES
+from serve_app.record_bounds import MAX_KEY_BYTES
 
 
 class Records(Protocol):

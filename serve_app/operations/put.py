@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from serve_app.operations.answers import Written
 from serve_app.operations.operation import Records, WriteOperation
+from serve_app.record_bounds import MAX_CONTENT_TYPE_BYTES
 from serve_app.records import Record, created_ms, encode
-from serve_app.settings import MAX_CONTENT_TYPE_BYTES
 
 
 class Put(WriteOperation[Written], tag=2):

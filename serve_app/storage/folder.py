@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serve_app.errors import StorageDamaged, StorageForeign, StorageInUse, StorageUnusable
-from serve_app.settings import MAX_VALUE_BYTES, MIB
+from serve_app.record_bounds import MAX_VALUE_BYTES
+from serve_app.settings import MIB
 from serve_app.storage import facts, format_1, private, tables, wal
 from serve_app.storage.engine import Changes, EngineFailed
 from serve_app.storage.facts import BucketFacts, StorageFacts, first_facts, read_bucket_facts, read_storage_facts

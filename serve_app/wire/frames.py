@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from serve_app.settings import MAX_VALUE_BYTES
+from serve_app.record_bounds import MAX_VALUE_BYTES
 
 LENGTH_BYTES = 4
 #: The longest frame. A part of the protocol and not of the configuration: a record stored before a limit was lowered must

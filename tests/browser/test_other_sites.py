@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from harness.running_store import RunningStore
 from tests.browser.test_docs_page import _ARGS, CHROMIUM
-from tests.support.running_store import RunningStore
 
 pytestmark = [
     pytest.mark.ray,

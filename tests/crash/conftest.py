@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.running_store import RunningStore
+from harness.running_store import RunningStore
 
 _told = pytest.StashKey[list[str]]()
 

@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
+from harness.reconfigure import settled, wait_for_topology
+from harness.running_store import RunningStore
 from serve_app.placement import bucket_of
 from tests.support.commands import check_whole
 from tests.support.moves import check_all, configure, put_all, total, wait_for_move, with_buckets
-from tests.support.reconfigure import settled, wait_for_topology
-from tests.support.running_store import RunningStore
 from tests.support.small_disk import MIB, enlarge, fill, free_bytes, needs_root, small_disk
 
 pytestmark = [pytest.mark.ray, needs_root]

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.running_store import RunningStore
 from tests.crash.history import check
 from tests.support.load import Load
 from tests.support.moves import with_buckets
-from tests.support.running_store import RunningStore
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from harness.reconfigure import settled, wait_for_topology
+from harness.running_store import RunningStore
 from tests.crash.history import check
 from tests.support.commands import check_whole
 from tests.support.load import Load
 from tests.support.moves import check_all, configure, put_all, total, wait_for_move, with_buckets
-from tests.support.reconfigure import settled, wait_for_topology
-from tests.support.running_store import RunningStore
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -48,7 +48,7 @@ class Victims:
         self._moved: dict[int, int] = {}
 
     def kill(self, kind: str, moved: int, rng: random.Random) -> None:
-        """Kill one when at least so many keys have moved."""
+        """Kill one when at least this many keys have moved."""
         body = wait_for_move(self.store, self.count, lambda body: total(body, "moved") >= moved)
         self._check_in_the_middle(kind, body)
         if kind == "all of Ray":

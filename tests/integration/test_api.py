@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from tests.support.running_store import RunningStore
+from harness.running_store import RunningStore
 
 pytestmark = pytest.mark.ray
 

@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.memory import MIB, PeakMemory
+from harness.memory import MIB, PeakMemory
+from harness.running_store import RunningStore
 from tests.support.problem import check_problem
 from tests.support.raw_http import RawConnection, head
-from tests.support.running_store import RunningStore
 
 pytestmark = pytest.mark.ray
 
@@ -198,7 +198,7 @@ def test_half_a_body(lone: RunningStore, stalled: Callable[[bytes], list[RawConn
 
 
 def wait_for_answers(connections: list[RawConnection], count: int) -> list[RawConnection]:
-    """Wait until at least so many connections have something to read; those."""
+    """Wait until at least this many connections have something to read, and return those."""
     deadline_s = time.monotonic() + _PATIENCE_S
     with selectors.PollSelector() as selector:
         for connection in connections:

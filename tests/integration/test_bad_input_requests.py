@@ -6,10 +6,10 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+from harness.running_store import RunningStore
 from tests.support.bad_requests import ALLOWED, BAD_REQUESTS, ODD_KEYS
 from tests.support.problem import check_problem
 from tests.support.raw_http import RawConnection, head, raw_request
-from tests.support.running_store import RunningStore
 
 pytestmark = pytest.mark.ray
 

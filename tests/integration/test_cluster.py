@@ -17,10 +17,10 @@ import ray
 from ray.cluster_utils import Cluster
 
 from serve_app.cluster import control_plane as control_plane_module
-from serve_app.cluster.answers import EndpointAnswer
 from serve_app.cluster.bucket_actor import BucketActor
+from serve_app.cluster.build import Build, build_of
 from serve_app.cluster.control_plane import RayControlPlane
-from serve_app.cluster.fingerprint import Build, build_of
+from serve_app.cluster.endpoint_answer import EndpointAnswer
 from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
 from serve_app.settings import NAMESPACE, Limits, Settings
@@ -97,7 +97,7 @@ def node_of(bucket_id: int) -> str:
 
 @asynccontextmanager
 async def directory_on(made_from: Build, bucket_count: int) -> AsyncIterator[Directory]:
-    directory = Directory(RayControlPlane(made_from), made_from.settings.limits)
+    directory = Directory(RayControlPlane(made_from, BucketActor), made_from.settings.limits)
     directory.configuration.follow(bucket_count)
     await directory.start()
     try:
@@ -171,7 +171,7 @@ def test_the_same_settings_replace_nothing(cluster: Cluster, tmp_path: Path) -> 
 def test_directories_that_start_at_once_share_the_buckets(cluster: Cluster, tmp_path: Path) -> None:
     async def check() -> None:
         made_from = build(tmp_path)
-        planes = [RayControlPlane(made_from) for _ in range(4)]
+        planes = [RayControlPlane(made_from, BucketActor) for _ in range(4)]
         found = await asyncio.gather(*(plane.resolve(bucket_id) for plane in planes for bucket_id in (0, 1)))
         assert len({endpoint.incarnation for endpoint in found}) == 2
 
@@ -184,7 +184,8 @@ def test_buckets_are_told_of_by_their_actors_and_by_the_nodes_that_are_there_for
     """A directory that starts counts on it: none of them is left out when a store is founded."""
 
     async def check() -> None:
-        pinned, free = RayControlPlane(build(tmp_path, pin_buckets=True)), RayControlPlane(build(tmp_path))
+        pinned = RayControlPlane(build(tmp_path, pin_buckets=True), BucketActor)
+        free = RayControlPlane(build(tmp_path), BucketActor)
         with pytest.raises(Unavailable, match="nodes may still be joining"):
             await pinned.ids()
         await asyncio.sleep(control_plane_module.JOINED_S)
@@ -201,7 +202,7 @@ def test_buckets_are_told_of_by_their_actors_and_by_the_nodes_that_are_there_for
 def test_a_killed_bucket_comes_back_with_a_fresh_token(cluster: Cluster, tmp_path: Path) -> None:
     async def check() -> None:
         made_from = build(tmp_path)
-        plane = RayControlPlane(made_from)
+        plane = RayControlPlane(made_from, BucketActor)
         async with directory_on(made_from, 1) as directory:
             await directory.put(b"key", b"v", "")
             before = await plane.resolve(0)
@@ -244,14 +245,14 @@ def test_a_bucket_on_loopback_opens_to_a_directory_on_another_node(cluster: Clus
         before: EndpointAnswer = ray.get(asked, timeout=20)
         assert before.endpoint is not None
         assert before.endpoint.address[0] == "127.0.0.1"
-        first = await RayControlPlane(made_from).resolve(0)
+        first = await RayControlPlane(made_from, BucketActor).resolve(0)
         assert first.address[0] != "127.0.0.1", "there its token would be shown to whoever listens on that port here"
         async with directory_on(made_from, 1) as directory:
             await directory.put(b"key", b"v", "")
-        endpoint = await RayControlPlane(made_from).resolve(0)
+        endpoint = await RayControlPlane(made_from, BucketActor).resolve(0)
         assert endpoint.address[0] == ray.util.get_node_ip_address() != "127.0.0.1"
         assert endpoint.incarnation == before.endpoint.incarnation, "it goes on, and who is connected stays so"
-        again = await RayControlPlane(made_from).resolve(0)
+        again = await RayControlPlane(made_from, BucketActor).resolve(0)
         assert again == endpoint
 
     asyncio.run(check())
@@ -263,7 +264,7 @@ def test_of_a_replaced_bucket_the_new_actor_is_asked_to_open(cluster: Cluster, t
     on_another_node(build(tmp_path, log_level="WARNING", **settings))
     pid = pid_of(0)
     with pytest.raises(BucketFault, match=r"its own node alone, as args\.data_plane_host says"):
-        asyncio.run(RayControlPlane(build(tmp_path, **settings)).resolve(0))
+        asyncio.run(RayControlPlane(build(tmp_path, **settings), BucketActor).resolve(0))
     assert pid_of(0) != pid
 
 
@@ -287,4 +288,4 @@ def test_a_bucket_that_is_to_stay_on_loopback_says_so_to_other_nodes(cluster: Cl
     made_from = build(tmp_path, data_plane_host="loopback")
     on_another_node(made_from)
     with pytest.raises(BucketFault, match=r"its own node alone, as args\.data_plane_host says"):
-        asyncio.run(RayControlPlane(made_from).resolve(0))
+        asyncio.run(RayControlPlane(made_from, BucketActor).resolve(0))

@@ -10,10 +10,10 @@ import sys
 import psutil
 import pytest
 
+from harness.running_store import ROOT, RunningStore
 from tests.support.commands import gcs_address
 from tests.support.problem import check_problem
 from tests.support.raw_http import raw_request
-from tests.support.running_store import ROOT, RunningStore
 
 pytestmark = pytest.mark.ray
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.running_store import ROOT, RunningStore
+from harness.running_store import ROOT, RunningStore
 
 pytestmark = pytest.mark.ray
 

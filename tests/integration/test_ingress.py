@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.running_store import RunningStore
 from serve_app.ingress.configuration import amend
 from tests.support.exposure import argument
 from tests.support.raw_http import RawConnection
-from tests.support.running_store import RunningStore
 
 pytestmark = pytest.mark.ray
 

@@ -18,10 +18,10 @@ import psutil
 import pytest
 import yaml
 
+from harness.reconfigure import settled, wait_for_topology
+from harness.running_store import ROOT, RunningStore
 from tests.support.commands import check_whole
 from tests.support.moves import check_all, put_all
-from tests.support.reconfigure import settled, wait_for_topology
-from tests.support.running_store import ROOT, RunningStore
 
 pytestmark = pytest.mark.ray
 

@@ -8,8 +8,8 @@ from collections import Counter
 import psutil
 import pytest
 
+from harness.running_store import ROOT, RunningStore
 from tests.support.exposure import Listener, listening
-from tests.support.running_store import ROOT, RunningStore
 
 pytestmark = pytest.mark.ray
 

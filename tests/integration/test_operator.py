@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from harness.running_store import ROOT, RunningStore
 from serve_app.cluster.metrics import PREFIX
-from tests.support.running_store import ROOT, RunningStore
 
 pytestmark = pytest.mark.ray
 

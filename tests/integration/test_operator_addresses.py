@@ -8,15 +8,15 @@ import sys
 
 import pytest
 
+from harness.running_store import ROOT
 from serve_app.cli import operator
-from serve_app.cli.failure import Failure
-from tests.support.running_store import ROOT
+from serve_app.command_output.failure import Failure
 
 pytestmark = pytest.mark.ray
 _VERIFY = """
 import sys
-from serve_app.cluster import operator
-operator.INIT_TIMEOUT_S = 3.0
+from serve_app.cluster import ray_connection
+ray_connection.INIT_TIMEOUT_S = 3.0
 from serve_app.cli.main import app
 sys.argv = ["serve_app", "verify", "--address", sys.argv[1]]
 app()

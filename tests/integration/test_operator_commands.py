@@ -15,14 +15,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from harness.reconfigure import settled, wait_for_topology
+from harness.running_store import ROOT, RunningStore
 from serve_app.placement import bucket_of
 from serve_app.records import Record, encode
 from serve_app.settings import MIB
 from serve_app.storage.facts import Totals, totals_fact
 from serve_app.storage.folder import open_folder
 from tests.support.commands import typed
-from tests.support.reconfigure import settled, wait_for_topology
-from tests.support.running_store import ROOT, RunningStore
 
 pytestmark = pytest.mark.ray
 KEYS = [f"key-{n}" for n in range(100)]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.running_store import RunningStore
 from tests.support.exposure import assert_nothing_is_open, sensitive
-from tests.support.running_store import RunningStore
 
 pytestmark = pytest.mark.ray
 

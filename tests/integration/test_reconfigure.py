@@ -15,10 +15,10 @@ import psutil
 import pytest
 import yaml
 
+from harness.reconfigure import deploy, settled, wait_for_topology
+from harness.running_store import ROOT, RunningStore, free_port
 from serve_app.placement import bucket_of
 from tests.support.exposure import assert_nothing_is_open, listening
-from tests.support.reconfigure import deploy, settled, wait_for_topology
-from tests.support.running_store import ROOT, RunningStore, free_port
 
 pytestmark = pytest.mark.ray
 

@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 
 from kuberay import groups
 from kuberay.manifests import FOLDER, VARIANTS, Options, render, to_yaml
-from serve_app.cli.failure import Failure
+from serve_app.command_output.failure import Failure
 
 ROOT = FOLDER.parent
 Document = dict[str, Any]

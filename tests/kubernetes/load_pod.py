@@ -89,7 +89,7 @@ def load(kubectl: Kubectl, bucket_count: int, url: str) -> Iterator[Account]:
 
 
 def fill(kubectl: Kubectl, url: str, doing: str, records: int, value_bytes: int) -> dict[str, Any]:
-    """Put so many records, or `check` that they are all there; what fill.py tells."""
+    """Put this many records, or `check` that they are all there; what fill.py tells."""
     arguments = ("python", "-u", "-", url, doing, str(records), str(value_bytes))
     output = kubectl.exec(NAME, *arguments, stdin=_FILL.read_text(), timeout_s=_FILL_TIMEOUT_S)
     told: dict[str, Any] = json.loads(output.strip().splitlines()[-1])

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from harness.running_store import ROOT
 from tests.kubernetes.cluster import Kubectl, name_of, restarts_of, until
-from tests.support.running_store import ROOT
 
 SERVICE = "cloud-storage-serve-svc"
 RAY_PODS = "app.kubernetes.io/component in (head,directory,bucket)"

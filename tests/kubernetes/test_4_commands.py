@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from harness.running_store import ROOT, free_port
 from kuberay import groups
 from tests.kubernetes.cluster import name_of, until
 from tests.kubernetes.store import Store
-from tests.support.running_store import ROOT, free_port
 
 DEMO_RECORDS = 8_000
 

@@ -28,7 +28,7 @@ class SimulatedDisk:
         self.stand_still: Callable[[str], None] | None = None
         #: Free space to report.
         self.free = PLENTY_BYTES
-        #: After so many more writes one fails, as a sync does.
+        #: After this many more writes one fails, as a sync does.
         self.fails_in: int | None = None
         #: The next write meets damage; whether its batch is there shows only after a restart.
         self.damaged_next = False

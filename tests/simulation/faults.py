@@ -29,7 +29,7 @@ class Faults:
     def __init__(self, world: World) -> None:
         self.world = world
         self._healed = False
-        #: Directories that sleep until the topology has changed so often.
+        #: Directories that sleep until the topology has changed this many times.
         self._sleepers: list[tuple[DirectoryNode, int]] = []
         #: What the movers have sent, by who sent it.
         self._windows: dict[str, deque[tuple[str, Any]]] = {}

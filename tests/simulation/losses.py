@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from serve_app import placement
 from serve_app.cli.buckets import TROUBLE, Buckets
-from serve_app.cli.failure import Failure
 from serve_app.cli.loss import accept, find_loss
+from serve_app.command_output.failure import Failure
 from serve_app.cursor import possible_homes
 from serve_app.storage.facts import MARKERS
 from serve_app.topology import Topology
@@ -148,7 +148,7 @@ class Losses:
         return [taker.bucket_id]
 
     async def _asked(self, timeout_s: float) -> BucketNode | None:
-        """A bucket that has just been asked who it is, since it is to join; waited for so long."""
+        """A bucket that has just been asked who it is, since it is to join; waited for at most this long."""
         world = self.world
         asked: asyncio.Future[BucketNode] = world.loop.create_future()
 

@@ -52,7 +52,7 @@ class Machine:
 
     def __init__(self, loop: SimulatedLoop, rng: random.Random, disk: SimulatedDisk, speed: Speed) -> None:
         self.loop, self.rng, self.disk, self.speed = loop, rng, disk, speed
-        #: The process is slow: everything takes so many times as long.
+        #: The process is slow: everything takes this many times as long.
         self.slowness = 1.0
         self.writer: SimulatedWriter | None = None
         #: What happens at some instant within a later sync: how many syncs from now, and what.

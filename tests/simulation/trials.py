@@ -20,9 +20,9 @@ from tests.simulation.disk import PLENTY_BYTES
 from tests.simulation.nodes import BucketNode
 from tests.simulation.world import World
 
-#: With nothing wrong a move takes a second or two here: so long it may take when the trouble is over.
+#: With nothing wrong a move takes a second or two here: it may take this long when the trouble is over.
 MOVED_WITHIN_S = 12.0
-#: A source that is in trouble, but can give keys away, has so long for all of them.
+#: A source that is in trouble, but can give keys away, has this long for all of them.
 GIVEN_WITHIN_S = 8.0
 #: From when a disk has met damage, reads are answered within this.
 READ_WITHIN_S = 1.5

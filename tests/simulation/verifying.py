@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 
 from serve_app.cli.buckets import TROUBLE, Buckets
-from serve_app.cli.failure import Failure
 from serve_app.cli.reading import Count
 from serve_app.cli.verification import Verification, verify
+from serve_app.command_output.failure import Failure
 from tests.simulation.finder import Finder
 from tests.simulation.loop import Process
 from tests.simulation.world import World

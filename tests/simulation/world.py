@@ -244,7 +244,7 @@ class World:
                 future.set_result(None)
 
     async def next_moment(self, timeout_s: float) -> None:
-        """Wait for one, or so long."""
+        """Wait for one, or for this long."""
         future: asyncio.Future[None] = self.loop.create_future()
         self._waiting.append(future)
         with suppress(TimeoutError):
@@ -252,7 +252,7 @@ class World:
                 await future
 
     async def next_move(self, timeout_s: float) -> None:
-        """Wait until keys move, or so long; not at all where no change is due."""
+        """Wait until keys move, for at most this long; not at all where no change is due."""
         deadline_s = self.loop.time() + timeout_s
         while (topology := self.topology) is not None and not topology.moving:
             due = self.changes_left or topology.bucket_count != self.configured_count
@@ -261,12 +261,12 @@ class World:
             await self.next_moment(deadline_s - self.loop.time())
 
     async def next_window(self, timeout_s: float) -> None:
-        """Wait until a window is begun, taken or moved, or so long; not at all where no keys move."""
+        """Wait until a window is begun, taken or moved, for at most this long; not at all where no keys move."""
         if self.topology is not None and self.topology.moving:
             await self.next_moment(timeout_s)
 
     async def settled(self, timeout_s: float) -> None:
-        """Wait until the store has as many buckets as are configured, or so long."""
+        """Wait until the store has as many buckets as are configured, for at most this long."""
         deadline_s = self.loop.time() + timeout_s
         while self.loop.time() < deadline_s:
             topology = self.topology

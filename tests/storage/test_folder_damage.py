@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.running_store import ROOT
 from serve_app import records
 from serve_app.errors import StorageDamaged, StorageUnusable
 from serve_app.storage import wal
@@ -20,7 +21,6 @@ from serve_app.storage.folder import OpenedStorage, open_folder
 from serve_app.storage.synced_mark import NAME as SYNCED
 from serve_app.storage.wal_order import check_logs
 from serve_app.topology import first_topology
-from tests.support.running_store import ROOT
 
 SIZES = {"cache_bytes": 1 << 20, "write_buffer_bytes": 1 << 20}
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.memory import MIB, resident_bytes
+from harness.running_store import ROOT
 from serve_app import operations
 from serve_app.wire import messages
 from serve_app.wire.endpoint import Endpoint
 from tests.support.local_store import run_async, until
-from tests.support.memory import MIB, resident_bytes
-from tests.support.running_store import ROOT
 from tests.support.traced_bucket import bucket_process, connected
 
 SIZES = (20 * MIB, MIB, 3 * MIB)
@@ -65,7 +65,7 @@ _ASK = "from tests.support.memory import maps_large_blocks_alone; print(maps_lar
 _DIRECTORY = """
 from pathlib import Path
 from serve_app.cluster import deployment
-from serve_app.cluster.fingerprint import build_of
+from serve_app.cluster.build import build_of
 from serve_app.settings import Settings
 deployment.export_directory = lambda directory: None  # it asks Ray
 deployment.DirectoryReplica(build_of(Settings(data_dir=Path("data"))))

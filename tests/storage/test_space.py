@@ -30,7 +30,7 @@ DEADLINE_S = 60.0
 
 
 class Client:
-    """Puts until the bucket says that its disk is full, and deletes; so many operations at once."""
+    """Puts until the bucket says that its disk is full, and deletes; this many operations at once."""
 
     def __init__(self, connection: BucketConnection, value_bytes: int) -> None:
         self._connection, self._value_bytes = connection, value_bytes

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import psutil
 
-from tests.support.running_store import ROOT
+from harness.running_store import ROOT
 
 
 def typed(processes: Iterable[psutil.Process], *command: str, stdin: str = "") -> tuple[int, str]:
@@ -30,7 +30,7 @@ def typed(processes: Iterable[psutil.Process], *command: str, stdin: str = "") -
 
 
 def check_whole(processes: Iterable[psutil.Process], keys: int) -> None:
-    """`verify` reads every record of every bucket: so many keys in all, each at home, none twice, and exactly counted."""
+    """`verify` reads every record of every bucket: this many keys in all, each at home, none twice, and exactly counted."""
     status, said = typed(processes, "verify")
     assert status == 0, said
     assert f"whole: all {keys:,} keys are at home, and every count is exact" in said, said

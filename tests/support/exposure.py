@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.running_store import RunningStore
+from harness.running_store import RunningStore
 
 #: A process by its name in the table, and what its command line is known by.
 _KNOWN_BY = {

@@ -48,7 +48,7 @@ class Load:
             thread.join()
 
     def wait_for(self, more: int, timeout_s: float = 60.0) -> None:
-        """Wait until so many more operations have succeeded."""
+        """Wait until this many more operations have succeeded."""
         wanted = self.outcomes["ok"] + more
         deadline_s = time.monotonic() + timeout_s
         while self.outcomes["ok"] < wanted:

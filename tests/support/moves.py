@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 
+from harness.reconfigure import deploy, settled, wait_for_topology
+from harness.running_store import RunningStore
 from serve_app.placement import bucket_of
-from tests.support.reconfigure import deploy, settled, wait_for_topology
-from tests.support.running_store import RunningStore
 
 _CLIENTS = 8
 
@@ -29,7 +29,7 @@ def put_all(store: RunningStore, values: Mapping[str, str]) -> None:
 
 
 def check_all(store: RunningStore, values: Mapping[str, str], homes: int | None = None) -> None:
-    """Every key has its value, and is answered for by its home among so many buckets, where a number is given."""
+    """Every key has its value, and is answered for by its home among this many buckets, where a number is given."""
 
     def check(client: httpx.Client, key: str) -> None:
         answer = client.get(f"/get/{key}")
@@ -50,7 +50,7 @@ def configure(store: RunningStore, folder: Path, count: int) -> None:
 
 
 def with_buckets(store: RunningStore, folder: Path, count: int) -> None:
-    """See to it that the store has so many buckets and nothing moves, whatever an earlier test has left."""
+    """See to it that the store has this many buckets and nothing moves, whatever an earlier test has left."""
     body = store.wait_reachable()
     if (body["phase"], body["bucket_count"]) != ("stable", count):
         configure(store, folder, count)

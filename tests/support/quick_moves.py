@@ -23,7 +23,7 @@ def move_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def filled(store: LocalStore, bucket_count: int, keys: Iterable[bytes]) -> Directory:
-    """A directory configured with so many buckets, through which the keys were put."""
+    """A directory configured with this many buckets, through which the keys were put."""
     directory = await store.directory(bucket_count)
     for key in keys:
         await put(directory, key, b"v" * 100, "")
@@ -31,6 +31,6 @@ async def filled(store: LocalStore, bucket_count: int, keys: Iterable[bytes]) ->
 
 
 def settled(directory: Directory, count: int) -> bool:
-    """Whether the directory knows of so many buckets, and of no move."""
+    """Whether the directory knows of this many buckets, and of no move."""
     topology = directory.view.topology
     return topology is not None and not topology.moving and topology.bucket_count == count

@@ -33,7 +33,7 @@ def enlarge(mount: Path, size_bytes: int) -> None:
 
 
 def fill(path: Path, leave_bytes: int = 0) -> None:
-    """Let a file take all of the disk's space but so much; of everything, down to the last block."""
+    """Let a file take all of the disk's space but this much; of everything, down to the last block."""
     with path.open("wb", buffering=0) as filler:
         while free_bytes(path.parent) > leave_bytes:
             filler.write(b"\0" * min(MIB, free_bytes(path.parent) - leave_bytes))

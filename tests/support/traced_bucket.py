@@ -14,12 +14,12 @@ from pathlib import Path
 
 import psutil
 
+from harness.running_store import ROOT
 from serve_app import operations
 from serve_app.settings import Limits
 from serve_app.wire import messages
 from serve_app.wire.connection import ClientConnection, connect_tcp, open_connection
 from serve_app.wire.endpoint import Endpoint
-from tests.support.running_store import ROOT
 
 
 @contextmanager
@@ -54,7 +54,7 @@ async def connected(endpoint: Endpoint) -> ClientConnection:
 
 
 async def put_many(endpoint: Endpoint, keys: Sequence[bytes], *, at_once: int = 16) -> dict[bytes, int]:
-    """Put the keys, so many at once; the acknowledged ones with the id of their call. Ends quietly if the bucket does."""
+    """Put the keys, this many at once; the acknowledged ones with the id of their call. Ends quietly if the bucket does."""
     connection = await connected(endpoint)
     acknowledged: dict[bytes, int] = {}
     room = asyncio.Semaphore(at_once)

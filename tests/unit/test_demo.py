@@ -15,8 +15,8 @@ import pytest
 from serve_app.cli import dataset, demo_report, patient_client
 from serve_app.cli.dataset import parse_packages, read_json_lines
 from serve_app.cli.demo import demo
-from serve_app.cli.failure import Failure
 from serve_app.cli.patient_client import PatientClient
+from serve_app.command_output.failure import Failure
 from serve_app.placement import digest
 
 # -- Debian's package list -------------------------------------------------------------------------------------------
@@ -279,11 +279,6 @@ def test_at_the_start_there_is_no_patience(answer: httpx.Response | Exception, s
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(Failure, match="is not an address"):
         demo(url, None, 1, check_only=True)
-
-
-def test_where_nothing_listens_the_demo_says_so() -> None:
-    with pytest.raises(Failure, match=r"no store answers at http://127\.0\.0\.1:1 "):
-        demo("http://127.0.0.1:1", None, 1, check_only=False)
 
 
 # -- what it says ----------------------------------------------------------------------------------------------------

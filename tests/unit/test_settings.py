@@ -10,8 +10,7 @@ from pydantic import ValidationError
 
 from serve_app.app import build
 from serve_app.cluster import bucket_actor
-from serve_app.errors import InvalidRequest
-from serve_app.settings import MIB, Limits, Settings, UserConfig, check_key, explain
+from serve_app.settings import MIB, Limits, Settings, UserConfig, explain
 
 
 @pytest.mark.parametrize(
@@ -51,13 +50,6 @@ def test_a_relative_data_dir_is_made_absolute() -> None:
 
 def test_the_limits_that_ship_are_within_their_bounds() -> None:
     assert Limits.model_validate(Limits().model_dump()) == Limits()
-
-
-def test_keys_are_1_to_1024_bytes() -> None:
-    assert check_key("ä" * 512) == ("ä" * 512).encode()
-    for bad in ("", "ä" * 513, "x" * 1025, "\ud800"):
-        with pytest.raises(InvalidRequest):
-            check_key(bad)
 
 
 def test_a_buckets_limits_reach_its_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from serve_app.cli.failure import Failure
 from serve_app.cli.main import app
-from serve_app.cli.move_progress import MoveProgress, drawn, waits_for
 from serve_app.cli.status import status
-from serve_app.cli.terminal import Terminal
+from serve_app.command_output.failure import Failure
+from serve_app.command_output.move_progress import MoveProgress, drawn, waits_for
+from serve_app.command_output.terminal import Terminal
 from serve_app.http.models import TopologyAnswer
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)

@@ -23,7 +23,7 @@ AVAILABLE, COMMITS = frozenset({"available"}), frozenset({"commits"})
 class Mutation:
     """One bug.
 
-    within_seeds: of seeds 0, 1, 2, …, one of the first so many must catch it; four or five times as many as it took on
+    within_seeds: of seeds 0, 1, 2, …, one of the first this many must catch it; four or five times as many as it took on
         average, the first three times, when this was written, and at least ten.
     expects: the kinds of failures (failures.py) that catch it.
     """

@@ -1,0 +1,186 @@
+"""Founding a store: once, and only where every bucket there is has been heard and none belongs to one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from serve_app.bucket import server
+from serve_app.directory import census
+from serve_app.errors import Unavailable
+from serve_app.storage.facts import Totals, totals_fact
+from serve_app.topology import Topology
+from tests.in_process.test_directory import keys_of
+from tests.in_process.test_watch import IMPATIENT, stored_topologies
+from tests.support.asking import get, put
+from tests.support.local_store import LocalStore, local_store, run_async, until
+from tests.support.memory_engine import new_bucket_engine
+
+
+async def left_with_an_empty_bucket_0(store: LocalStore) -> Topology:
+    """Found a store, end its directory, take all buckets away but bucket 0, and that one's volume; what the topology was."""
+    directory = await store.directory()
+    topology = directory.view.topology
+    assert topology is not None
+    await until(lambda: stored_topologies(store) == {topology})
+    await directory.stop()
+    for away in store.buckets[1:]:
+        await away.crash()
+    await store.buckets[0].come_back_with(new_bucket_engine(0))
+    return topology
+
+
+@run_async
+async def test_a_new_store_is_founded_once_all_its_buckets_are_there() -> None:
+    async with local_store(3, IMPATIENT) as store:
+        await store.buckets[2].crash()
+        directory = await store.directory(settled=False)
+        with pytest.raises(Unavailable, match="bucket-2"):
+            await put(directory, b"k", b"v", "")
+        assert stored_topologies(store) == {None}
+        await store.buckets[2].start()
+        await until(lambda: directory.view.topology is not None)
+        topology = directory.view.topology
+        assert topology is not None
+        assert (topology.epoch, topology.bucket_count, topology.phase) == (1, 3, "stable")
+        assert topology.identities == tuple(b.server.bucket.identity for b in store.buckets)  # type: ignore[union-attr]
+        await until(lambda: stored_topologies(store) == {topology})
+
+
+@run_async
+async def test_directories_that_start_at_once_found_one_store() -> None:
+    async with local_store(4) as store:
+        directories = await asyncio.gather(*(store.directory() for _ in range(6)))
+        assert len({directory.view.topology for directory in directories}) == 1
+        await asyncio.gather(*(d.put(b"key%d" % n, b"v", "") for n, d in enumerate(directories)))
+
+
+@run_async
+async def test_directories_configured_differently_agree_on_the_first_to_found() -> None:
+    async with local_store(3) as store:
+        two, three = await asyncio.gather(store.directory(2), store.directory(3))
+        assert two.watch.topology == three.watch.topology
+        assert two.watch.topology is not None
+        count = two.watch.topology.bucket_count
+        refused = three if count == 2 else two
+        await until(lambda: bool(refused.watch.problem))
+        assert f"the store has {count} buckets" in refused.watch.problem
+        for n in range(20):
+            await refused.put(b"key%d" % n, b"v", "")
+            assert (await two.get(b"key%d" % n)).bucket_id == (await three.get(b"key%d" % n)).bucket_id
+
+
+@run_async
+async def test_records_without_a_store_are_not_made_a_new_store() -> None:
+    async with local_store(2, IMPATIENT) as store:
+        store.buckets[1].engine.write([(b"k", b"raw")], [totals_fact(Totals(1, 100, 1))])
+        await store.buckets[1].crash()
+        await store.buckets[1].start()
+        directory = await store.directory(settled=False)
+        with pytest.raises(Unavailable, match=r"bucket-1 \(holds records but knows of no store\)"):
+            await get(directory, b"k")
+
+
+@run_async
+async def test_an_empty_bucket_0_beside_other_data_founds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store of three whose bucket 0 came back empty, all of Ray started anew with a count of one: the folders tell."""
+    async with local_store(3, IMPATIENT) as store:
+        topology = await left_with_an_empty_bucket_0(store)
+        store.buckets[0].server.bucket.siblings = (1, 2)  # type: ignore[union-attr]
+
+        async def only_bucket_0() -> list[int]:
+            return [0]
+
+        monkeypatch.setattr(store, "ids", only_bucket_0)
+        fresh = await store.directory(1, settled=False)
+        with pytest.raises(Unavailable, match=r"waiting for bucket-1 \(.*, bucket-2 \("):
+            await get(fresh, b"k")
+        assert stored_topologies(store) == {None}
+        for back in store.buckets[1:]:
+            await back.start()
+        await until(lambda: fresh.watch.topology == topology)
+
+
+@run_async
+async def test_a_lowered_count_does_not_wait_for_a_bucket_that_never_was() -> None:
+    """Configured with one too many at first: nobody has a place for it, so nobody makes it."""
+    async with local_store(2, IMPATIENT) as store:
+        directory = await store.directory(3, settled=False)
+        await until(lambda: "bucket-2" in directory.what_is_missing())
+        assert stored_topologies(store) == {None}
+        directory.configuration.follow(2)
+        await until(lambda: directory.view.topology is not None)
+        await until(lambda: directory.view.links.keys() == {0, 1})
+
+
+@run_async
+async def test_a_bucket_that_was_only_asked_ends_when_the_store_is_founded_without_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "_LEFT_ALONE_S", 2.0)
+    async with local_store(3) as store:
+        directory = await store.directory(2)
+        await until(lambda: store.buckets[2].retired)
+        assert not store.buckets[0].retired
+        assert not store.buckets[1].retired
+        assert directory.view.links.keys() == {0, 1}
+
+
+@run_async
+async def test_what_is_missing_is_said_anew_when_the_cluster_has_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with local_store(3, IMPATIENT) as store:
+        ids, asked = store.ids, 0
+        await store.buckets[2].crash()
+
+        async def failing_once() -> list[int]:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                raise Unavailable("Ray does not say")
+            return await ids()
+
+        monkeypatch.setattr(store, "ids", failing_once)
+        directory = await store.directory(2, settled=False)
+        await until(lambda: directory.what_is_missing() == "Ray does not say")
+        await until(lambda: directory.what_is_missing().startswith("waiting for bucket-2"))
+
+
+@run_async
+async def test_no_store_is_founded_before_buckets_beyond_the_count_are_heard() -> None:
+    """A store of three whose bucket 0 came back empty, its directories started anew with a count of one."""
+    async with local_store(3, IMPATIENT) as store:
+        topology = await left_with_an_empty_bucket_0(store)
+        fresh = await store.directory(1, settled=False)
+        await until(lambda: "bucket-1" in fresh.what_is_missing() and "bucket-2" in fresh.what_is_missing())
+        with pytest.raises(Unavailable, match="waiting for bucket-1"):
+            await put(fresh, b"k", b"v", "")
+        assert stored_topologies(store) == {None}
+        await store.buckets[2].start()
+        await until(lambda: fresh.watch.topology is not None)
+        assert fresh.watch.topology == topology
+        with pytest.raises(Unavailable, match="came back empty"):
+            await put(fresh, keys_of(0, 3)[0], b"v", "")
+        await until(lambda: "about to move to 1; waiting: bucket-0, which begins and ends moves" in fresh.watch.problem)
+
+
+@run_async
+async def test_no_store_is_founded_where_nobody_says_which_buckets_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with local_store(2, IMPATIENT) as store:
+        ids, asked = store.ids, 0
+
+        async def failing() -> list[int]:
+            nonlocal asked
+            asked += 1
+            if asked < 4:
+                raise Unavailable("Ray does not say")
+            return await ids()
+
+        monkeypatch.setattr(store, "ids", failing)
+        monkeypatch.setattr(census, "_ASK_EVERY_S", 0.01)
+        directory = await store.directory(1, settled=False)
+        await until(lambda: directory.what_is_missing() == "Ray does not say")
+        assert stored_topologies(store) == {None}
+        await until(lambda: directory.view.topology is not None)
+        assert asked > 3
+        await until(lambda: directory.view.links.keys() == {0})

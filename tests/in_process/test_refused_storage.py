@@ -1,0 +1,92 @@
+"""A storage that the store has given up: what its writer decides then, and that it serves again once it is listed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from serve_app.bucket.move_operations import WindowOperation
+from serve_app.bucket.operations import InstallOperation
+
+from serve_app import operations
+from serve_app.bucket.bucket import Bucket
+from serve_app.placement import bucket_of
+from serve_app.storage.facts import topology_fact
+from serve_app.topology import Topology
+from serve_app.wire import messages
+from tests.in_process.test_bucket_server import RawClient, greeted, serving
+from tests.support.local_store import TEST_LIMITS, LocalBucket, MemoryStorage, run_async
+from tests.support.memory_engine import new_bucket_engine
+
+NEVER_S = 1e18
+
+
+def topology(epoch: int, identity: str) -> Topology:
+    return Topology(epoch, 1, 1, "store", (identity,))
+
+
+async def answer(client: RawClient, request: messages.Envelope) -> messages.Reply | None:
+    client.send(request)
+    return await client.receive()
+
+
+@run_async
+async def test_it_takes_reads_and_writes_again_once_it_is_listed_again() -> None:
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        assert bucket.server is not None
+        ours = bucket.server.bucket.identity
+        put, get = (
+            messages.Envelope(1, 10_000, 0, operations.Put(b"k", b"v", "")),
+            messages.Envelope(2, 10_000, 0, operations.Get(b"k")),
+        )
+        assert isinstance(
+            await answer(client, messages.Envelope(3, 10_000, 0, messages.Install(topology(2, "another")))),
+            messages.Refused,
+        )
+        for request in (put, get):
+            refused = await answer(client, request)
+            assert isinstance(refused, messages.Refused)
+            assert "came back empty" in refused.detail
+        status = await answer(client, messages.Envelope(4, 10_000, 0, messages.Install(topology(3, ours))))
+        assert isinstance(status, messages.Status)
+        assert not status.fault
+        assert isinstance(await answer(client, put), operations.Written)
+        assert isinstance(await answer(client, get), operations.Value)
+
+
+@run_async
+async def test_it_is_refused_after_a_restart_too() -> None:
+    bucket = LocalBucket(0, TEST_LIMITS)
+    bucket.engine.write([], [topology_fact(topology(2, "another"))])
+    await bucket.start()
+    try:
+        client = await greeted(bucket)
+        for request in (
+            messages.Envelope(1, 10_000, 0, operations.Put(b"k", b"v", "")),
+            messages.Envelope(2, 10_000, 0, operations.Get(b"k")),
+        ):
+            refused = await answer(client, request)
+            assert isinstance(refused, messages.Refused)
+            assert "does not list this storage" in refused.detail
+    finally:
+        await bucket.stop_server()
+        await bucket.wire.stop()
+
+
+def test_a_window_behind_the_refusal_in_its_group_is_not_taken() -> None:
+    """Its source would delete the records, on the word of a storage that nobody is served from."""
+    engine = new_bucket_engine(1)
+    storage = MemoryStorage(engine, 1)
+    moving = Topology(2, 1, 2, "store", ("zero", storage.own.identity), move_epoch=2)
+    storage.facts = replace(storage.facts, topology=moving)
+    bucket = Bucket(storage, TEST_LIMITS, incarnation="1", done=lambda writes, commit: None, failed=lambda error: None)
+    key = next(key for key in (b"k%d" % number for number in range(100)) if bucket_of(key, 2) == 1)
+    given_up = moving.accept_loss(1, "another")
+    refusal = InstallOperation(bucket, messages.Envelope(1, 1000, 0, messages.Install(given_up)), None, NEVER_S)
+    window = WindowOperation(
+        bucket, messages.Envelope(2, 1000, 2, messages.Window(0, key + b"\0", 1, [(key, b"raw")])), None, NEVER_S
+    )
+    bucket._committer.write(bucket._committer.decide([refusal, window]))
+    assert isinstance(refusal.reply, messages.Refused)
+    assert isinstance(window.reply, messages.Refused)
+    assert dict(engine.scan()) == {}
