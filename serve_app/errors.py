@@ -2,6 +2,7 @@
 
     StoreError
     ├── InvalidRequest
+    ├── KeyNotFound
     ├── ValueTooLarge
     ├── UploadTimeout
     ├── Unavailable
@@ -15,16 +16,15 @@
     │   ├── StorageNewer
     │   ├── StorageInUse
     │   └── StorageUnusable
-    ├── KeyNotFound            http/problems.py
-    └── Overtaken              resharding/source.py
+    └── Overtaken              resharding/moving_bucket.py
 
 Those with a file of their own are known around it alone. The split that matters is between an operation that was
 refused (nothing changed, try again) and one whose outcome is unknown (it may have happened). `http/problems.py` maps each
 class to a status.
 
 What is no StoreError goes no further than to whoever called the module that raises it, and is made one of these there, or
-ends something: a connection (`wire/client.py`, `wire/frames.py`), a lookup (`wire/link.py`), a request whose client has gone
-(`http/uploads.py`), a process whose disk failed (`storage/engine.py`), a command (`command_output/failure.py`).
+ends something: a connection (`wire/connection.py`, `wire/frames.py`), a lookup (`wire/link.py`), a request whose client has
+gone (`http/uploads.py`), a process whose disk failed (`storage/engine.py`), a command (`command_output/failure.py`).
 """
 
 
