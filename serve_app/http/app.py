@@ -12,6 +12,7 @@ from typing import cast
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from serve_app import __version__
@@ -115,7 +116,17 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     else:
         detail = str(error.detail)
     body = problems.answer_to_status(error.status_code, detail)
-    return Response(body, error.status_code, error.headers, media_type=problems.CONTENT_TYPE.decode())
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods_of(request))
+    return Response(body, error.status_code, headers, media_type=problems.CONTENT_TYPE.decode())
+
+
+def _methods_of(request: Request) -> list[str]:
+    """What the path takes: several routes may have the same one (RFC 9110, 10.2.1)."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    matching = (route for route in request.app.routes if isinstance(route, APIRoute) and route.path_regex.match(path))
+    return sorted({method for route in matching for method in route.methods or ()})
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:

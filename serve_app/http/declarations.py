@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastapi import Response
 from pydantic import BaseModel
 
 _ERRORS = {
@@ -78,8 +79,8 @@ def declaration(
 ) -> dict[str, Any]:
     """Keyword arguments that declare a route to FastAPI.
 
-    name: the operation id. answer: the model of a success, None where that has no body. success: what it means. statuses:
-    the errors there are. request: parameters and body, as OpenAPI has them.
+    name: the operation id. answer: the model of a success, None where answers have no body. success: what it means.
+    statuses: the errors there are. request: parameters and body, as OpenAPI has them.
     """
     responses: dict[int | str, dict[str, Any]] = {200: {"description": success}}
     if answer is not None:
@@ -88,15 +89,15 @@ def declaration(
         responses[200]["links"] = _LINKS
     for status in statuses:
         kind, title, detail = _ERRORS[status]
-        example = {"type": f"urn:cloud-storage:{kind}", "title": title, "status": status, "detail": detail}
-        responses[status] = {
-            "description": title,
-            "content": {
+        responses[status] = {"description": title}
+        if answer is not None:
+            example = {"type": f"urn:cloud-storage:{kind}", "title": title, "status": status, "detail": detail}
+            responses[status]["content"] = {
                 "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
-            },
-        }
+            }
         if status == 503:
             responses[status]["headers"] = {
                 "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}
             }
-    return {"operation_id": name, "tags": [tag], "responses": responses, "openapi_extra": request or {}}
+    declared = {"operation_id": name, "tags": [tag], "responses": responses, "openapi_extra": request or {}}
+    return declared if answer is not None else declared | {"response_class": Response}
