@@ -14,7 +14,7 @@ from serve_app.http import requests
 from serve_app.http.answer import Answer
 from serve_app.http.requests import Scope
 from serve_app.http.uploads import Receive, Uploads
-from serve_app.operations import Delete, Get, Missing, Put
+from serve_app.operations import Delete, Get, Head, Missing, Put
 from serve_app.settings import Limits
 
 DEFAULT_CONTENT_TYPE = "text/plain; charset=utf-8"
@@ -68,6 +68,15 @@ class FirstApi:
             raise _not_found(key)
         body = _encode({"value": found.value.decode(), "bucket_id": bucket_id, "digest": digest})
         return Answer(200, body, repeatable=True)
+
+    async def head(self, scope: Scope, receive: Receive) -> Answer:
+        """`HEAD /get/{key}` and `HEAD /get?key=…`: as long as the answer to a GET."""
+        key = _key_of(scope, b"/get")
+        found, bucket_id, digest = await self._directory.carry_out(Head(key))
+        if isinstance(found, Missing):
+            raise _not_found(key)
+        around = _encode({"value": "", "bucket_id": bucket_id, "digest": digest})
+        return Answer(200, b"", length=len(around) - len(b'""') + found.json_bytes)
 
     async def delete(self, scope: Scope, receive: Receive) -> Answer:
         """`DELETE /delete/{key}` and `DELETE /delete?key=…`; the answer holds what the record held."""

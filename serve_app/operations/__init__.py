@@ -11,10 +11,11 @@ from serve_app.operations.answers import Deleted, Missing, Value, Written
 from serve_app.operations.body import Answer, Body, answer_types
 from serve_app.operations.delete import Delete
 from serve_app.operations.get import Get
+from serve_app.operations.head import Described, Head
 from serve_app.operations.operation import Operation, ReadOperation, WriteOperation
 from serve_app.operations.put import Put
 
-OPERATIONS: tuple[type[Operation[Any]], ...] = (Get, Put, Delete)
+OPERATIONS: tuple[type[Operation[Any]], ...] = (Get, Head, Put, Delete)
 #: In the order in which they are first named; each once.
 ANSWERS: tuple[type[Answer], ...] = tuple(dict.fromkeys(kind for each in OPERATIONS for kind in answer_types(each)))
 
@@ -25,7 +26,9 @@ __all__ = [
     "Body",
     "Delete",
     "Deleted",
+    "Described",
     "Get",
+    "Head",
     "Missing",
     "Operation",
     "Put",

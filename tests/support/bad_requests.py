@@ -102,7 +102,7 @@ BAD_REQUESTS = (
 )
 
 #: What a 405 must name as allowed, by path.
-ALLOWED = {"put": "PUT", "get": "GET", "delete": "DELETE", "health": "GET", "topology": "GET"}
+ALLOWED = {"put": "PUT", "get": "GET, HEAD", "delete": "DELETE", "health": "GET", "topology": "GET"}
 
 #: Keys that a careless path or query would change, split or lose. Each is one key and no other's.
 ODD_KEYS = (

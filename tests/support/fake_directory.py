@@ -11,7 +11,8 @@ from serve_app.directory.directory import Directory, Routed
 from serve_app.http.app import build_http
 from serve_app.http.front import Front
 from serve_app.http.hosts import Hosts
-from serve_app.operations import Delete, Deleted, Get, Missing, Operation, Put, Value, Written
+from serve_app.operations import Delete, Deleted, Get, Head, Missing, Operation, Put, Value, Written
+from serve_app.records import Record, encode
 from serve_app.settings import Limits
 
 BUCKET_COUNT = 3
@@ -44,6 +45,8 @@ class FakeDirectory:
         match operation:
             case Get():
                 return Missing() if found is None else Value(*found, 1)
+            case Head():
+                return Missing() if found is None else operation.answer(encode(Record(*found, 1, 0, 0)))
             case Put():
                 self.records[operation.key] = (operation.value, operation.content_type)
                 return Written(found is None, 1)

@@ -57,7 +57,8 @@ def test_below_a_prefix_the_page_loads_from_there() -> None:
 
 def test_the_document_has_all_routes() -> None:
     assert set(OPERATIONS) == {
-        "PUT /put", "GET /get/{key}", "GET /get", "DELETE /delete/{key}", "DELETE /delete", "GET /health", "GET /topology",
+        "PUT /put", "GET /get/{key}", "GET /get", "HEAD /get/{key}", "HEAD /get", "DELETE /delete/{key}", "DELETE /delete",
+        "GET /health", "GET /topology",
     }  # fmt: skip
 
 
@@ -73,7 +74,11 @@ def test_a_route_says_what_it_takes_and_answers(name: str) -> None:
     answers = dict(operation["responses"])
     success = answers.pop("200")
     assert success["description"] != "Successful Response"
-    assert success["content"]["application/json"]["schema"]["$ref"]
+    if name.startswith("HEAD"):
+        assert not any("content" in answer for answer in (success, *answers.values())), "its answers have no bodies"
+        answers = {status: OPERATIONS[name.replace("HEAD", "GET")]["responses"][status] for status in answers}
+    else:
+        assert success["content"]["application/json"]["schema"]["$ref"]
     for status, answer in answers.items():
         (media_type,) = answer["content"]
         assert media_type == "application/problem+json", status
@@ -84,7 +89,7 @@ def test_a_route_says_what_it_takes_and_answers(name: str) -> None:
     assert "Retry-After" in answers["503"]["headers"]
     assert "headers" not in answers.get("504", {})
     assert ("504" in answers) == (name in WRITES), "only of a write is the outcome unknown"
-    assert ("404" in answers) == ("{key}" in name or name in ("GET /get", "DELETE /delete"))
+    assert ("404" in answers) == ("{key}" in name or name in ("GET /get", "HEAD /get", "DELETE /delete"))
 
 
 def test_every_answer_has_an_example_for_each_field() -> None:
