@@ -54,7 +54,7 @@ class Marker(msgspec.Struct, frozen=True, array_like=True):
 def cursor_for(
     new: Topology, bucket_id: int, old: Topology | None, cursor: Cursor | None, keys: int, size_bytes: int
 ) -> Cursor:
-    """The cursor with which a bucket of so many keys and bytes takes on a topology, given what it had."""
+    """The cursor with which a bucket that has this many keys and bytes installs a topology, given what it had."""
     if old is not None and cursor is not None and cursor.epoch == old.epoch and old.same_move(new):
         return msgspec.structs.replace(cursor, epoch=new.epoch)
     # A storage that takes another one's place in a move has nothing: what that had is lost, or has moved already.
@@ -63,7 +63,7 @@ def cursor_for(
 
 
 def markers_for(new: Topology, old: Topology | None, markers: Mapping[int, Marker]) -> dict[int, Marker]:
-    """The markers with which a bucket takes on a topology: those of the very same move, under the new epoch."""
+    """The markers with which a bucket installs a topology: those of the very same move, under the new epoch."""
     if old is None or not old.same_move(new):
         return {}
     return {source: Marker(new.epoch, marker.end) for source, marker in markers.items() if marker.epoch == old.epoch}

@@ -1,7 +1,7 @@
 """Operations on keys that are just being moved: held until the window has moved, then judged again.
 
-Bounded in number and bytes, also for each connection: a directory has only so many calls for a bucket, and those that wait
-must leave most of them to keys that don't. A window that can't be moved, since its new bucket is away or full, may keep a
+Bounded in number and bytes, also for each connection: the calls that a directory has for a bucket are bounded, and those that
+wait must leave most of them to keys that don't. A window that can't be moved, since its new bucket is away or full, may keep a
 few waiting only. They keep their deadlines: one that could not be answered in time is refused a moment before, so that its
 client learns that nothing was changed.
 """
@@ -16,12 +16,12 @@ from serve_app.settings import Limits
 
 MAX_HELD = 4096
 MAX_HELD_BYTES = 64 * 1024 * 1024
-#: Of what one directory may have under way at a bucket, so much may be held: one part in four.
+#: Of what one directory may have under way at a bucket, one part in this many may be held.
 _SHARE = 4
 #: A window that takes longer than this is stuck.
 STUCK_S = 0.5
 _SWEEP_S = 0.05
-#: So much before its deadline an operation is refused: the answer has to reach the directory.
+#: An operation is refused this many seconds before its deadline: the answer has to reach the directory.
 _ANSWER_S = 0.25
 _BUSY = "busy"
 _TOO_MANY = "the key is just being moved, and many operations wait for that already"
@@ -78,7 +78,7 @@ class HeldOperations:
 
     def release(self) -> None:
         """Judge all of them anew."""
-        for operation in self._take_all():
+        for operation in self._remove_all():
             operation.again()
 
     def stop(self) -> None:
@@ -96,7 +96,7 @@ class HeldOperations:
         count, size = self._each.get(operation.owner, (0, 0))
         self._each[operation.owner] = (count + 1, size + operation.size_bytes)
 
-    def _take_all(self) -> list[Held]:
+    def _remove_all(self) -> list[Held]:
         held, self._held, self._bytes, self._each = self._held, [], 0, {}
         return held
 
@@ -105,7 +105,7 @@ class HeldOperations:
         latest_s = self._clock() + _ANSWER_S
         at_most = self._max_each_stuck if self._stuck else self._max_each
         given_up: list[Held] = []
-        for operation in self._take_all():
+        for operation in self._remove_all():
             if operation.deadline_s <= latest_s or self._each.get(operation.owner, (0, 0))[0] >= at_most:
                 given_up.append(operation)
             else:

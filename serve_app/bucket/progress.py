@@ -15,7 +15,7 @@ _APART_S = 0.25
 
 
 class Sample(NamedTuple):
-    """At a time (seconds on the bucket's clock), so many keys and bytes had left."""
+    """How many keys and bytes had left at a time (seconds on the bucket's clock)."""
 
     at_s: float
     keys: int

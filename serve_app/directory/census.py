@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 from serve_app.errors import Unavailable
 
-#: It is asked of the cluster's head, and by every directory: no more often than so.
+#: It is asked of the cluster's head, and by every directory: at most this often.
 _ASK_EVERY_S = 1.0
 
 FindBuckets = Callable[[], Awaitable[Collection[int]]]

@@ -28,13 +28,13 @@ from serve_app.wire.messages import Refused, Window, WindowWritten
 #: A window's records, about. Larger ones move faster, smaller ones are held for a shorter time.
 WINDOW_BYTES = 1024 * 1024
 _WINDOWS_PER_S = 10
-#: While clients are at work, the mover rests so many times as long as its last window took.
+#: While clients are at work, the mover rests this many times as long as its last window took.
 _WAY_TO_CLIENTS = 3.0
 #: No longer than this, though: a window that had to wait for a bucket that was away says nothing of the load.
 _LONGEST_REST_S = 1.0
 #: What one message carries, about: a window may have grown until its intent was durable.
 PART_BYTES = 8 * 1024 * 1024
-#: A bucket that is away is waited for so long before the status says so; one that is sent much, longer.
+#: A bucket that is away is waited for this many seconds before the status says so; one that is sent much, longer.
 _ASK_TIMEOUT_S = 5.0
 _LEAST_BYTES_PER_S = 1024 * 1024
 _RETRY_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)

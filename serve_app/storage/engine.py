@@ -60,7 +60,7 @@ class Engine(Protocol):
         """Space left on the disk for this process."""
 
     def reclaim(self, enough_bytes: int) -> None:
-        """Give back what deleted records still take of the disk, until so much is free or nothing more can be done.
+        """Give back what deleted records still take of the disk, until this much is free or nothing more can be done.
 
         May take long, holds up no other call, and is called from one thread at a time. Changes no record.
         """

@@ -18,7 +18,7 @@ _FLUSH_MARGIN_BYTES = 1024 * 1024
 
 
 def give_back(records: Rdict, facts: Rdict, free_bytes: Callable[[], int], enough_bytes: int) -> None:
-    """Flush, then compact the tables with the most deletions first, until so much is free or none is left.
+    """Flush, then compact the tables with the most deletions first, until this much is free or none is left.
 
     Nothing is done where the disk has no room even for the flush: one that fails stops all writes.
     """
