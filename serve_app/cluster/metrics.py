@@ -84,7 +84,7 @@ def export_bucket(bucket: Bucket) -> None:
     name = str(bucket.bucket_id)
     seconds = _HistogramOf("bucket_operation_seconds", "From a request's arrival to its reply", ("operation", "bucket"))
     refused = _CounterOf("bucket_refused", "Operations refused", ("reason", "bucket"))
-    group_size = _HistogramOf("group_size", "Operations in a group commit", ("bucket",))
+    group_size = _HistogramOf("group_size", "Writes in a group commit", ("bucket",))
     sync_seconds = _HistogramOf("sync_seconds", "Writing and syncing a group", ("bucket",))
     gauges = {
         field: Gauge(PREFIX + "bucket_" + field, description=description, tag_keys=("bucket",))
