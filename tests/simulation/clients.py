@@ -16,8 +16,8 @@ from serve_app import placement
 from serve_app.errors import DiskFull, OutcomeUnknown, Unavailable
 from tests.simulation.nodes import DirectoryNode
 from tests.simulation.world import Window, World
-from tests.support.asking import delete, get, put
-from tests.support.linearizability import Event, Kind
+from tests.support.asking import delete, described, get, put
+from tests.support.linearizability import READS, Event, Kind
 
 #: A directory answers this long after the deadline at the latest, not counting the time it slept.
 ANSWER_SLACK_S = 0.3
@@ -26,6 +26,8 @@ _MAX_UNKNOWN_PER_KEY = 4
 _MOVE_BEGINS_S = 3.0
 _WINDOW_BEGINS_S = 0.3
 _REFUSED = (Unavailable, DiskFull)
+#: Of the clients' reads one in this many asks for no more than what the value is like.
+_HEAD_EVERY = 7
 #: Trials (trials.py) in which every operation that was sent is answered.
 _NOTHING_BREAKS = ("full-source", "full-target", "quick-changes")
 
@@ -84,7 +86,9 @@ class Clients:
         drawn = self.world.rng.random() - self.world.plan.puts
         if drawn < 0:
             return "put"
-        return "delete" if drawn < self.world.plan.deletes else "get"
+        if drawn < self.world.plan.deletes:
+            return "delete"
+        return "head" if self._number % _HEAD_EVERY == 0 else "get"
 
     def _draw_key(self) -> str:
         plan, rng = self.world.plan, self.world.rng
@@ -132,7 +136,7 @@ class Clients:
         self.outcomes[outcome] += 1
         if outcome != "refused":
             self.events.append(Event(key, kind, value, found, called_s, math.inf if outcome == "unknown" else ended_s))
-            if outcome == "unknown" and kind != "get":
+            if outcome == "unknown" and kind not in READS:
                 self._unknown[key] += 1
         return outcome
 
@@ -176,17 +180,19 @@ class Clients:
         assert directory is not None
         assert process is not None
         started_s = loop.time() - process.slept_s
-        outcome: tuple[str, str | bool | None]
+        outcome: tuple[str, str | int | None]
         try:
             if kind == "put":
                 assert value is not None
                 outcome = "ok", not await put(directory, key.encode(), value.encode(), "text/plain")
+            elif kind == "head":
+                outcome = "ok", await described(directory, key.encode())
             else:
                 found = await (get if kind == "get" else delete)(directory, key.encode())
                 outcome = "ok", None if found is None else found.decode()
         except OutcomeUnknown:
             outcome = "unknown", None
-            if kind == "get":
+            if kind in READS:
                 self.world.fail("answers", f"a get of {key} has an unknown outcome")
             elif self.world.plan.trial in _NOTHING_BREAKS:
                 self.world.fail("available", f"a {kind} of {key} has an unknown outcome, though nothing broke")
@@ -223,6 +229,7 @@ class Clients:
         for key in sorted({event.key for event in self.events}):
             if await self._until_ok("get", key):
                 seen = self.events[-1].found
+                assert not isinstance(seen, int), "a get answers with the value"
                 assert not isinstance(seen, bool)
                 found[key] = seen
         return found
@@ -246,5 +253,5 @@ def _key_of(bucket_id: int, bucket_count: int) -> str:
     )
 
 
-def _short(found: str | bool | None) -> str:
+def _short(found: str | int | None) -> str:
     return found.rstrip(".") if isinstance(found, str) else str(found)

@@ -61,14 +61,14 @@ class Observer:
         if process is None or not isinstance(protocol, ClientConnection):
             return
         self._connections[process.name, address[0]] = (process, protocol)
-        asked: dict[int, tuple[bytes, float]] = {}
+        asked: dict[int, tuple[operations.Operation[Any], float]] = {}
         call, settle = protocol.call, protocol._settle
 
         def observed_call(body: Body[Any], deadline_s: float, epoch: int = 0) -> asyncio.Future[Any]:
             future = call(body, deadline_s, epoch)
             self.on_message(process.name, address[0], body)
             if isinstance(body, operations.Operation):
-                asked[protocol._last_call] = (body.key, self._now_s())
+                asked[protocol._last_call] = (body, self._now_s())
             elif isinstance(body, REPEATABLE):
                 self.on_repeatable(process.name, address[0], Sent(body, epoch))
             return future
@@ -77,10 +77,11 @@ class Observer:
             answer = reply.answer
             self.on_message(address[0], process.name, answer)
             if reply.call in asked:
-                key, sent_s = asked.pop(reply.call)
-                if isinstance(answer, (operations.Value, operations.Written, operations.Deleted)):
-                    wrote = not isinstance(answer, operations.Value)
-                    self.revisions.append(SeenRevision(key, answer.revision, wrote, sent_s, self._now_s()))
+                asked_for, sent_s = asked.pop(reply.call)
+                revision = getattr(answer, "revision", None)
+                if revision is not None:
+                    seen = SeenRevision(asked_for.key, revision, asked_for.writes, sent_s, self._now_s())
+                    self.revisions.append(seen)
             settle(reply)
 
         protocol.call = observed_call  # type: ignore[method-assign]

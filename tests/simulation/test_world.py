@@ -71,7 +71,7 @@ def test_a_window_is_the_same_under_the_epoch_of_an_accepted_loss(world: World) 
 
 
 def _knows(topology: Topology | None) -> Any:
-    return SimpleNamespace(watch=SimpleNamespace(topology=topology))
+    return SimpleNamespace(view=SimpleNamespace(topology=topology))
 
 
 def test_an_old_volume_comes_back_only_where_everybody_knows_that_its_bucket_has_left() -> None:

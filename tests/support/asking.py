@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from serve_app.directory.directory import Directory
-from serve_app.operations import Delete, Deleted, Get, Put, Value
+from serve_app.operations import Delete, Deleted, Described, Get, Head, Put, Value
 
 
 async def get(directory: Directory, key: bytes) -> bytes | None:
@@ -15,6 +15,12 @@ async def get(directory: Directory, key: bytes) -> bytes | None:
 async def put(directory: Directory, key: bytes, value: bytes, content_type: str = "") -> bool:
     """Whether the key is new."""
     return (await directory.carry_out(Put(key, value, content_type))).answer.created
+
+
+async def described(directory: Directory, key: bytes) -> int | None:
+    """How many characters the value has, which are all ASCII and none escaped; None where no record has the key."""
+    answer = (await directory.carry_out(Head(key))).answer
+    return answer.json_bytes - len('""') if isinstance(answer, Described) else None
 
 
 async def delete(directory: Directory, key: bytes) -> bytes | None:

@@ -16,21 +16,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 MISSING = None
-Kind = Literal["get", "put", "delete"]
+Kind = Literal["get", "head", "put", "delete"]
+#: They change nothing.
+READS = frozenset({"get", "head"})
 
 
 @dataclass(frozen=True)
 class Event:
     """One operation as its client saw it.
 
-    value: what was put. found: what a get or delete answered (None: missing), for a put whether it said "updated".
+    value: what was put. found: what a get or delete answered (None: missing), for a put whether it said "updated", for a head
+    how many characters it said that the value has (None: missing).
     ended_s is infinite where the outcome is unknown; refused operations are left out of a history.
     """
 
     key: str
     kind: Kind
     value: str | None
-    found: str | bool | None
+    found: str | int | None
     called_s: float
     ended_s: float
 
@@ -45,6 +48,8 @@ def step(state: str | None, event: Event) -> tuple[bool, str | None]:
         return event.unknown or event.found == (state is not None), event.value
     if event.kind == "delete":
         return event.unknown or event.found == state, None
+    if event.kind == "head":
+        return event.found == (None if state is None else len(state)), state
     return event.found == state, state
 
 
@@ -52,7 +57,7 @@ def violation(history: Iterable[Event]) -> str | None:
     """The first key whose events have no explanation, with them, or None where all have one."""
     by_key: dict[str, list[Event]] = defaultdict(list)
     for event in history:
-        if not (event.unknown and event.kind == "get"):  # a read nobody saw the answer of says nothing
+        if not (event.unknown and event.kind in READS):  # a read nobody saw the answer of says nothing
             by_key[event.key].append(event)
     for key, events in by_key.items():
         if not explainable(events):
