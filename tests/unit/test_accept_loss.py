@@ -96,9 +96,9 @@ def test_the_store_goes_on_without_the_data(lost: int) -> None:
             await until(lambda: directory.view.topology == after)
             await until(lambda: directory.view.link(lost).connection() is not None)
             await check_keys(directory, set(gone))
-            assert (await get(directory, gone[0])) is None
+            assert await get(directory, gone[0]) is None
             await put(directory, gone[0], b"new", "")
-            assert (await get(directory, gone[0])) == b"new"
+            assert await get(directory, gone[0]) == b"new"
             await check_whole(store)
             assert "is not lost: its storage" in await refused(store, lost)
 
@@ -192,7 +192,7 @@ def test_another_stores_volume_is_not_taken(lost: int) -> None:
 async def check_keys_of_others(directory: Directory, lost: int) -> None:
     for key in KEYS:
         if placement.bucket_of(key, 3) != lost:
-            assert (await get(directory, key)) == b"value of " + key
+            assert await get(directory, key) == b"value of " + key
 
 
 @run_async

@@ -51,7 +51,7 @@ async def test_keys_move_both_ways(before: int, after: int) -> None:
         )
         assert len(at_home(store, after)) == 300
         for n in range(300):
-            assert (await get(directory, b"key-%d" % n)) == b"value-%d" % n
+            assert await get(directory, b"key-%d" % n) == b"value-%d" % n
         await until(lambda: all(bucket.retired for bucket in store.buckets[after:before]))
 
 
@@ -79,7 +79,7 @@ async def test_clients_at_work_lose_nothing() -> None:
                         await put(directory, key, b"%d" % sequence, "text/plain")
                         written[key] = b"%d" % sequence
                     other = chance.choice(directories)
-                    assert (await get(other, key)) == written[key]
+                    assert await get(other, key) == written[key]
                 except StoreError as error:  # nothing fails here: nobody dies
                     raise AssertionError(f"{key!r}: {error}") from error
                 await asyncio.sleep(0)

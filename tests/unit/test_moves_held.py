@@ -60,7 +60,7 @@ async def test_a_stuck_window_leaves_the_buckets_other_keys_alone() -> None:
                 put.result()
         for key in beyond:
             await put(directory, key, b"new", "")
-            assert (await get(directory, key)) == b"new"
+            assert await get(directory, key) == b"new"
         with pytest.raises(Unavailable, match="its new bucket does not take it"):
             await put(directory, window[0], b"new", "")
         await store.buckets[1].start()
@@ -150,7 +150,7 @@ async def test_damage_met_where_a_window_ends_takes_no_key_away() -> None:
         await until(lambda: directory.view.topology.bucket_count == 2, 20)  # type: ignore[union-attr]
         assert reads == 0, "the batch that ends a window reads nothing that could fail"
         for key in KEYS:
-            assert (await get(directory, key)) == b"v" * 100
+            assert await get(directory, key) == b"v" * 100
 
 
 @run_async

@@ -49,12 +49,12 @@ async def test_a_full_target_stops_the_move_and_loses_nothing_until_there_is_roo
         await until(lambda: "disk" in waiting_for(directory, 0), 20)
         assert phase(directory) == "moving"
         for key in KEYS:
-            assert (await get(directory, key)) == b"v" * 100, "reads go on"
+            assert await get(directory, key) == b"v" * 100, "reads go on"
         assert len(store.buckets[0].records) + len(store.buckets[1].records) == len(KEYS)
         store.buckets[1].engine.free = 1 << 40
         await moved(directory, 2)
         for key in KEYS:
-            assert (await get(directory, key)) == b"v" * 100
+            assert await get(directory, key) == b"v" * 100
 
 
 @run_async
@@ -73,13 +73,13 @@ async def test_a_target_that_is_away_holds_up_one_small_window_only() -> None:
         later = [key for key in KEYS if key >= cursor.intent_end]
         for key in later:
             await put(directory, key, b"new", "")  # not held
-        assert (await get(directory, held[0])) == b"v" * 100, "reads of the window go on"
+        assert await get(directory, held[0]) == b"v" * 100, "reads of the window go on"
         with pytest.raises(Unavailable, match="just being moved"):
             await put(directory, held[0], b"new", "")
         await store.buckets[1].start()
         await moved(directory, 2)
         for key in KEYS:
-            assert (await get(directory, key)) == (b"new" if key in later else b"v" * 100)
+            assert await get(directory, key) == (b"new" if key in later else b"v" * 100)
 
 
 @run_async
@@ -188,4 +188,4 @@ async def test_a_source_that_died_in_its_window_goes_on_with_the_same_one() -> N
         store.buckets[1].engine.free = 1 << 40
         await put
         await moved(directory, 2)
-        assert (await get(directory, inside)) == b"new"
+        assert await get(directory, inside) == b"new"

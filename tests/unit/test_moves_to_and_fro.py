@@ -45,7 +45,7 @@ async def test_a_bucket_that_has_ended_joins_again() -> None:
         await moved(directory, 3)
         assert [bool(bucket.records) for bucket in store.buckets] == [True, True, True]
         for n in range(50):
-            assert (await get(directory, b"key-%d" % n)) == b"v"
+            assert await get(directory, b"key-%d" % n) == b"v"
 
 
 class _SlowRead(MemoryEngine):
