@@ -72,8 +72,7 @@ async def test_clients_at_work_lose_nothing() -> None:
                 sequence += 1
                 try:
                     if chance.random() < 0.2:
-                        deleted = await delete(directory, key)
-                        assert deleted.value == written.get(key)
+                        assert await delete(directory, key) == written.get(key)
                         written[key] = None
                     else:
                         await put(directory, key, b"%d" % sequence, "text/plain")
@@ -92,6 +91,6 @@ async def test_clients_at_work_lose_nothing() -> None:
         going = False
         await asyncio.gather(*clients)
         for key, value in written.items():
-            assert (await directories[0].get(key)).value == value
+            assert await get(directories[0], key) == value
         kept = {key for key, value in written.items() if value is not None}
         assert set(at_home(store, 1)) == kept
