@@ -1,9 +1,9 @@
 """Operations on keys that are just being moved: held until the window has moved, then judged again.
 
-Bounded in number and bytes, also for each connection: the calls that a directory has for a bucket are bounded, and those that
-wait must leave most of them to keys that don't. A window that can't be moved, since its new bucket is away or full, may keep a
-few waiting only. They keep their deadlines: one that could not be answered in time is refused a moment before, so that its
-client learns that nothing was changed.
+Bounded in number and bytes, also for each connection: the calls that a directory has for a bucket are bounded, and those
+that wait must leave most of them to keys that don't. A window that can't be moved, since its new bucket is away or full, may
+keep a few waiting only. They keep their deadlines: one that could not be answered in time is refused a moment before, so that
+its client learns that nothing was changed.
 """
 
 from __future__ import annotations

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from serve_app import operations, records
+from serve_app import records
+from serve_app.operations import Get, Put, Value, Written
 from serve_app.storage.folder import open_folder
-from serve_app.wire import messages
+from serve_app.wire import versions
 from serve_app.wire.endpoint import Endpoint
 from serve_app.wire.frames import FrameReader
+from serve_app.wire.messages import Reply, Welcome
 from tests.support.bucket_process import STORAGE_FAILED
 from tests.support.traced_bucket import bucket_process, connected, put_many
 
@@ -80,13 +82,15 @@ def unsynced(calls: list[Call], acknowledged: dict[bytes, int]) -> list[bytes]:
     ]
     syncs = [call for call in calls if call.name in ("fdatasync", "fsync") and call.target.endswith(".log")]
     replied: dict[int, int] = {}
-    reader: FrameReader[messages.Reply] = FrameReader(messages.Reply, 1 << 26)
+    reader: FrameReader[Welcome | Reply] = FrameReader(versions.decode_welcome, 1 << 26)
     for call in calls:
         if call.target.startswith("TCP:") and call.result > 0:
             reader.feed(call.data[: call.result])
-            while (reply := reader.next()) is not None:
-                if isinstance(reply, operations.Written):
-                    replied[reply.call] = call.began
+            while (message := reader.next()) is not None:
+                if isinstance(message, Welcome):
+                    reader.decode = versions.CODECS[message.version].decode_reply
+                elif isinstance(message.answer, Written):
+                    replied[message.call] = call.began
     late = []
     for key, call_id in acknowledged.items():
         written = [call.ended for call in log_writes if key in call.data]
@@ -168,22 +172,18 @@ async def read_while_writing(endpoint: Endpoint) -> tuple[bytes, list[tuple[byte
     loop = asyncio.get_running_loop()
 
     async def get() -> bytes:
-        reply = await connection.send(
-            messages.Envelope(connection.next_call(), 60_000, 0, operations.Get(b"key")), loop.time() + 60, 0
-        )
-        assert isinstance(reply, operations.Value)
-        return reply.value
+        answer = await connection.call(Get(b"key"), loop.time() + 60)
+        assert isinstance(answer, Value)
+        return answer.value
 
     before = await get()
     sent_s = loop.time()
-    put = connection.send(
-        messages.Envelope(connection.next_call(), 60_000, 0, operations.Put(b"key", b"new", "")), loop.time() + 60, 3
-    )
+    put = connection.call(Put(b"key", b"new", ""), loop.time() + 60)
     during = []
     while not put.done():
         value = await get()
         during.append((value, loop.time() - sent_s))
-    assert isinstance(put.result(), operations.Written)
+    assert isinstance(put.result(), Written)
     after = await get()
     connection.close()
     return before, during, after

@@ -70,7 +70,7 @@ async def test_epochs_that_a_lost_authority_had_given_away_do_not_come_again() -
         await lose(store, 0)
         # It had committed these, and had told nobody but this directory.
         given_away = before.begin_move(4, ("of-bucket-3",)).accept_loss(1, "another").accept_loss(2, "another")
-        directory.view._adopt(given_away)
+        directory.view.adopt(given_away)
         after = await accepted(store, 0)
         assert after.epoch > given_away.epoch
         await until(lambda: directory.view.topology == after)
@@ -96,9 +96,9 @@ def test_the_store_goes_on_without_the_data(lost: int) -> None:
             await until(lambda: directory.view.topology == after)
             await until(lambda: directory.view.link(lost).connection() is not None)
             await check_keys(directory, set(gone))
-            assert (await get(directory, gone[0])) is None
+            assert await get(directory, gone[0]) is None
             await put(directory, gone[0], b"new", "")
-            assert (await get(directory, gone[0])) == b"new"
+            assert await get(directory, gone[0]) == b"new"
             await check_whole(store)
             assert "is not lost: its storage" in await refused(store, lost)
 
@@ -149,7 +149,7 @@ async def test_accepting_that_was_interrupted_is_done() -> None:
         assert "bucket-0 is not lost" in await refused(store, 0)
         late = await store.directory()
         await until(lambda: known(store, 1) == known(store, 2) == after)
-        assert late.watch.topology == after
+        assert late.view.topology == after
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_another_stores_volume_is_not_taken(lost: int) -> None:
 async def check_keys_of_others(directory: Directory, lost: int) -> None:
     for key in KEYS:
         if placement.bucket_of(key, 3) != lost:
-            assert (await get(directory, key)) == b"value of " + key
+            assert await get(directory, key) == b"value of " + key
 
 
 @run_async

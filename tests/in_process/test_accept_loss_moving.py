@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from serve_app import placement
+from serve_app.bucket.standing import Standing
 from serve_app.cursor import END, Cursor, Marker
 from serve_app.resharding import coordinator, mover
 from serve_app.storage.facts import IDENTITY, cursor_fact, topology_fact
@@ -60,7 +61,7 @@ def test_a_move_goes_on_without_the_data(lost: int, before: int, after: int) -> 
 
 def bucket_cursor(store: LocalStore, bucket_id: int) -> bytes:
     server = store.buckets[bucket_id].server
-    topology, cursor = (None, None) if server is None else server.bucket.durable
+    topology, cursor, _, _ = Standing(None, None, {}) if server is None else server.bucket.standing
     return cursor.position if topology is not None and topology.moving and cursor is not None else b""
 
 
@@ -115,7 +116,7 @@ def test_a_given_up_storage_that_joins_again_later_believes_no_old_marker(monkey
 
 def markers(store: LocalStore, bucket_id: int) -> dict[int, Marker]:
     server = store.buckets[bucket_id].server
-    return {} if server is None else server.bucket.decided_markers
+    return {} if server is None else dict(server.bucket.state.standing.markers)
 
 
 @run_async

@@ -36,7 +36,7 @@ async def test_a_directory_that_alone_heard_of_the_first_is_heard_before_the_sec
         await lose(store, 0)
         # As if the directory had asked bucket 0 in between; what buckets know, and a clock that stands still, are the same.
         first = before.accept_loss(0, "of a storage that is lost too", least_epoch=before.epoch + 5_000)
-        directory.view._adopt(first)
+        directory.view.adopt(first)
         await until(lambda: store.buckets[0].server.bucket.heard_epoch == first.epoch)  # type: ignore[union-attr]
         second = await told_to_bucket_0_alone(store, now_us=0)
         assert second.epoch > first.epoch
@@ -53,9 +53,7 @@ async def test_what_bucket_0_alone_was_told_by_a_directory_is_counted_from() -> 
         await lose(store, 0)
         async with Buckets(store, find_timeout_s=0.5) as buckets:
             connection = await buckets._connection(0, 1e9)
-            await connection.send(
-                messages.Envelope(connection.next_call(), 1000, 5_000, messages.Inspect("directory", 2)), 1e9, 0
-            )
+            await connection.call(messages.Inspect("directory", 2), 1e9, epoch=5_000)
         assert (await told_to_bucket_0_alone(store, now_us=0)).epoch > 5_000
 
 
@@ -77,7 +75,7 @@ async def test_a_directory_that_can_not_be_heard_follows_the_later_one_all_the_s
         second = loss_module._epoch_above(loss, now_us=1_000_001)
         assert before is not None
         assert second > first > before.epoch
-        directory.view._adopt(before.accept_loss(0, "of a storage that is lost too", least_epoch=first))
+        directory.view.adopt(before.accept_loss(0, "of a storage that is lost too", least_epoch=first))
         accepted = await told_to_bucket_0_alone(store, now_us=1_000_001)
         await until(lambda: directory.view.topology == accepted)
         await check_keys(directory, {key for key in KEYS if placement.bucket_of(key, 3) == 0})
@@ -89,7 +87,5 @@ async def test_an_epoch_that_can_not_be_is_not_believed() -> None:
         await until(lambda: store.buckets[0].server.bucket.heard_epoch == 1)  # type: ignore[union-attr]
         async with Buckets(store, find_timeout_s=0.5) as buckets:
             connection = await buckets._connection(0, 1e9)
-            await connection.send(
-                messages.Envelope(connection.next_call(), 1000, MAX_EPOCH + 1, messages.Inspect("directory", 2)), 1e9, 0
-            )
+            await connection.call(messages.Inspect("directory", 2), 1e9, epoch=MAX_EPOCH + 1)
         assert store.buckets[0].server.bucket.heard_epoch == 1  # type: ignore[union-attr]

@@ -11,15 +11,17 @@ import pytest
 
 from serve_app import operations
 from serve_app.bucket import connection as connection_module
-from serve_app.bucket.bucket import Served
+from serve_app.bucket.standing import Served, Standing
 from serve_app.errors import StorageDamaged
+from serve_app.operations import Answer
 from serve_app.placement import bucket_of
 from serve_app.settings import Limits
 from serve_app.storage.engine import Changes
 from serve_app.storage.facts import IDENTITY, topology_fact
 from serve_app.topology import Topology
-from serve_app.wire import messages
+from serve_app.wire import messages, versions
 from serve_app.wire.frames import MAX_FRAME_BYTES, MAX_HELLO_BYTES, FrameReader, encode_frame
+from serve_app.wire.messages import Envelope, Hello, Reply, Welcome
 from tests.support.local_store import TEST_LIMITS, LocalBucket, run_async, until
 
 
@@ -28,17 +30,29 @@ class RawClient:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
-        self._frames: FrameReader[messages.Reply] = FrameReader(messages.Reply, 1 << 26)
+        self._frames: FrameReader[Welcome | Reply] = FrameReader(versions.decode_welcome, 1 << 26)
 
-    def send(self, *requests: messages.Envelope) -> None:
+    def send(self, *requests: Hello | Envelope) -> None:
         self.writer.write(b"".join(bytes(encode_frame(request)) for request in requests))
 
-    async def receive(self) -> messages.Reply | None:
-        """The next reply, or None where the server has hung up."""
+    async def receive(self) -> Welcome | Answer | None:
+        """The Welcome, then the next call's answer, or None where the server has hung up."""
+        message = await self._next()
+        return message.answer if isinstance(message, Reply) else message
+
+    async def receive_reply(self) -> Reply:
+        """The next answer with its call."""
+        message = await self._next()
+        assert isinstance(message, Reply), message
+        return message
+
+    async def _next(self) -> Welcome | Reply | None:
         while True:
-            reply = self._frames.next()
-            if reply is not None:
-                return reply
+            message = self._frames.next()
+            if message is not None:
+                if isinstance(message, Welcome):
+                    self._frames.decode = versions.CODECS[message.version].decode_reply
+                return message
             try:
                 data = await self.reader.read(1 << 20)
             except ConnectionError:
@@ -69,13 +83,14 @@ async def connect(bucket: LocalBucket) -> RawClient:
 
 def hello(bucket: LocalBucket) -> messages.Hello:
     assert bucket.endpoint is not None
-    return messages.Hello(messages.VERSION, bucket.endpoint.token, 0, bucket.server.bucket.identity)  # type: ignore[union-attr]
+    identity = bucket.server.bucket.identity  # type: ignore[union-attr]
+    return Hello(versions.OLDEST, bucket.endpoint.token, 0, identity, versions.NEWEST)
 
 
 async def greeted(bucket: LocalBucket) -> RawClient:
     client = await connect(bucket)
     client.send(hello(bucket))
-    assert isinstance(await client.receive(), messages.Welcome)
+    assert isinstance(await client.receive(), Welcome)
     return client
 
 
@@ -86,7 +101,7 @@ async def test_a_good_hello_is_welcomed_with_who_it_is() -> None:
         client.send(hello(bucket))
         server = bucket.server
         assert server is not None
-        assert await client.receive() == messages.Welcome(0, server.bucket.identity, server.bucket.incarnation)
+        assert await client.receive() == Welcome(0, server.bucket.identity, server.bucket.incarnation, versions.NEWEST)
 
 
 @run_async
@@ -94,16 +109,16 @@ async def test_anything_but_a_good_hello_is_hung_up_on() -> None:
     async with serving() as bucket:
         good = hello(bucket)
         for bad in (
-            messages.Hello(good.version + 1, good.token, 0, good.identity),
-            messages.Hello(good.version, "0" * 64, 0, good.identity),
-            messages.Hello(good.version, "", 0, good.identity),
-            messages.Hello(good.version, good.token, 1, good.identity),
-            messages.Hello(good.version, good.token, 0, "someone else"),
-            messages.Envelope(1, 1000, 0, operations.Get(b"k")),
-            messages.Envelope(1, 1000, 0, operations.Put(b"k", b"v", "")),
+            Hello(good.newest + 1, good.token, 0, good.identity, good.newest + 1),
+            Hello(good.oldest, "0" * 64, 0, good.identity, good.newest),
+            Hello(good.oldest, "", 0, good.identity, good.newest),
+            Hello(good.oldest, good.token, 1, good.identity, good.newest),
+            Hello(good.oldest, good.token, 0, "someone else", good.newest),
+            Envelope(1, 1000, 0, operations.Get(b"k")),
+            Envelope(1, 1000, 0, operations.Put(b"k", b"v", "")),
         ):
             client = await connect(bucket)
-            client.send(bad, good, messages.Envelope(2, 1000, 0, operations.Put(b"sneaked", b"in", "")))
+            client.send(bad, good, Envelope(2, 1000, 0, operations.Put(b"sneaked", b"in", "")))
             assert await client.receive() is None
         assert bucket.records == {}
 
@@ -117,7 +132,7 @@ async def test_garbage_is_hung_up_on_and_costs_nobody_else_anything() -> None:
                 other = await connect(bucket) if first else await greeted(bucket)
                 other.writer.write(garbage)
                 assert await other.receive() is None
-        client.send(messages.Envelope(1, 1000, 0, operations.Put(b"k", b"v", "")))
+        client.send(Envelope(1, 1000, 0, operations.Put(b"k", b"v", "")))
         assert isinstance(await client.receive(), operations.Written)
 
 
@@ -167,25 +182,25 @@ async def test_only_so_many_connections_are_taken() -> None:
 async def test_a_key_that_lives_elsewhere_is_answered_moved() -> None:
     async with serving() as bucket:
         inner = bucket.server.bucket  # type: ignore[union-attr]
-        inner.decided_topology = Topology(2, 2, 2, "store", ("a", "b"))
-        inner._served = Served(inner.decided_topology, None)
+        inner.state.standing = Standing(Topology(2, 2, 2, "store", ("a", "b")), None, {})
+        inner._served = Served(inner.state.standing)
         client = await greeted(bucket)
         at_home = {0: b"", 1: b""}
         for number in range(20):
             at_home[bucket_of(b"k%d" % number, 2)] = b"k%d" % number
-        requests: list[messages.Envelope] = [
-            messages.Envelope(0, 1000, 0, operations.Get(at_home[1])),
-            messages.Envelope(1, 1000, 0, operations.Put(at_home[1], b"v", "")),
-            messages.Envelope(2, 1000, 0, operations.Delete(at_home[1])),
+        requests: list[Envelope] = [
+            Envelope(0, 1000, 0, operations.Get(at_home[1])),
+            Envelope(1, 1000, 0, operations.Put(at_home[1], b"v", "")),
+            Envelope(2, 1000, 0, operations.Delete(at_home[1])),
         ]
         for number, request in enumerate(requests):
             client.send(request)
-            reply = await client.receive()
-            assert isinstance(reply, messages.Moved)
+            reply = await client.receive_reply()
+            assert isinstance(reply.answer, messages.Moved)
             assert reply.call == number
-            assert reply.topology is not None
-            assert reply.topology.epoch == 2
-        client.send(messages.Envelope(3, 1000, 0, operations.Put(at_home[0], b"v", "")))
+            assert reply.answer.topology is not None
+            assert reply.answer.topology.epoch == 2
+        client.send(Envelope(3, 1000, 0, operations.Put(at_home[0], b"v", "")))
         assert isinstance(await client.receive(), operations.Written)
         assert list(bucket.records) == [at_home[0]]
 
@@ -195,12 +210,14 @@ async def test_many_in_flight_are_all_answered_by_their_call() -> None:
     async with serving() as bucket:
         client = await greeted(bucket)
         for call in range(500):
-            client.send(messages.Envelope(call, 10_000, 0, operations.Put(b"k%d" % (call % 7), b"%d" % call, "")))
-            client.send(messages.Envelope(1000 + call, 10_000, 0, operations.Get(b"k%d" % (call % 7))))
-        replies = [await client.receive() for _ in range(1000)]
-        assert sorted(reply.call for reply in replies) == [*range(500), *range(1000, 1500)]  # type: ignore[union-attr]
+            client.send(Envelope(call, 10_000, 0, operations.Put(b"k%d" % (call % 7), b"%d" % call, "")))
+            client.send(Envelope(1000 + call, 10_000, 0, operations.Get(b"k%d" % (call % 7))))
+        replies = [await client.receive_reply() for _ in range(1000)]
+        assert sorted(reply.call for reply in replies) == [*range(500), *range(1000, 1500)]
         assert all(
-            isinstance(reply, operations.Written if reply.call < 1000 else (operations.Value, operations.Missing))  # type: ignore[union-attr]
+            isinstance(
+                reply.answer, operations.Written if reply.call < 1000 else (operations.Value, operations.Missing)
+            )
             for reply in replies
         )
 
@@ -217,7 +234,7 @@ async def test_a_full_write_queue_refuses_at_once() -> None:
             write(records, facts)
 
         bucket.engine.write = held  # type: ignore[method-assign]
-        client.send(*(messages.Envelope(call, 10_000, 0, operations.Put(b"k%d" % call, b"v", "")) for call in range(8)))
+        client.send(*(Envelope(call, 10_000, 0, operations.Put(b"k%d" % call, b"v", "")) for call in range(8)))
         refused = [await client.receive() for _ in range(3)]  # while the disk holds the first ones
         assert all(isinstance(reply, messages.Refused) and reply.reason == "busy" for reply in refused)
         let_go.set()
@@ -230,16 +247,16 @@ async def test_what_no_directory_would_send_is_refused_and_breaks_nothing() -> N
     async with serving() as bucket:
         client = await greeted(bucket)
         client.send(
-            messages.Envelope(1, 1000, 0, operations.Put(b"", b"v", "")),
-            messages.Envelope(2, 1000, 0, operations.Put(b"k" * 1025, b"v", "")),
-            messages.Envelope(3, 1000, 0, operations.Put(b"k", b"v", "x" * 256)),
-            messages.Envelope(4, 1000, 0, operations.Delete(b"")),
+            Envelope(1, 1000, 0, operations.Put(b"", b"v", "")),
+            Envelope(2, 1000, 0, operations.Put(b"k" * 1025, b"v", "")),
+            Envelope(3, 1000, 0, operations.Put(b"k", b"v", "x" * 256)),
+            Envelope(4, 1000, 0, operations.Delete(b"")),
         )
         for _ in range(4):
             reply = await client.receive()
             assert isinstance(reply, messages.Refused)
             assert reply.reason == "invalid"
-        client.send(messages.Envelope(5, 1000, 0, operations.Put(b"k", b"v", "x" * 255)))
+        client.send(Envelope(5, 1000, 0, operations.Put(b"k", b"v", "x" * 255)))
         assert isinstance(await client.receive(), operations.Written)
 
 
@@ -252,7 +269,7 @@ async def test_a_mistake_in_the_writer_ends_the_bucket_instead_of_hanging_it() -
             raise ZeroDivisionError
 
         bucket.engine.write = broken  # type: ignore[method-assign]
-        client.send(messages.Envelope(1, 1000, 0, operations.Put(b"k", b"v", "")))
+        client.send(Envelope(1, 1000, 0, operations.Put(b"k", b"v", "")))
         await until(lambda: len(bucket.failures) == 1)
         assert "ZeroDivisionError" in str(bucket.failures[0])
 
@@ -261,7 +278,7 @@ async def test_a_mistake_in_the_writer_ends_the_bucket_instead_of_hanging_it() -
 async def test_a_mistake_in_a_reading_thread_is_an_answer() -> None:
     async with serving() as bucket:
         client = await greeted(bucket)
-        client.send(messages.Envelope(0, 1000, 0, operations.Put(b"k", b"v", "")))
+        client.send(Envelope(0, 1000, 0, operations.Put(b"k", b"v", "")))
         await client.receive()
         bucket.engine.cold.add(b"k")
         get = bucket.engine.get
@@ -270,13 +287,13 @@ async def test_a_mistake_in_a_reading_thread_is_an_answer() -> None:
             raise ZeroDivisionError
 
         bucket.engine.get = mistaken  # type: ignore[method-assign]
-        client.send(*(messages.Envelope(call, 60_000, 0, operations.Get(b"k")) for call in range(1, 200)))
+        client.send(*(Envelope(call, 60_000, 0, operations.Get(b"k")) for call in range(1, 200)))
         for _ in range(199):
             reply = await client.receive()
             assert isinstance(reply, messages.Refused)
             assert reply.reason == "fault"
         bucket.engine.get = get  # type: ignore[method-assign]
-        client.send(messages.Envelope(200, 1000, 0, operations.Get(b"k")))
+        client.send(Envelope(200, 1000, 0, operations.Get(b"k")))
         assert isinstance(await client.receive(), operations.Value)
 
 
@@ -285,24 +302,22 @@ async def test_damage_met_by_a_write_is_named_and_reads_go_on() -> None:
     """RocksDB takes no more writes once it met damage; the one that met it is of unknown outcome, later ones are refused."""
     async with serving() as bucket:
         client = await greeted(bucket)
-        client.send(messages.Envelope(0, 1000, 0, operations.Put(b"k", b"v", "")))
+        client.send(Envelope(0, 1000, 0, operations.Put(b"k", b"v", "")))
         await client.receive()
 
         def damaged(records: Changes, facts: Changes) -> None:
             raise StorageDamaged("/data/bucket-0/db/000012.sst is damaged")
 
         bucket.engine.write = damaged  # type: ignore[method-assign]
-        reasons = []
+        reasons: list[str] = []
         for call in (1, 2):
-            client.send(messages.Envelope(call, 1000, 0, operations.Put(b"k", b"w", "")))
+            client.send(Envelope(call, 1000, 0, operations.Put(b"k", b"w", "")))
             reply = await client.receive()
             assert isinstance(reply, messages.Refused)
             assert "000012.sst" in reply.detail
             reasons.append(reply.reason)
         assert reasons == ["unknown", "fault"]
-        client.send(
-            messages.Envelope(3, 1000, 0, operations.Get(b"k")), messages.Envelope(4, 1000, 0, messages.Inspect())
-        )
+        client.send(Envelope(3, 1000, 0, operations.Get(b"k")), Envelope(4, 1000, 0, messages.Inspect()))
         value, status = await client.receive(), await client.receive()
         assert isinstance(value, operations.Value)
         assert isinstance(status, messages.Status)
@@ -313,10 +328,10 @@ async def test_damage_met_by_a_write_is_named_and_reads_go_on() -> None:
 async def asking_for_much_and_reading_nothing(bucket: LocalBucket) -> RawClient:
     """A client that has asked for 100 values of 4 MB and takes none of them."""
     client = await greeted(bucket)
-    client.send(messages.Envelope(0, 10_000, 0, operations.Put(b"big", b"x" * 4_000_000, "")))
+    client.send(Envelope(0, 10_000, 0, operations.Put(b"big", b"x" * 4_000_000, "")))
     await client.receive()
     client.reader._transport.pause_reading()  # type: ignore[attr-defined]
-    client.send(*(messages.Envelope(call, 60_000, 0, operations.Get(b"big")) for call in range(1, 101)))
+    client.send(*(Envelope(call, 60_000, 0, operations.Get(b"big")) for call in range(1, 101)))
     return client
 
 
@@ -328,15 +343,15 @@ async def test_a_peer_that_reads_nothing_does_not_grow_the_bucket() -> None:
         server = bucket.server
         assert server is not None
         (served,) = server._connections
-        await until(lambda: served._paused)
+        await until(lambda: served.paused)
         assert served._transport is not None
         assert served._transport.get_write_buffer_size() < 20_000_000
         other = await greeted(bucket)
-        other.send(messages.Envelope(1, 1000, 0, operations.Put(b"k", b"v", "")))
+        other.send(Envelope(1, 1000, 0, operations.Put(b"k", b"v", "")))
         assert isinstance(await other.receive(), operations.Written), "others are served meanwhile"
         client.reader._transport.resume_reading()  # type: ignore[attr-defined]
-        replies = [await client.receive() for _ in range(100)]
-        assert sorted(reply.call for reply in replies) == list(range(1, 101))  # type: ignore[union-attr]
+        replies = [await client.receive_reply() for _ in range(100)]
+        assert sorted(reply.call for reply in replies) == list(range(1, 101))
 
 
 def test_a_peer_that_reads_nothing_for_long_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,10 +372,10 @@ async def test_a_failed_sync_is_reported_and_nothing_is_acknowledged() -> None:
     async with serving() as bucket:
         client = await greeted(bucket)
         bucket.engine.fail_next_write = True
-        client.send(messages.Envelope(1, 1000, 0, operations.Put(b"k", b"v", "")))
+        client.send(Envelope(1, 1000, 0, operations.Put(b"k", b"v", "")))
         await until(lambda: len(bucket.failures) == 1)  # the actor ends its process here
-        client.send(messages.Envelope(2, 1000, 0, messages.Inspect()))
-        status = await client.receive()
-        assert isinstance(status, messages.Status)
-        assert status.call == 2
-        assert status.keys == 0
+        client.send(Envelope(2, 1000, 0, messages.Inspect()))
+        reply = await client.receive_reply()
+        assert isinstance(reply.answer, messages.Status)
+        assert reply.call == 2
+        assert reply.answer.keys == 0

@@ -9,10 +9,11 @@ from unittest.mock import patch
 import pytest
 
 from serve_app import placement
-from serve_app.directory import watch
+from serve_app.directory import polling
 from serve_app.errors import DiskFull, OutcomeUnknown, Unavailable
+from serve_app.operations import Put
 from serve_app.settings import Limits
-from serve_app.wire import client
+from serve_app.wire import connection as connection_module
 from tests.support.asking import delete, get, put
 from tests.support.local_store import TEST_LIMITS, local_store, run_async, until
 
@@ -29,15 +30,15 @@ async def test_operations_go_to_the_keys_home() -> None:
         directory = await store.directory()
         for number in range(60):
             key = b"key%d" % number
-            put = await put(directory, key, b"v%d" % number, "text/plain")
-            assert (put.created, put.bucket_id, put.digest) == (True, *placement.place(key, 3))
-            assert key in store.buckets[put.bucket_id].records
+            written, bucket_id, digest = await directory.carry_out(Put(key, b"v%d" % number, "text/plain"))
+            assert (written.created, bucket_id, digest) == (True, *placement.place(key, 3))
+            assert key in store.buckets[bucket_id].records
         assert sum(len(bucket.records) for bucket in store.buckets) == 60
-        assert (await get(directory, b"key7")) == b"v7"
-        assert not (await put(directory, b"key7", b"new", "text/plain"))
-        assert (await delete(directory, b"key7")) == b"new"
-        assert (await delete(directory, b"key7")) is None
-        assert (await get(directory, b"key7")) is None
+        assert await get(directory, b"key7") == b"v7"
+        assert not await put(directory, b"key7", b"new", "text/plain")
+        assert await delete(directory, b"key7") == b"new"
+        assert await delete(directory, b"key7") is None
+        assert await get(directory, b"key7") is None
 
 
 @run_async
@@ -53,7 +54,7 @@ async def test_a_read_survives_a_broken_connection() -> None:
         await until(lambda: directory.view.link(0).calls_open > 0)
         bucket.wire.cut()
         bucket.wire.release()
-        assert (await read).value == b"v"
+        assert await read == b"v"
         assert bucket.wire.accepted > before
 
 
@@ -64,12 +65,14 @@ async def test_a_write_that_was_sent_on_a_connection_that_broke_is_of_unknown_ou
         key = keys_of(0)[0]
         bucket = store.buckets[0]
         bucket.wire.mute_replies = True
-        put = asyncio.create_task(put(directory, key, b"v", ""))
-        delete = asyncio.create_task(delete(directory, key))
+        writes = [
+            asyncio.create_task(put(directory, key, b"v", "")),
+            asyncio.create_task(delete(directory, key)),
+        ]
         await until(lambda: key in bucket.records or bucket.engine.writes > 2)
         bucket.wire.cut()
         bucket.wire.mute_replies = False
-        for write in (put, delete):
+        for write in writes:
             with pytest.raises(OutcomeUnknown, match="may have happened"):
                 await write
 
@@ -82,10 +85,10 @@ async def test_a_write_that_was_not_sent_waits_and_is_made() -> None:
         bucket = store.buckets[1]
         await bucket.crash()
         await until(lambda: not directory.view.link(1).connected)
-        put = asyncio.create_task(put(directory, key, b"v", ""))
+        written = asyncio.create_task(put(directory, key, b"v", ""))
         await until(lambda: directory.view.link(1).calls_waiting == 1)
         await bucket.start()
-        assert (await put).created
+        assert await written
         assert key in bucket.records
 
 
@@ -116,7 +119,7 @@ async def test_a_bucket_with_a_fault_is_refused_at_once_with_its_reason() -> Non
         bucket.fault = ""
         await bucket.start()
         await until(lambda: directory.view.link(1).connected)
-        assert (await get(directory, keys_of(1)[0])) is None
+        assert await get(directory, keys_of(1)[0]) is None
 
 
 @run_async
@@ -131,7 +134,7 @@ async def test_only_so_many_wait_for_a_bucket_that_is_away() -> None:
         with pytest.raises(Unavailable, match="many operations wait"):
             await get(directory, key)
         await store.buckets[1].start()
-        assert [got.value for got in await asyncio.gather(*waiting)] == [None] * 3
+        assert await asyncio.gather(*waiting) == [None] * 3
 
 
 @run_async
@@ -146,7 +149,7 @@ async def test_only_so_many_calls_are_open_at_a_bucket() -> None:
             await get(directory, key)
         store.buckets[0].wire.release()
         await asyncio.gather(*under_way)
-        assert (await get(directory, key)) is None
+        assert await get(directory, key) is None
 
 
 @run_async
@@ -182,7 +185,7 @@ async def test_a_client_that_gives_up_leaves_the_connection_to_the_others() -> N
             isinstance(error, asyncio.CancelledError) for error in await asyncio.gather(*gone, return_exceptions=True)
         )
         await until(lambda: directory.view.link(0).calls_open == 0)
-        assert (await get(directory, key)) == b"v", "the puts had been sent, and happened"
+        assert await get(directory, key) == b"v", "the puts had been sent, and happened"
         assert wire.accepted == accepted, "the connection was not broken"
 
 
@@ -220,8 +223,8 @@ async def test_a_full_disk_is_a_507_for_puts_alone() -> None:
         store.buckets[0].engine.free = 10
         with pytest.raises(DiskFull, match="bucket-0"):
             await put(directory, key, b"w", "")
-        assert (await get(directory, key)) == b"v"
-        assert (await delete(directory, key)) == b"v"
+        assert await get(directory, key) == b"v"
+        assert await delete(directory, key) == b"v"
         await put(directory, keys_of(1)[0], b"v", "")
 
 
@@ -249,22 +252,22 @@ async def test_a_read_that_waits_for_the_disk_holds_up_nobody() -> None:
         engine = store.buckets[0].engine
         engine.cold = set(store.buckets[0].records)
         let_go = threading.Event()
-        get = engine.get
+        read = engine.get
 
         def held(key: bytes) -> bytes | None:
             assert key != b"cold7" or let_go.wait(10)
-            return get(key)
+            return read(key)
 
         engine.get = held  # type: ignore[method-assign]
         stuck = asyncio.create_task(get(directory, b"cold7"))
         await until(lambda: directory.view.link(0).calls_open > 0)
         others = await asyncio.gather(*(get(directory, b"cold%d" % number) for number in range(20, 100)))
-        assert [item.value for item in others] == [b"%d" % number for number in range(20, 100)]
+        assert others == [b"%d" % number for number in range(20, 100)]
         await put(directory, b"new", b"v", "")
-        assert (await get(directory, b"new")) == b"v"
+        assert await get(directory, b"new") == b"v"
         assert not stuck.done()
         let_go.set()
-        assert (await stuck).value == b"7"
+        assert await stuck == b"7"
 
 
 @run_async
@@ -274,10 +277,10 @@ async def test_a_write_that_never_left_the_process_is_made_on_the_next_connectio
         key = keys_of(0)[0]
         connection = directory.view.link(0).connection()
         assert connection is not None
-        put = asyncio.create_task(put(directory, key, b"v", ""))
+        written = asyncio.create_task(put(directory, key, b"v", ""))
         await asyncio.sleep(0)  # sent, but the turn of the loop in which it leaves has not ended
         connection.close()
-        assert (await put).created
+        assert await written
         assert key in store.buckets[0].records
 
 
@@ -300,9 +303,9 @@ async def test_an_idle_connection_is_not_taken_for_a_dead_one() -> None:
 async def test_a_connection_that_swallows_heartbeats_is_given_up() -> None:
     """Each heartbeat alone expires sooner than a connection counts as silent; together they must still tell."""
     quick = (
-        patch.object(client, "SILENT_S", 0.6),
-        patch.object(watch, "REFRESH_S", 0.05),
-        patch.object(watch, "_ASK_TIMEOUT_S", 0.2),
+        patch.object(connection_module, "SILENT_S", 0.6),
+        patch.object(polling, "REFRESH_S", 0.05),
+        patch.object(polling, "ASK_TIMEOUT_S", 0.2),
     )
     with quick[0], quick[1], quick[2]:
         await _swallow_heartbeats()
@@ -326,8 +329,8 @@ async def test_a_record_larger_than_a_limit_lowered_later_is_still_read_and_dele
         directory = await store.directory()
         await put(directory, b"big", b"x" * 200_000, "")
         careful = await store.directory(limits=Limits(max_value_bytes=1000))
-        assert len((await get(careful, b"big")) or b"") == 200_000
-        assert len((await delete(careful, b"big")) or b"") == 200_000
+        assert len(await get(careful, b"big") or b"") == 200_000
+        assert len(await delete(careful, b"big") or b"") == 200_000
         assert store.buckets[0].wire.accepted == 2, "no connection was broken"
 
 
@@ -354,4 +357,4 @@ async def test_large_values_both_ways() -> None:
         value = bytes(range(256)) * 4 * 1024 * 10
         await asyncio.gather(*(put(directory, b"big%d" % number, value, "") for number in range(6)))
         got = await asyncio.gather(*(get(directory, b"big%d" % number) for number in range(6)))
-        assert all(item.value == value for item in got)
+        assert got == [value] * 6

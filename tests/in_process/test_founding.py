@@ -9,10 +9,11 @@ import pytest
 from serve_app.bucket import server
 from serve_app.directory import census
 from serve_app.errors import Unavailable
+from serve_app.operations import Get
 from serve_app.storage.facts import Totals, totals_fact
 from serve_app.topology import Topology
 from tests.in_process.test_directory import keys_of
-from tests.in_process.test_watch import IMPATIENT, stored_topologies
+from tests.in_process.test_polling import IMPATIENT, stored_topologies
 from tests.support.asking import get, put
 from tests.support.local_store import LocalStore, local_store, run_async, until
 from tests.support.memory_engine import new_bucket_engine
@@ -53,22 +54,23 @@ async def test_directories_that_start_at_once_found_one_store() -> None:
     async with local_store(4) as store:
         directories = await asyncio.gather(*(store.directory() for _ in range(6)))
         assert len({directory.view.topology for directory in directories}) == 1
-        await asyncio.gather(*(d.put(b"key%d" % n, b"v", "") for n, d in enumerate(directories)))
+        await asyncio.gather(*(put(d, b"key%d" % n, b"v", "") for n, d in enumerate(directories)))
 
 
 @run_async
 async def test_directories_configured_differently_agree_on_the_first_to_found() -> None:
     async with local_store(3) as store:
         two, three = await asyncio.gather(store.directory(2), store.directory(3))
-        assert two.watch.topology == three.watch.topology
-        assert two.watch.topology is not None
-        count = two.watch.topology.bucket_count
+        assert two.view.topology == three.view.topology
+        assert two.view.topology is not None
+        count = two.view.topology.bucket_count
         refused = three if count == 2 else two
-        await until(lambda: bool(refused.watch.problem))
-        assert f"the store has {count} buckets" in refused.watch.problem
+        await until(lambda: bool(refused.configuration.problem))
+        assert f"the store has {count} buckets" in refused.configuration.problem
         for n in range(20):
-            await refused.put(b"key%d" % n, b"v", "")
-            assert (await two.get(b"key%d" % n)).bucket_id == (await three.get(b"key%d" % n)).bucket_id
+            await put(refused, b"key%d" % n, b"v", "")
+            get_it = Get(b"key%d" % n)
+            assert (await two.carry_out(get_it)).bucket_id == (await three.carry_out(get_it)).bucket_id
 
 
 @run_async
@@ -99,7 +101,7 @@ async def test_an_empty_bucket_0_beside_other_data_founds_nothing(monkeypatch: p
         assert stored_topologies(store) == {None}
         for back in store.buckets[1:]:
             await back.start()
-        await until(lambda: fresh.watch.topology == topology)
+        await until(lambda: fresh.view.topology == topology)
 
 
 @run_async
@@ -157,11 +159,13 @@ async def test_no_store_is_founded_before_buckets_beyond_the_count_are_heard() -
             await put(fresh, b"k", b"v", "")
         assert stored_topologies(store) == {None}
         await store.buckets[2].start()
-        await until(lambda: fresh.watch.topology is not None)
-        assert fresh.watch.topology == topology
+        await until(lambda: fresh.view.topology is not None)
+        assert fresh.view.topology == topology
         with pytest.raises(Unavailable, match="came back empty"):
             await put(fresh, keys_of(0, 3)[0], b"v", "")
-        await until(lambda: "about to move to 1; waiting: bucket-0, which begins and ends moves" in fresh.watch.problem)
+        await until(
+            lambda: "about to move to 1; waiting: bucket-0, which begins and ends moves" in fresh.configuration.problem
+        )
 
 
 @run_async

@@ -8,7 +8,7 @@ import pytest
 
 from serve_app import operations, placement
 from serve_app.bucket import held
-from serve_app.bucket.connection import BucketConnection
+from serve_app.bucket.cold_reads import ColdRead
 from serve_app.bucket.held import Held, HeldOperations
 from serve_app.bucket.judgement import HOLD
 from serve_app.directory.directory import Directory
@@ -37,7 +37,7 @@ async def stuck(store: LocalStore, directory: Directory) -> tuple[list[bytes], l
     server = store.buckets[0].server
     assert server is not None
     await until(lambda: "bucket-1" in server.bucket.waiting.get("mover", ""), 20)
-    cursor = server.bucket.cursor
+    cursor = server.bucket.standing.cursor
     assert cursor is not None
     return [key for key in LEAVING if cursor.in_window(key)], [key for key in KEYS if key >= cursor.intent_end]
 
@@ -52,62 +52,60 @@ async def test_a_stuck_window_leaves_the_buckets_other_keys_alone() -> None:
         server = store.buckets[0].server
         assert server is not None
         # Some wait, for a while; when the window turns out to be stuck, few.
-        await until(lambda: sum(put.done() for put in puts) >= as_many_as_fit - SLOW.max_waiting_per_bucket)
+        await until(lambda: sum(each.done() for each in puts) >= as_many_as_fit - SLOW.max_waiting_per_bucket)
         assert len(server.held) == SLOW.max_waiting_per_bucket
-        refused = [put for put in puts if put.done()]
-        for put in refused:
+        refused = [each for each in puts if each.done()]
+        for each in refused:
             with pytest.raises(Unavailable, match="just being moved"):
-                put.result()
+                each.result()
         for key in beyond:
             await put(directory, key, b"new", "")
-            assert (await get(directory, key)) == b"new"
+            assert await get(directory, key) == b"new"
         with pytest.raises(Unavailable, match="its new bucket does not take it"):
             await put(directory, window[0], b"new", "")
         await store.buckets[1].start()
         await asyncio.wait(puts)
-        assert not any(put.exception() for put in puts if put not in refused), "those that waited are carried out"
+        assert not any(each.exception() for each in puts if each not in refused), "those that waited are carried out"
 
 
 @run_async
 async def test_one_connection_can_not_use_up_what_others_may_have_held() -> None:
     limits = Limits(max_calls_per_bucket=8, max_call_bytes_per_bucket=4000)
     loop = asyncio.get_running_loop()
-    operations = HeldOperations(loop, loop.time, limits)
+    waiting = HeldOperations(loop, loop.time, limits)
     refused: list[str] = []
     again: list[str] = []
 
     def add(owner: str, size_bytes: int) -> None:
         deadline_s = loop.time() + 60
-        operations.add(
-            Held(owner, deadline_s, size_bytes, lambda: again.append(owner), lambda *_: refused.append(owner))
-        )
+        waiting.add(Held(owner, deadline_s, size_bytes, lambda: again.append(owner), lambda *_: refused.append(owner)))
 
     for _ in range(5):
         add("one", 1)
-    assert (len(operations), refused) == (2, ["one"] * 3), "a quarter of its calls"
+    assert (len(waiting), refused) == (2, ["one"] * 3), "a quarter of its calls"
     add("other", 900)
     add("other", 200)
     assert refused[3:] == ["other"], "a quarter of their bytes"
     add("third", 5000)
-    assert len(operations) == 4, "a single one is held whatever its size"
-    operations.release()
-    assert (again, len(operations)) == (["one", "one", "other", "third"], 0)
+    assert len(waiting) == 4, "a single one is held whatever its size"
+    waiting.release()
+    assert (again, len(waiting)) == (["one", "one", "other", "third"], 0)
     add("one", 1)
-    assert len(operations) == 1, "what has gone counts no more"
-    operations.stop()
+    assert len(waiting) == 1, "what has gone counts no more"
+    waiting.stop()
 
 
 @run_async
 async def test_one_that_is_late_is_refused_before_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
-    operations = HeldOperations(loop, loop.time, TEST_LIMITS)
+    waiting = HeldOperations(loop, loop.time, TEST_LIMITS)
     refused = loop.create_future()
     deadline_s = loop.time() + held._ANSWER_S + 0.1
-    operations.add(Held("one", deadline_s, 1, lambda: None, lambda *why: refused.set_result((loop.time(), why))))
+    waiting.add(Held("one", deadline_s, 1, lambda: None, lambda *why: refused.set_result((loop.time(), why))))
     at_s, (reason, _) = await refused
     assert reason == "busy"
     assert at_s < deadline_s
-    assert len(operations) == 0
+    assert len(waiting) == 0
 
 
 @run_async
@@ -117,14 +115,14 @@ async def test_a_read_that_was_to_wait_is_judged_again_when_its_batch_is_done(mo
         directory = await filled(store, 1, KEYS)
         server = store.buckets[0].server
         assert server is not None
-        (connection,) = [each for each in server._connections if isinstance(each, BucketConnection)]
-        request = messages.Envelope(10**6, 5_000, 0, operations.Get(KEYS[0]))
+        (connection,) = server._connections
+        assert connection._calls is not None
+        envelope = messages.Envelope(10**6, 5_000, 0, operations.Get(KEYS[0]))
         sent: list[messages.Reply] = []
-        connection._batches += 1
-        monkeypatch.setattr(connection, "_send", sent.append)
-        connection._reads_done([(request, HOLD, server.bucket.clock())], [])
+        monkeypatch.setattr(connection, "send", sent.append)
+        connection._calls.reads_done([(ColdRead(envelope, server.bucket.clock()), HOLD)])
         assert len(server.held) == 0
-        await until(lambda: any(isinstance(reply, operations.Value) and reply.call == 10**6 for reply in sent))
+        await until(lambda: any(isinstance(reply.answer, operations.Value) and reply.call == 10**6 for reply in sent))
         monkeypatch.undo()
         assert await get(directory, KEYS[1])
 
@@ -134,23 +132,23 @@ async def test_damage_met_where_a_window_ends_takes_no_key_away() -> None:
     async with local_store(2, TEST_LIMITS) as store:
         directory = await filled(store, 1, KEYS)
         engine = store.buckets[0].engine
-        get, reads = engine.get, 0
+        read, reads = engine.get, 0
 
         def failing(key: bytes) -> bytes | None:
             nonlocal reads
             server = store.buckets[0].server
-            cursor = None if server is None else server.bucket.decided_cursor
+            cursor = None if server is None else server.bucket.state.standing.cursor
             if cursor is not None and cursor.in_window(key) and key == LEAVING[-1]:
                 reads += 1
                 raise StorageDamaged("a bad block")
-            return get(key)
+            return read(key)
 
         engine.get = failing  # type: ignore[method-assign]
         directory.configuration.follow(2)
         await until(lambda: directory.view.topology.bucket_count == 2, 20)  # type: ignore[union-attr]
         assert reads == 0, "the batch that ends a window reads nothing that could fail"
         for key in KEYS:
-            assert (await get(directory, key)) == b"v" * 100
+            assert await get(directory, key) == b"v" * 100
 
 
 @run_async
@@ -161,17 +159,17 @@ async def test_what_is_under_way_at_a_bucket_that_leaves_is_answered() -> None:
         topology = directory.view.topology
         assert topology is not None
         store.buckets[1].wire.hold()
-        put = asyncio.create_task(put(directory, LEAVING[0], b"v", ""))
+        written = asyncio.create_task(directory.carry_out(operations.Put(LEAVING[0], b"v", "")))
         link = directory.view.link(1)
         await until(lambda: link.calls_open > 0)
         one = topology.begin_move(1, ()).end_move()
         for bucket_id in (0, 1):
             server = store.buckets[bucket_id].server
             assert server is not None
-            await server.source.take_topology(one)
-        directory.view._adopt(one)
+            await server.mover_access.install(one)
+        directory.view.adopt(one)
         store.buckets[1].wire.release()
-        assert (await put).bucket_id == 0
+        assert (await written).bucket_id == 0
 
 
 @run_async
@@ -181,7 +179,7 @@ async def test_an_answer_of_a_bucket_that_has_left_meanwhile_does_no_harm() -> N
         topology = directory.view.topology
         assert topology is not None
         one = topology.begin_move(1, ()).end_move()
-        directory.view._adopt(one)
+        directory.view.adopt(one)
         deadline_s = asyncio.get_running_loop().time() + 5
-        await directory.view.reconcile(1, topology, deadline_s)
+        await directory._delivery.reconcile(1, topology, deadline_s)
         assert directory.view.topology == one

@@ -11,6 +11,7 @@ from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
 from serve_app.settings import Limits
 from serve_app.storage.facts import Totals, totals_fact
+from tests.in_process.test_polling import stored_topologies
 from tests.support.asking import get, put
 from tests.support.local_store import local_store, run_async, until
 from tests.support.memory_engine import new_bucket_engine
@@ -49,12 +50,12 @@ async def test_a_full_target_stops_the_move_and_loses_nothing_until_there_is_roo
         await until(lambda: "disk" in waiting_for(directory, 0), 20)
         assert phase(directory) == "moving"
         for key in KEYS:
-            assert (await get(directory, key)) == b"v" * 100, "reads go on"
+            assert await get(directory, key) == b"v" * 100, "reads go on"
         assert len(store.buckets[0].records) + len(store.buckets[1].records) == len(KEYS)
         store.buckets[1].engine.free = 1 << 40
         await moved(directory, 2)
         for key in KEYS:
-            assert (await get(directory, key)) == b"v" * 100
+            assert await get(directory, key) == b"v" * 100
 
 
 @run_async
@@ -65,7 +66,7 @@ async def test_a_target_that_is_away_holds_up_one_small_window_only() -> None:
         await until(lambda: len(store.buckets[1].records) > 5, 20)
         await store.buckets[1].crash()
         await until(lambda: "bucket-1" in waiting_for(directory, 0), 20)
-        cursor = store.buckets[0].server.bucket.cursor  # type: ignore[union-attr]
+        cursor = store.buckets[0].server.bucket.standing.cursor  # type: ignore[union-attr]
         assert cursor is not None
         leaving = [key for key in KEYS if placement.bucket_of(key, 2) == 1]
         held = [key for key in leaving if cursor.in_window(key)]
@@ -73,13 +74,13 @@ async def test_a_target_that_is_away_holds_up_one_small_window_only() -> None:
         later = [key for key in KEYS if key >= cursor.intent_end]
         for key in later:
             await put(directory, key, b"new", "")  # not held
-        assert (await get(directory, held[0])) == b"v" * 100, "reads of the window go on"
+        assert await get(directory, held[0]) == b"v" * 100, "reads of the window go on"
         with pytest.raises(Unavailable, match="just being moved"):
             await put(directory, held[0], b"new", "")
         await store.buckets[1].start()
         await moved(directory, 2)
         for key in KEYS:
-            assert (await get(directory, key)) == (b"new" if key in later else b"v" * 100)
+            assert await get(directory, key) == (b"new" if key in later else b"v" * 100)
 
 
 @run_async
@@ -105,13 +106,13 @@ async def test_a_fresh_directory_founds_no_store_beside_one_that_an_empty_bucket
         directory = await store.directory(3)
         topology = directory.view.topology
         assert topology is not None
-        await until(lambda: all(b.server is not None and b.server.bucket.topology == topology for b in store.buckets))
+        await until(lambda: stored_topologies(store) == {topology})
         await directory.stop()
         await store.buckets[2].crash()
         await store.buckets[0].come_back_with(new_bucket_engine(0))
         fresh = await store.directory(2, settled=False)
-        await until(lambda: fresh.watch.topology is not None, 20)
-        assert fresh.watch.topology == topology
+        await until(lambda: fresh.view.topology is not None, 20)
+        assert fresh.view.topology == topology
         lost = next(key for key in KEYS if placement.bucket_of(key, 3) == 0)
         with pytest.raises(Unavailable, match="came back empty"):
             await put(fresh, lost, b"v", "")
@@ -148,7 +149,7 @@ async def test_directories_that_disagree_start_nothing() -> None:
         second = await store.directory(1)
         first.configuration.follow(2)
         second.configuration.follow(3)
-        await until(lambda: "[2, 3]" in first.watch.problem, 20)
+        await until(lambda: "[2, 3]" in first.configuration.problem, 20)
         assert phase(first) == "stable"
         second.configuration.follow(2)
         await moved(first, 2)
@@ -175,17 +176,17 @@ async def test_a_source_that_died_in_its_window_goes_on_with_the_same_one() -> N
         store.buckets[1].engine.free = 10  # so that the window stays open
         directory.configuration.follow(2)
         await until(lambda: "disk" in waiting_for(directory, 0), 20)
-        before = store.buckets[0].server.bucket.cursor  # type: ignore[union-attr]
+        before = store.buckets[0].server.bucket.standing.cursor  # type: ignore[union-attr]
         assert before is not None
         assert before.intent_end
         await store.buckets[0].crash()
         await store.buckets[0].start()
-        after = store.buckets[0].server.bucket.cursor  # type: ignore[union-attr]
+        after = store.buckets[0].server.bucket.standing.cursor  # type: ignore[union-attr]
         assert after == before
         inside = next(key for key in KEYS if after.in_window(key) and placement.bucket_of(key, 2) == 1)
-        put = asyncio.create_task(put(directory, inside, b"new", ""))
+        written = asyncio.create_task(put(directory, inside, b"new", ""))
         await until(lambda: len(store.buckets[0].server.held) > 0, 20)  # type: ignore[union-attr]
         store.buckets[1].engine.free = 1 << 40
-        await put
+        await written
         await moved(directory, 2)
-        assert (await get(directory, inside)) == b"new"
+        assert await get(directory, inside) == b"new"

@@ -6,6 +6,7 @@ import pytest
 
 from serve_app import operations
 from serve_app.bucket.bucket import Bucket
+from serve_app.bucket.standing import Standing
 from serve_app.cursor import END, Cursor
 from serve_app.directory.directory import Directory
 from serve_app.records import Record, encode
@@ -13,6 +14,7 @@ from serve_app.settings import Limits
 from serve_app.topology import Topology, first_topology
 from serve_app.wire import messages
 from tests.support.asking import get, put
+from tests.support.commits import nobody_is_told
 from tests.support.local_store import MemoryStorage, local_store, run_async, until
 from tests.support.memory_engine import MemoryEngine, new_bucket_engine
 from tests.support.quick_moves import move_quickly, settled
@@ -41,11 +43,11 @@ async def test_a_bucket_that_has_ended_joins_again() -> None:
             await bucket.crash()
             await bucket.start()
             assert bucket.server is not None
-            assert not bucket.server.bucket.fault
+            assert not bucket.server.bucket.standing.fault
         await moved(directory, 3)
         assert [bool(bucket.records) for bucket in store.buckets] == [True, True, True]
         for n in range(50):
-            assert (await get(directory, b"key-%d" % n)) == b"v"
+            assert await get(directory, b"key-%d" % n) == b"v"
 
 
 class _SlowRead(MemoryEngine):
@@ -66,17 +68,21 @@ def test_a_read_that_a_key_went_and_came_back_under_is_read_again() -> None:
     engine = _SlowRead()
     engine.write([], [(name, value) for name, value in new_bucket_engine(0)._facts.items()])
     bucket = Bucket(
-        MemoryStorage(engine, 0), Limits(), incarnation="", done=lambda writes, commit: None, failed=lambda error: None
+        MemoryStorage(engine, 0),
+        Limits(),
+        incarnation="",
+        durable=nobody_is_told,
+        failed=lambda error: None,
     )
     first = first_topology((bucket.identity,))
     later = Topology(first.epoch + 4, 1, 1, first.store_id, first.identities)
-    bucket.take_topology(first, Cursor(first.epoch, END))
+    bucket.serve_by(Standing(first, Cursor(first.epoch, END), {}))
 
     def two_moves() -> None:
         engine.write([(b"k", encode(Record(b"v", "", 1, 0, 0)))], [])
-        bucket.take_topology(later, Cursor(later.epoch, END))
+        bucket.serve_by(Standing(later, Cursor(later.epoch, END), {}))
 
     engine.meanwhile = two_moves  # type: ignore[assignment]
-    reply = bucket.read(messages.Envelope(1, 1000, 0, operations.Get(b"k")), bucket.clock())
-    assert isinstance(reply, operations.Value)
-    assert reply.value == b"v"
+    answer = bucket.reading.on_disk(messages.Envelope(1, 1000, 0, operations.Get(b"k")), bucket.clock())
+    assert isinstance(answer, operations.Value)
+    assert answer.value == b"v"

@@ -113,9 +113,9 @@ async def test_a_wait_is_shown_beside_an_earlier_error_and_only_while_it_lasts(m
 
         # The mover is in the pause after its last failed try when the move ends without it.
         monkeypatch.setattr(mover, "_RETRY_S", (0.3,))
-        topology = server.bucket.topology
+        topology = server.bucket.standing.topology
         assert topology is not None
-        await server.source.take_topology(topology.end_move())
+        await server.mover_access.install(topology.end_move())
         await until(lambda: not any(server.bucket.waiting.values()), 20)
         assert (await answer(directory)).buckets[0].waiting_for == ""
 

@@ -6,19 +6,21 @@ import asyncio
 from dataclasses import dataclass
 
 import pytest
-from serve_app.bucket.move_operations import CommitOperation
 
 from serve_app import operations
-from serve_app.bucket import bucket as bucket_module
 from serve_app.bucket import judgement
+from serve_app.bucket import status as status_module
 from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.judgement import Hold
+from serve_app.bucket.status import gauges_of
+from serve_app.bucket.topology_writes import CommitTopologyWrite
 from serve_app.cursor import Cursor
 from serve_app.errors import StorageForeign
 from serve_app.placement import bucket_of
 from serve_app.storage.facts import BucketFacts, StorageFacts, Totals
 from serve_app.topology import Topology
 from serve_app.wire import messages
+from tests.support.commits import nobody_is_told
 from tests.support.local_store import TEST_LIMITS, LocalBucket, run_async
 from tests.support.memory_engine import MemoryEngine
 
@@ -38,7 +40,13 @@ class Opened:
 def moving_bucket() -> Bucket:
     """Bucket 0, with a window open in which `KEY` leaves it."""
     storage = Opened(MemoryEngine(), StorageFacts(0, "zero"), BucketFacts(Totals(0, 0, 0), TOPOLOGY, BEFORE))
-    return Bucket(storage, TEST_LIMITS, incarnation="1", done=lambda writes, commit: None, failed=lambda error: None)
+    return Bucket(
+        storage,
+        TEST_LIMITS,
+        incarnation="1",
+        durable=nobody_is_told,
+        failed=lambda error: None,
+    )
 
 
 @run_async
@@ -52,13 +60,13 @@ async def test_a_read_of_a_window_that_is_over_by_the_time_it_is_judged_is_not_a
 
     def preempted(*state: object) -> messages.Moved | Hold | None:
         verdict = judge(*state)  # type: ignore[arg-type]
-        bucket.advance(AFTER)
+        bucket.serve_by(bucket.standing._replace(cursor=AFTER))
         bucket.hold_reads(False)
         return verdict
 
     monkeypatch.setattr(judgement, "judge", preempted)
-    reply = bucket.read(messages.Envelope(1, 1000, 0, operations.Get(KEY)), bucket.clock())
-    assert isinstance(reply, (Hold, messages.Moved)), reply
+    answer = bucket.reading.on_disk(messages.Envelope(1, 1000, 0, operations.Get(KEY)), bucket.clock())
+    assert isinstance(answer, (Hold, messages.Moved)), answer
 
 
 @run_async
@@ -70,16 +78,17 @@ async def test_a_refusal_that_was_decided_last_is_not_undone_by_a_topology_that_
     bucket, loop = local.server.bucket, asyncio.get_running_loop()
     ours = Topology(2, 1, 1, "store", (bucket.identity,))
     given_up = Topology(3, 1, 1, "store", ("another",))
-    steps = [CommitOperation(bucket, loop.create_future(), None, ours)]
-    steps.append(CommitOperation(bucket, loop.create_future(), ours, given_up))
-    commits = []
+    steps = [CommitTopologyWrite(bucket.state, loop.create_future(), None, ours)]
+    steps.append(CommitTopologyWrite(bucket.state, loop.create_future(), ours, given_up))
+    durable = []
     for step in steps:
-        commits.append(bucket._committer.write(bucket._committer.decide([step])))
+        durable.append((bucket._committer.write(bucket._committer.decide([step])), bucket.state.standing))
         bucket.writer.reserve_own(step)
-    for step, commit in zip(steps, commits, strict=True):
-        local.server._finish_group([step], commit)
-    assert "came back empty" in bucket.fault
-    assert isinstance(bucket.read(messages.Envelope(1, 1000, 0, operations.Get(KEY)), bucket.clock()), messages.Refused)
+    for step, (commit, standing) in zip(steps, durable, strict=True):
+        local.server._finish_group([step], commit, standing, True)
+    assert "came back empty" in bucket.standing.fault
+    get = messages.Envelope(1, 1000, 0, operations.Get(KEY))
+    assert isinstance(bucket.reading.on_disk(get, bucket.clock()), messages.Refused)
     with pytest.raises(StorageForeign):
         await steps[1].done
     await local.stop_server()
@@ -89,5 +98,5 @@ async def test_a_refusal_that_was_decided_last_is_not_undone_by_a_topology_that_
 async def test_metrics_leave_alone_what_belongs_to_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are read in a thread of their own; how fast a move goes is remembered by the loop, in steps."""
     bucket = moving_bucket()
-    monkeypatch.setattr(bucket_module, "progress", None)
-    assert bucket.gauges().keys() == {"keys", "bytes", "free_bytes", "queued_writes"}
+    monkeypatch.setattr(status_module, "progress", None)
+    assert gauges_of(bucket).keys() == {"keys", "bytes", "free_bytes", "queued_writes"}

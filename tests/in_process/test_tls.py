@@ -35,7 +35,7 @@ def test_operations_travel_encrypted_and_strangers_get_no_connection(
         async with local_store(1) as store:
             directory = await store.directory()
             await put(directory, b"key", b"a secret that must not be seen", "")
-            assert (await get(directory, b"key")) == b"a secret that must not be seen"
+            assert await get(directory, b"key") == b"a secret that must not be seen"
             endpoint = store.buckets[0].endpoint
             assert endpoint is not None
 

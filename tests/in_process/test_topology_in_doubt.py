@@ -25,7 +25,7 @@ def damage_next_facts(bucket: LocalBucket, name: bytes) -> None:
 
 
 def topologies(store: LocalStore) -> list[object]:
-    return [None if bucket.server is None else bucket.server.bucket.topology for bucket in store.buckets]
+    return [None if bucket.server is None else bucket.server.bucket.standing.topology for bucket in store.buckets]
 
 
 @run_async
@@ -52,8 +52,8 @@ async def test_an_install_that_met_damage_is_not_served_by() -> None:
         link = directory.view.link(0)
         for reason in ("damaged", "damaged"):
             with pytest.raises(Unavailable, match=reason):
-                await link.ask(lambda call, ms: messages.Envelope(call, ms, 0, messages.Install(moving)), 1.0)
-        status = await link.inspect(1.0)
+                await link.ask(messages.Install(moving), 1.0)
+        status = await link.ask(messages.Inspect(), 1.0)
         assert status.topology == before
         await store.buckets[0].crash()
         await store.buckets[0].start()

@@ -177,7 +177,7 @@ def test_a_move_that_stands_still_is_checked_by_cursor(monkeypatch: pytest.Monke
         async with filled_store(4, configured=2, limits=slow) as (store, directory):
             directory.configuration.follow(4)
             await until(lambda: bool(store.buckets[2].records) and bool(store.buckets[3].records))
-            await until(lambda: all(not b.server.source.cursor.intent_end for b in store.buckets))  # type: ignore[union-attr]
+            await until(lambda: all(not b.server.mover_access.cursor.intent_end for b in store.buckets))  # type: ignore[union-attr]
             found = await verified(store)
             assert found.topology.moving
             assert found.problems == []
@@ -198,33 +198,53 @@ def test_a_move_that_stands_still_is_checked_by_cursor(monkeypatch: pytest.Monke
     check()
 
 
-@run_async
-async def test_the_end_of_a_move_does_not_mislead_it_while_its_sync_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A topology that is decided and not durable yet has forgotten the markers by which records were judged before."""
-    syncs = threading.Event()
-    async with filled_store(2, configured=1) as (store, directory):
-        target = store.buckets[1].engine
-        write = target.write
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_the_end_of_a_move_does_not_mislead_it_while_its_sync_lasts(
+    on_disk: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A topology that is decided and not served by yet has forgotten the markers by which records were judged before. As
+    long as those are on the disk, they count; where the new topology is there in their place, nothing is judged by the old.
+    """
+    stands_still, syncs = threading.Event(), threading.Event()
 
-        def stands_still(records: Changes, facts: Changes) -> None:
-            topology = dict(facts).get(TOPOLOGY)
-            if topology is not None and not msgspec.msgpack.decode(topology, type=Topology).moving:
-                assert syncs.wait(20)
-            write(records, facts)
+    @run_async
+    async def check() -> None:
+        async with filled_store(2, configured=1) as (store, directory):
+            target = store.buckets[1].engine
+            write = target.write
 
-        monkeypatch.setattr(target, "write", stands_still)
-        directory.configuration.follow(2)
-        bucket = store.buckets[1].server.bucket  # type: ignore[union-attr]
-        await until(lambda: bucket.decided_topology is not None and bucket.decided_topology.phase == "stable", 20)
-        assert bucket.topology is not None
-        assert bucket.topology.moving
-        assert store.buckets[1].records
-        page = await asyncio.to_thread(
-            survey.survey, bucket, messages.Envelope(1, 1_000, 0, messages.Survey(b"")), bucket.clock()
-        )
-        assert isinstance(page, messages.Moved)
-        asyncio.get_running_loop().call_later(0.3, syncs.set)
-        assert (await verified(store)).problems == []
+            def slow(records: Changes, facts: Changes) -> None:
+                topology = dict(facts).get(TOPOLOGY)
+                ends = topology is not None and not msgspec.msgpack.decode(topology, type=Topology).moving
+                if on_disk:
+                    write(records, facts)
+                if ends:
+                    stands_still.set()
+                    assert syncs.wait(20)
+                if not on_disk:
+                    write(records, facts)
+
+            monkeypatch.setattr(target, "write", slow)
+            directory.configuration.follow(2)
+            await until(stands_still.is_set, 20)
+            bucket = store.buckets[1].server.bucket  # type: ignore[union-attr]
+            decided = bucket.state.standing.topology
+            assert decided is not None
+            assert decided.phase == "stable"
+            assert bucket.standing.topology is not None
+            assert bucket.standing.topology.moving
+            assert store.buckets[1].records
+            page = await asyncio.to_thread(survey.survey, bucket, b"", bucket.clock() + 1)
+            if on_disk:
+                assert isinstance(page, messages.Moved)
+            else:
+                assert isinstance(page, messages.Surveyed)
+                assert page.keys > 0
+                assert page.misplaced == []
+            asyncio.get_running_loop().call_later(0.3, syncs.set)
+            assert (await verified(store)).problems == []
+
+    check()
 
 
 @run_async
@@ -253,9 +273,9 @@ async def test_a_bucket_that_says_why_it_does_not_serve_is_quoted() -> None:
 async def test_another_stores_volume_is_named() -> None:
     async with local_store(3) as other:
         await other.directory()
-        await until(lambda: all(bucket.server.bucket.topology for bucket in other.buckets))  # type: ignore[union-attr]
+        await until(lambda: all(bucket.server.bucket.standing.topology for bucket in other.buckets))  # type: ignore[union-attr]
         async with filled_store(3) as (store, _):
-            await until(lambda: all(bucket.server.bucket.topology for bucket in store.buckets))  # type: ignore[union-attr]
+            await until(lambda: all(bucket.server.bucket.standing.topology for bucket in store.buckets))  # type: ignore[union-attr]
             await store.buckets[2].come_back_with(other.buckets[2].engine)
             assert "belongs to the store" in (await verified(store)).unread[2]
 
@@ -264,7 +284,7 @@ async def test_another_stores_volume_is_named() -> None:
 async def test_a_bucket_that_is_left_out_must_hold_nothing() -> None:
     async with filled_store(3) as (store, directory):
         directory.configuration.follow(2)
-        await until(lambda: store.buckets[2].server.bucket.topology.bucket_count == 2)  # type: ignore[union-attr]
+        await until(lambda: store.buckets[2].server.bucket.standing.topology.bucket_count == 2)  # type: ignore[union-attr]
         assert (await verified(store)).problems == []
         store.buckets[2].retired = False  # it would have ended
         store.buckets[2].engine.write([(b"key", b"raw")], [])
@@ -282,9 +302,9 @@ async def test_a_store_that_was_never_founded_has_nothing_to_verify() -> None:
 async def test_two_halves_of_two_stores_are_no_store() -> None:
     async with local_store(2) as other:
         await other.directory()
-        await until(lambda: other.buckets[1].server.bucket.topology is not None)  # type: ignore[union-attr]
+        await until(lambda: other.buckets[1].server.bucket.standing.topology is not None)  # type: ignore[union-attr]
         async with filled_store() as (store, _):
-            await until(lambda: store.buckets[1].server.bucket.topology is not None)  # type: ignore[union-attr]
+            await until(lambda: store.buckets[1].server.bucket.standing.topology is not None)  # type: ignore[union-attr]
             await store.buckets[1].come_back_with(other.buckets[1].engine)
             with pytest.raises(Unavailable, match="different stores"):
                 await verified(store)
@@ -311,9 +331,7 @@ async def test_a_bucket_that_restarts_while_it_is_read_is_read_again() -> None:
 
 def status(keys: int, revision: int, *, moving: bool = False, moved: int = 0, queued: int = 0) -> messages.Status:
     topology = Topology(1, 2, 3 if moving else 2, "store", ("a", "b", "c") if moving else ("a", "b"))
-    return messages.Status(
-        0, 0, "a", "", topology, keys, 10 * keys, revision, 0, False, queued, "", "", moved_keys=moved
-    )
+    return messages.Status(0, "a", "", topology, keys, 10 * keys, revision, 0, False, queued, "", "", moved_keys=moved)
 
 
 @pytest.mark.parametrize(

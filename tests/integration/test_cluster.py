@@ -25,6 +25,7 @@ from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
 from serve_app.settings import NAMESPACE, Limits, Settings
 from serve_app.wire.link import BucketFault
+from tests.support.asking import get, put
 from tests.support.local_store import until
 from tests.support.memory import maps_large_blocks_alone
 
@@ -110,7 +111,7 @@ def test_each_bucket_runs_on_the_node_that_offers_it(cluster: Cluster, tmp_path:
     async def check() -> None:
         async with directory_on(build(tmp_path, pin_buckets=True), 2) as directory:
             for number in range(20):
-                await directory.put(b"key%d" % number, b"v", "")
+                await put(directory, b"key%d" % number, b"v", "")
 
     asyncio.run(check())
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
@@ -125,12 +126,12 @@ def test_a_bucket_without_its_node_is_waited_for_by_name(cluster: Cluster, tmp_p
         async with directory_on(made_from, 3) as directory:
             await until(lambda: "resource bucket-2" in directory.what_is_missing(), 20)
             with pytest.raises(Unavailable, match="a node that offers the resource bucket-2"):
-                await directory.get(b"key")
+                await get(directory, b"key")
             assert not exists(2), "made now it would look like a bucket that is away with its data"
             cluster.add_node(num_cpus=0, resources={"bucket-2": 1})
             await until(lambda: directory.view.topology is not None, 30)
             for number in range(20):
-                await directory.put(b"key%d" % number, b"v", "")
+                await put(directory, b"key%d" % number, b"v", "")
 
     asyncio.run(check())
 
@@ -139,18 +140,18 @@ def test_buckets_take_changed_settings_and_are_not_turned_back(cluster: Cluster,
     async def check() -> None:
         old = build(tmp_path)
         async with directory_on(old, 1) as first:
-            await first.put(b"key", b"v", "")
+            await put(first, b"key", b"v", "")
             before = pid_of(0)
             new = build(tmp_path, limits=Limits(request_timeout_s=30, max_value_bytes=1000))
             assert new.fingerprint != old.fingerprint
             async with directory_on(new, 1) as second:
-                assert (await second.get(b"key")).value == b"v"
+                assert await get(second, b"key") == b"v"
                 after = pid_of(0)
                 assert after != before
                 # The old directory lost its connection, finds the new bucket, and leaves it as it is.
-                assert (await first.get(b"key")).value == b"v"
+                assert await get(first, b"key") == b"v"
                 async with directory_on(old, 1) as late:
-                    assert (await late.get(b"key")).value == b"v"
+                    assert await get(late, b"key") == b"v"
                 assert pid_of(0) == after
 
     asyncio.run(check())
@@ -159,10 +160,10 @@ def test_buckets_take_changed_settings_and_are_not_turned_back(cluster: Cluster,
 def test_the_same_settings_replace_nothing(cluster: Cluster, tmp_path: Path) -> None:
     async def check() -> None:
         async with directory_on(build(tmp_path), 1) as directory:
-            await directory.put(b"key", b"v", "")
+            await put(directory, b"key", b"v", "")
         before = pid_of(0)
         async with directory_on(build(tmp_path), 1) as directory:  # built later, from the same
-            assert (await directory.get(b"key")).value == b"v"
+            assert await get(directory, b"key") == b"v"
         assert pid_of(0) == before
 
     asyncio.run(check())
@@ -204,10 +205,10 @@ def test_a_killed_bucket_comes_back_with_a_fresh_token(cluster: Cluster, tmp_pat
         made_from = build(tmp_path)
         plane = RayControlPlane(made_from, BucketActor)
         async with directory_on(made_from, 1) as directory:
-            await directory.put(b"key", b"v", "")
+            await put(directory, b"key", b"v", "")
             before = await plane.resolve(0)
             os.kill(pid_of(0), signal.SIGKILL)
-            assert (await directory.get(b"key")).value == b"v"
+            assert await get(directory, b"key") == b"v"
             after = await plane.resolve(0)
             assert after.token != before.token
             assert after.incarnation != before.incarnation
@@ -224,7 +225,7 @@ def test_a_fault_of_the_storage_is_what_the_directory_says(cluster: Cluster, tmp
         async with directory_on(build(tmp_path, limits=Limits(request_timeout_s=1.0)), 2) as directory:
             await until(lambda: "stranger.txt" in directory.what_is_missing(), 30)
             with pytest.raises(Unavailable, match=r"stranger\.txt"):
-                await directory.get(b"key")
+                await get(directory, b"key")
 
     asyncio.run(check())
 
@@ -248,7 +249,7 @@ def test_a_bucket_on_loopback_opens_to_a_directory_on_another_node(cluster: Clus
         first = await RayControlPlane(made_from, BucketActor).resolve(0)
         assert first.address[0] != "127.0.0.1", "there its token would be shown to whoever listens on that port here"
         async with directory_on(made_from, 1) as directory:
-            await directory.put(b"key", b"v", "")
+            await put(directory, b"key", b"v", "")
         endpoint = await RayControlPlane(made_from, BucketActor).resolve(0)
         assert endpoint.address[0] == ray.util.get_node_ip_address() != "127.0.0.1"
         assert endpoint.incarnation == before.endpoint.incarnation, "it goes on, and who is connected stays so"
@@ -275,7 +276,7 @@ def test_a_buckets_process_keeps_its_files_to_its_user_and_gives_large_blocks_ba
 
     async def check() -> None:
         async with directory_on(build(tmp_path), 1) as directory:
-            await directory.put(b"key", b"v", "")
+            await put(directory, b"key", b"v", "")
             assert in_actor(0, maps_large_blocks_alone)
 
     asyncio.run(check())

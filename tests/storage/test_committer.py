@@ -67,7 +67,7 @@ def test_a_damaged_record_refuses_its_own_writes_alone() -> None:
     assert (put.reason, delete.reason) == ("fault", "fault")
     assert "bad" in put.detail
     assert isinstance(good, operations.Written)
-    assert len(commits.bucket.errors) == 2
+    assert len(commits.errors) == 2
     assert commits.committer.totals.keys == 2
 
 

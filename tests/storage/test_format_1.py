@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from serve_app import records
 from serve_app.cursor import Cursor, Marker
 from serve_app.errors import StorageDamaged, StorageForeign, StorageNewer, StorageUnusable
 from serve_app.records import Record
-from serve_app.storage import facts, format_1, records
+from serve_app.storage import facts, format_1
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.facts import Totals
 from serve_app.storage.folder import OpenedStorage, open_folder

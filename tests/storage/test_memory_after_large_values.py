@@ -12,8 +12,7 @@ import pytest
 
 from harness.memory import MIB, resident_bytes
 from harness.running_store import ROOT
-from serve_app import operations
-from serve_app.wire import messages
+from serve_app.operations import Get, Put, Value, Written
 from serve_app.wire.endpoint import Endpoint
 from tests.support.local_store import run_async, until
 from tests.support.traced_bucket import bucket_process, connected
@@ -28,12 +27,10 @@ async def flood(endpoint: Endpoint) -> None:
     loop = asyncio.get_running_loop()
 
     async def put(key: bytes, value: bytes) -> None:
-        message = messages.Envelope(connection.next_call(), 60_000, 0, operations.Put(key, value, ""))
-        assert isinstance(await connection.send(message, loop.time() + 60, len(value)), operations.Written)
+        assert isinstance(await connection.call(Put(key, value, ""), loop.time() + 60), Written)
 
     async def get(key: bytes) -> None:
-        message = messages.Envelope(connection.next_call(), 60_000, 0, operations.Get(key))
-        assert isinstance(await connection.send(message, loop.time() + 60, 0), operations.Value)
+        assert isinstance(await connection.call(Get(key), loop.time() + 60), Value)
 
     for _ in range(2):
         for size in SIZES:

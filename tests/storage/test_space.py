@@ -6,21 +6,21 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from serve_app import operations
 from serve_app.bucket.server import BucketServer
 from serve_app.bucket.space import SpaceKeeper
 from serve_app.errors import StorageFault, StorageUnusable
+from serve_app.operations import Delete, Deleted, Operation, Put, Written
+from serve_app.operations.body import A
 from serve_app.settings import Limits
 from serve_app.storage.facts import Totals, topology_fact
 from serve_app.storage.folder import OpenedStorage, open_folder
 from serve_app.topology import first_topology
 from serve_app.wire import messages
-from serve_app.wire.connection import BucketConnection
+from serve_app.wire.connection import ClientConnection
 from tests.support.local_store import run_async, until
 from tests.support.memory_engine import MemoryEngine
 from tests.support.small_disk import MIB, free_bytes, needs_root, small_disk
@@ -32,22 +32,21 @@ DEADLINE_S = 60.0
 class Client:
     """Puts until the bucket says that its disk is full, and deletes; this many operations at once."""
 
-    def __init__(self, connection: BucketConnection, value_bytes: int) -> None:
+    def __init__(self, connection: ClientConnection, value_bytes: int) -> None:
         self._connection, self._value_bytes = connection, value_bytes
         self._at_once = max(1, min(512, MIB // value_bytes))
 
-    async def _call(self, make: Callable[[int], operations.Put | operations.Delete]) -> messages.Reply:
-        deadline_s = asyncio.get_running_loop().time() + DEADLINE_S
-        return await self._connection.send(make(self._connection.next_call()), deadline_s, self._value_bytes)
+    async def _call(self, operation: Operation[A]) -> A | messages.Moved | messages.Refused:
+        return await self._connection.call(operation, asyncio.get_running_loop().time() + DEADLINE_S)
 
     async def put(self, key: bytes) -> bool:
         """Whether it was taken; else the disk is full."""
         value = os.urandom(self._value_bytes)  # not to be compressed
-        reply = await self._call(lambda call: messages.Envelope(call, 60_000, 0, operations.Put(key, value, "")))
-        if isinstance(reply, operations.Written):
+        answer = await self._call(Put(key, value, ""))
+        if isinstance(answer, Written):
             return True
-        assert isinstance(reply, messages.Refused)
-        assert reply.reason == "disk-full", reply
+        assert isinstance(answer, messages.Refused)
+        assert answer.reason == "disk-full", answer
         return False
 
     async def fill(self, name: str) -> list[bytes]:
@@ -63,11 +62,8 @@ class Client:
     async def delete(self, keys: list[bytes]) -> None:
         for start in range(0, len(keys), self._at_once):
             some = keys[start : start + self._at_once]
-            replies = await asyncio.gather(*map(self._delete, some))
-            assert all(isinstance(reply, operations.Deleted) for reply in replies), replies
-
-    async def _delete(self, key: bytes) -> messages.Reply:
-        return await self._call(lambda call: messages.Envelope(call, 60_000, 0, operations.Delete(key)))
+            answers = await asyncio.gather(*(self._call(Delete(key)) for key in some))
+            assert all(isinstance(answer, Deleted) for answer in answers), answers
 
     async def put_when_there_is_room(self, key: bytes) -> None:
         async with asyncio.timeout(DEADLINE_S):

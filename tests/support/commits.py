@@ -16,6 +16,7 @@ from serve_app.storage.commit import Commit
 from serve_app.storage.committer import Committer, WriterStats
 from serve_app.storage.engine import Engine
 from serve_app.storage.facts import Totals
+from serve_app.storage.group import Write
 from serve_app.topology import first_topology
 from serve_app.wire.messages import Envelope
 
@@ -31,6 +32,10 @@ class NoCaller:
 
     def flush(self) -> None:
         raise AssertionError("there is no connection")
+
+
+def nobody_is_told(writes: list[Write], commit: Commit | None, standing: Standing, *, whole: bool) -> None:
+    """A `Durable` for a bucket without a loop."""
 
 
 class Commits:

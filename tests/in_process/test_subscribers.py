@@ -8,10 +8,11 @@ import struct
 import threading
 
 import pytest
-from serve_app.bucket.move_operations import CommitOperation
 
 from serve_app import operations
-from serve_app.bucket.connection import BucketConnection
+from serve_app.bucket.calls import Calls
+from serve_app.bucket.queued import CalledWrite
+from serve_app.bucket.topology_writes import CommitTopologyWrite
 from serve_app.errors import StorageDamaged
 from serve_app.records import decode
 from serve_app.storage.commit import Commit
@@ -19,8 +20,8 @@ from serve_app.storage.engine import Changes
 from serve_app.storage.facts import CURSOR, MARKERS, TOPOLOGY, TOTALS, topology_fact
 from serve_app.topology import Topology
 from serve_app.wire import messages
+from tests.in_process.test_bucket_server import greeted, serving
 from tests.support.local_store import LocalBucket, run_async, until
-from tests.unit.test_bucket_server import greeted, serving
 
 
 def stored_sequence(bucket: LocalBucket) -> int:
@@ -70,13 +71,13 @@ async def test_each_commit_comes_in_order_with_what_it_changed() -> None:
 async def test_a_topology_is_served_by_when_its_commit_comes() -> None:
     async with serving() as bucket:
         assert bucket.server is not None
-        served, own = bucket.server.bucket, bucket.server.bucket.topology
+        served, own = bucket.server.bucket, bucket.server.bucket.standing.topology
         assert own is not None
         new = Topology(own.epoch + 1, 1, 1, own.store_id, own.identities)
         seen: list[tuple[Commit, Topology | None]] = []
-        bucket.server.subscribe(lambda commit: seen.append((commit, served.topology)))
+        bucket.server.subscribe(lambda commit: seen.append((commit, served.standing.topology)))
         done = asyncio.get_running_loop().create_future()
-        step = CommitOperation(served, done, own, new)
+        step = CommitTopologyWrite(served.state, done, own, new)
         served.writer.reserve_own(step)
         served.writer.submit([step])
         await done
@@ -92,7 +93,7 @@ async def test_a_commit_comes_after_the_sync_and_before_the_answers(monkeypatch:
     async with serving() as bucket:
         happened: list[str] = []
         begun, let_go = threading.Event(), threading.Event()
-        write, finish = bucket.engine.write, BucketConnection.finish
+        write, finish = bucket.engine.write, Calls.finish
 
         def slow(records: Changes, facts: Changes) -> None:
             begun.set()
@@ -100,12 +101,12 @@ async def test_a_commit_comes_after_the_sync_and_before_the_answers(monkeypatch:
             write(records, facts)
             happened.append("durable")
 
-        def finishing(self: BucketConnection, operation: object) -> None:
+        def finishing(self: Calls, write: CalledWrite) -> None:
             happened.append("answered")
-            finish(self, operation)  # type: ignore[arg-type]
+            finish(self, write)
 
         bucket.engine.write = slow  # type: ignore[method-assign]
-        monkeypatch.setattr(BucketConnection, "finish", finishing)
+        monkeypatch.setattr(Calls, "finish", finishing)
         assert bucket.server is not None
         bucket.server.subscribe(lambda commit: happened.append("handed on"))
         client = await greeted(bucket)
@@ -152,7 +153,7 @@ async def test_a_subscriber_that_raises_harms_nobody(caplog: pytest.LogCaptureFi
                 client.send(messages.Envelope(call, 1000, 0, operations.Put(b"k", b"v", "")))
                 assert isinstance(await client.receive(), operations.Written)
         assert asked == [commit.sequence for commit in seen] == [1, 2, 3]
-        assert [record.getMessage() for record in caplog.records] == ["subscriber failed"] * 3
+        assert [record.getMessage() for record in caplog.records] == ["commit subscriber failed"] * 3
         assert bucket.failures == []
 
 

@@ -1,21 +1,17 @@
-"""How directories learn the topology: founding a store, coming back, several at once, volumes that are not what they were."""
+"""How directories learn the topology from the buckets: coming back, several at once, volumes that are not what they were."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
 
 import pytest
 
-from serve_app.bucket.bucket import Served
 from serve_app.errors import Unavailable
 from serve_app.settings import Limits
-from serve_app.storage.engine import Changes
 from serve_app.storage.facts import topology_fact
 from serve_app.topology import Topology
-from serve_app.wire import messages
 from tests.in_process.test_directory import keys_of
-from tests.support.asking import get, put
+from tests.support.asking import delete, get, put
 from tests.support.local_store import LocalStore, local_store, run_async, until
 from tests.support.memory_engine import MemoryEngine, new_bucket_engine
 
@@ -23,7 +19,7 @@ IMPATIENT = Limits(request_timeout_s=0.5, disk_reserve_bytes=0)
 
 
 def stored_topologies(store: LocalStore) -> set[Topology | None]:
-    return {bucket.server.bucket.topology for bucket in store.buckets if bucket.server is not None}
+    return {bucket.server.bucket.standing.topology for bucket in store.buckets if bucket.server is not None}
 
 
 @run_async
@@ -38,12 +34,12 @@ async def test_a_store_comes_back_as_it_was_whatever_is_configured() -> None:
             await bucket.start()
         for configured in (1, 2, 3, 8):
             again = await store.directory(configured)
-            assert again.watch.topology == first.watch.topology
+            assert again.view.topology == first.view.topology
             for n in range(30):
-                assert (await again.get(b"key%d" % n)).value == b"v%d" % n
+                assert await get(again, b"key%d" % n) == b"v%d" % n
             if configured != 3:
-                await until(lambda again=again: bool(again.watch.problem))  # type: ignore[misc]
-        assert first.watch.topology == again.watch.topology, "directories that disagree move nothing"
+                await until(lambda again=again: bool(again.configuration.problem))  # type: ignore[misc]
+        assert first.view.topology == again.view.topology, "directories that disagree move nothing"
         assert max(store.resolved) == 2, "no bucket beyond the store's was asked for"
 
 
@@ -63,12 +59,12 @@ async def test_a_changed_configuration_is_taken_and_a_bad_one_is_not() -> None:
 async def test_the_topology_is_known_without_bucket_0() -> None:
     async with local_store(2) as store:
         founder = await store.directory()
-        await founder.put(keys_of(1)[0], b"v", "")
+        await put(founder, keys_of(1)[0], b"v", "")
         await until(lambda: len(stored_topologies(store)) == 1)
         await store.buckets[0].crash()
         late = await store.directory(settled=False)
-        assert (await get(late, keys_of(1)[0])) == b"v"
-        assert late.watch.topology == founder.watch.topology
+        assert await get(late, keys_of(1)[0]) == b"v"
+        assert late.view.topology == founder.view.topology
 
 
 @run_async
@@ -81,14 +77,14 @@ async def test_a_bucket_that_came_back_empty_is_never_served() -> None:
         await store.buckets[1].come_back_with(new_bucket_engine(1))  # the volume came back empty
         await until(lambda: directory.view.link(1).stranger)
         fresh = await store.directory(settled=False)
-        await until(lambda: fresh.watch.topology is not None and fresh.watch.link(1).stranger)
+        await until(lambda: fresh.view.topology is not None and fresh.view.link(1).stranger)
         for asked in (directory, fresh):
-            for operation in (asked.get(lost), asked.put(lost, b"w", ""), asked.delete(lost)):
+            for operation in (get(asked, lost), put(asked, lost, b"w", ""), delete(asked, lost)):
                 with pytest.raises(Unavailable, match="came back empty"):
                     await operation
-            assert (await asked.get(kept)).value == b"v"
+            assert await get(asked, kept) == b"v"
         assert store.buckets[1].records == {}
-        await until(lambda: bool(store.buckets[1].server.bucket.fault))  # type: ignore[union-attr]
+        await until(lambda: bool(store.buckets[1].server.bucket.standing.fault))  # type: ignore[union-attr]
 
 
 @run_async
@@ -100,9 +96,9 @@ async def test_bucket_0_that_came_back_empty_founds_no_new_store() -> None:
         topology = directory.view.topology
         await store.buckets[0].come_back_with(new_bucket_engine(0))
         fresh = await store.directory(settled=False)
-        await until(lambda: fresh.watch.topology is not None)
-        assert fresh.watch.topology == topology
-        assert (await get(fresh, keys_of(1)[0])) == b"v"
+        await until(lambda: fresh.view.topology is not None)
+        assert fresh.view.topology == topology
+        assert await get(fresh, keys_of(1)[0]) == b"v"
         with pytest.raises(Unavailable, match="came back empty"):
             await get(fresh, keys_of(0)[0])
 
@@ -111,7 +107,7 @@ async def test_bucket_0_that_came_back_empty_founds_no_new_store() -> None:
 async def test_another_stores_volume_is_never_served() -> None:
     async with local_store(2) as other:
         theirs = await other.directory()
-        await theirs.put(keys_of(1)[0], b"of the other store", "")
+        await put(theirs, keys_of(1)[0], b"of the other store", "")
         await until(lambda: len(stored_topologies(other)) == 1)
         foreign = other.buckets[1].engine.crash()
     async with local_store(2, IMPATIENT) as store:
@@ -121,22 +117,10 @@ async def test_another_stores_volume_is_never_served() -> None:
         await until(lambda: directory.view.link(1).stranger)
         for asked in (directory, await store.directory(settled=False)):
             with pytest.raises(Unavailable):
-                await asked.get(keys_of(1)[0])
+                await get(asked, keys_of(1)[0])
             with pytest.raises(Unavailable):
-                await asked.put(keys_of(1)[0], b"x", "")
+                await put(asked, keys_of(1)[0], b"x", "")
         assert len(store.buckets[1].records) == 1, "the foreign volume is left as it was"
-
-
-@run_async
-async def test_a_bucket_behind_is_brought_up_to_date_by_whoever_finds_out() -> None:
-    async with local_store(2) as store:
-        directory = await store.directory()
-        await put(directory, keys_of(1)[0], b"v", "")
-        bucket = store.buckets[1].server.bucket  # type: ignore[union-attr]
-        bucket.decided_topology, bucket._served = None, Served(None, None)
-        answers = await asyncio.gather(*(get(directory, keys_of(1)[0]) for _ in range(50)))
-        assert {answer.value for answer in answers} == {b"v"}
-        assert bucket.topology == directory.view.topology
 
 
 @run_async
@@ -154,23 +138,6 @@ async def test_volumes_of_different_stores_without_bucket_0_are_not_guessed_abou
         with pytest.raises(Unavailable):
             await get(directory, b"k")
         assert directory.view.topology is None
-
-
-@run_async
-async def test_an_older_topology_is_not_taken() -> None:
-    async with local_store(1) as store:
-        directory = await store.directory()
-        topology = directory.view.topology
-        assert topology is not None
-        newer = Topology(5, 1, 1, topology.store_id, topology.identities)
-        link = directory.view.link(0)
-        assert (
-            await link.ask(lambda call, ms: messages.Envelope(call, ms, 0, messages.Install(newer)), 2.0)
-        ).topology == newer
-        assert (
-            await link.ask(lambda call, ms: messages.Envelope(call, ms, 0, messages.Install(topology)), 2.0)
-        ).topology == newer
-        await until(lambda: directory.view.topology == newer)
 
 
 async def _foreign_volume(bucket_id: int, bucket_count: int) -> MemoryEngine:
@@ -194,15 +161,15 @@ async def test_a_foreign_bucket_0_is_outvoted_and_its_keys_alone_are_refused() -
         ours = store.buckets[0].engine.crash()
         await store.buckets[0].come_back_with(foreign)
         fresh = await store.directory(settled=False)
-        await until(lambda: fresh.watch.topology is not None)
+        await until(lambda: fresh.view.topology is not None)
         for bucket_id in (1, 2):
-            assert (await get(fresh, keys_of(bucket_id, 3)[0])) == b"ours"
+            assert await get(fresh, keys_of(bucket_id, 3)[0]) == b"ours"
         for operation in (get(fresh, keys_of(0, 3)[0]), put(fresh, keys_of(0, 3)[0], b"x", "")):
             with pytest.raises(Unavailable, match="is another one"):
                 await operation
         await store.buckets[0].come_back_with(ours)
-        await until(lambda: fresh.watch.link(0).connected and not fresh.watch.link(0).stranger)
-        assert (await get(fresh, keys_of(0, 3)[0])) == b"ours", "the right volume is back, and so are its keys"
+        await until(lambda: fresh.view.link(0).connected and not fresh.view.link(0).stranger)
+        assert await get(fresh, keys_of(0, 3)[0]) == b"ours", "the right volume is back, and so are its keys"
 
 
 @run_async
@@ -221,55 +188,8 @@ async def test_of_two_buckets_of_two_stores_neither_is_served() -> None:
                 with pytest.raises(Unavailable, match="different stores"):
                     await operation
         await store.buckets[0].come_back_with(ours)
-        await until(lambda: fresh.watch.topology is not None)
-        assert (await get(fresh, keys_of(1)[0])) == b"ours", "no bucket was hurt by the stranger"
-
-
-@run_async
-async def test_a_late_install_does_a_healthy_bucket_no_harm() -> None:
-    async with local_store(1) as store:
-        directory = await store.directory()
-        await put(directory, b"k", b"v", "")
-        topology = directory.view.topology
-        assert topology is not None
-        link = directory.view.link(0)
-        newer = Topology(5, 1, 1, topology.store_id, topology.identities)
-        await link.ask(lambda call, ms: messages.Envelope(call, ms, 0, messages.Install(newer)), 2.0)
-        late = Topology(3, 1, 1, topology.store_id, ("someone who was replaced since",))
-        status = await link.ask(lambda call, ms: messages.Envelope(call, ms, 0, messages.Install(late)), 2.0)
-        assert status.fault == ""
-        assert status.topology == newer
-        for wrong in (Topology(9, 1, 1, "another store", topology.identities),):
-            with pytest.raises(Unavailable, match="belongs to store"):
-                await link.ask(
-                    lambda call, ms, wrong=wrong: messages.Envelope(call, ms, 0, messages.Install(wrong)), 2.0
-                )  # type: ignore[misc]
-        bucket = store.buckets[0].server.bucket  # type: ignore[union-attr]
-        bucket.decided_topology = None
-        with pytest.raises(Unavailable, match="holds records but knows of no store"):
-            await link.ask(lambda call, ms: messages.Envelope(call, ms, 0, messages.Establish(("stale",))), 2.0)
-        bucket.decided_topology = bucket.topology
-        assert (await get(directory, b"k")) == b"v"
-
-
-@run_async
-async def test_a_bucket_that_cannot_be_told_the_topology_is_unavailable_not_a_mistake() -> None:
-    async with local_store(2, Limits(request_timeout_s=0.5, disk_reserve_bytes=0)) as store:
-        directory = await store.directory()
-        inner = store.buckets[1].server.bucket  # type: ignore[union-attr]
-        inner.decided_topology, inner._served = None, Served(None, None)
-        release = threading.Event()
-        write = store.buckets[1].engine.write
-
-        def held(records: Changes, facts: Changes) -> None:
-            release.wait(10)
-            write(records, facts)
-
-        store.buckets[1].engine.write = held  # type: ignore[method-assign]
-        reads = [asyncio.create_task(get(directory, keys_of(1)[0])) for _ in range(5)]
-        errors = await asyncio.gather(*reads, return_exceptions=True)
-        release.set()
-        assert all(isinstance(error, Unavailable) for error in errors), errors
+        await until(lambda: fresh.view.topology is not None)
+        assert await get(fresh, keys_of(1)[0]) == b"ours", "no bucket was hurt by the stranger"
 
 
 @run_async

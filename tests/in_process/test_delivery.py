@@ -1,0 +1,96 @@
+"""How a bucket learns the topology from a directory that finds it behind, and what it does not take."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from serve_app.bucket.bucket import Bucket
+from serve_app.bucket.standing import Served, Standing
+from serve_app.errors import Unavailable
+from serve_app.settings import Limits
+from serve_app.storage.engine import Changes
+from serve_app.topology import Topology
+from serve_app.wire import messages
+from tests.in_process.test_directory import keys_of
+from tests.support.asking import get, put
+from tests.support.local_store import local_store, run_async, until
+
+
+def forget_the_store(bucket: Bucket) -> None:
+    bucket.state.standing = Standing(None, None, {})
+    bucket._served = Served(bucket.state.standing)
+
+
+@run_async
+async def test_a_bucket_behind_is_brought_up_to_date_by_whoever_finds_out() -> None:
+    async with local_store(2) as store:
+        directory = await store.directory()
+        await put(directory, keys_of(1)[0], b"v", "")
+        bucket = store.buckets[1].server.bucket  # type: ignore[union-attr]
+        forget_the_store(bucket)
+        answers = await asyncio.gather(*(get(directory, keys_of(1)[0]) for _ in range(50)))
+        assert set(answers) == {b"v"}
+        assert bucket.standing.topology == directory.view.topology
+
+
+@run_async
+async def test_an_older_topology_is_not_taken() -> None:
+    async with local_store(1) as store:
+        directory = await store.directory()
+        topology = directory.view.topology
+        assert topology is not None
+        newer = Topology(5, 1, 1, topology.store_id, topology.identities)
+        link = directory.view.link(0)
+        assert (await link.ask(messages.Install(newer), 2.0)).topology == newer
+        assert (await link.ask(messages.Install(topology), 2.0)).topology == newer
+        await until(lambda: directory.view.topology == newer)
+
+
+@run_async
+async def test_a_late_install_does_a_healthy_bucket_no_harm() -> None:
+    async with local_store(1) as store:
+        directory = await store.directory()
+        await put(directory, b"k", b"v", "")
+        topology = directory.view.topology
+        assert topology is not None
+        link = directory.view.link(0)
+        newer = Topology(5, 1, 1, topology.store_id, topology.identities)
+        await link.ask(messages.Install(newer), 2.0)
+        late = Topology(3, 1, 1, topology.store_id, ("someone who was replaced since",))
+        status = await link.ask(messages.Install(late), 2.0)
+        assert status.fault == ""
+        assert status.topology == newer
+        for wrong in (Topology(9, 1, 1, "another store", topology.identities),):
+            with pytest.raises(Unavailable, match="belongs to store"):
+                await link.ask(messages.Install(wrong), 2.0)
+        bucket = store.buckets[0].server.bucket  # type: ignore[union-attr]
+        before = bucket.standing
+        forget_the_store(bucket)
+        with pytest.raises(Unavailable, match="holds records but knows of no store"):
+            await link.ask(messages.Establish(("stale",)), 2.0)
+        bucket.state.standing = before
+        bucket.serve_by(before)
+        assert await get(directory, b"k") == b"v"
+
+
+@run_async
+async def test_a_bucket_that_cannot_be_told_the_topology_is_unavailable_not_a_mistake() -> None:
+    async with local_store(2, Limits(request_timeout_s=0.5, disk_reserve_bytes=0)) as store:
+        directory = await store.directory()
+        inner = store.buckets[1].server.bucket  # type: ignore[union-attr]
+        forget_the_store(inner)
+        release = threading.Event()
+        write = store.buckets[1].engine.write
+
+        def held(records: Changes, facts: Changes) -> None:
+            release.wait(10)
+            write(records, facts)
+
+        store.buckets[1].engine.write = held  # type: ignore[method-assign]
+        reads = [asyncio.create_task(get(directory, keys_of(1)[0])) for _ in range(5)]
+        errors = await asyncio.gather(*reads, return_exceptions=True)
+        release.set()
+        assert all(isinstance(error, Unavailable) for error in errors), errors

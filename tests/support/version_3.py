@@ -1,0 +1,153 @@
+"""What the release before version 4 of the data plane sent and answered, byte by byte.
+
+Recorded from that release (commit 50e8ce5): an empty bucket 0 with identity "zero", incarnation "incarnation" and token
+"token", in a process without a Ray cluster, was sent these calls in this order over one connection.
+`tests/in_process/test_wire_versions.py` says what they mean.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Exchange(NamedTuple):
+    """A call's frame, and that of its reply."""
+
+    call: bytes
+    reply: bytes
+
+
+def _exchange(call: str, reply: str) -> Exchange:
+    return Exchange(bytes.fromhex(call), bytes.fromhex(reply))
+
+
+EXCHANGES = {
+    "hello": _exchange(
+        "0000000f950003a5746f6b656e00a47a65726f",
+        "00000014940000a47a65726fab696e6361726e6174696f6e",
+    ),
+    "get_before_there_is_a_store": _exchange(
+        "0000000b950101cdea60c4026b3000",
+        "00000006940501c0c400",
+    ),
+    "install": _exchange(
+        "0000001c940502cdea6097010202a573746f726592a47a65726fa36f6e659000",
+        (
+            "00000057dc0018070200a47a65726fab696e6361726e6174696f6e97010202a573746f726592a47a65726fa36f6e6590"
+            "00000000cf0000010000000000c200a0a090c3000000a000cb0000000000000000cb000000000000000000"
+        ),
+    ),
+    "put": _exchange(
+        "0000001d970203cdea60c4026b30c40576616c7565aa746578742f706c61696e00",
+        "00000005940303c301",
+    ),
+    "put_again": _exchange(
+        "0000001c970204cdea60c4026b30c4056f74686572a9746578742f68746d6c00",
+        "00000005940304c202",
+    ),
+    "get": _exchange(
+        "0000000b950105cdea60c4026b3000",
+        "00000015950105c4056f74686572a9746578742f68746d6c02",
+    ),
+    "get_missing": _exchange(
+        "0000000b950106cdea60c4026b3100",
+        "00000003920206",
+    ),
+    "get_elsewhere": _exchange(
+        "0000000b950107cdea60c4026b3400",
+        "0000001b94050797010202a573746f726592a47a65726fa36f6e659000c400",
+    ),
+    "put_elsewhere": _exchange(
+        "0000000f970208cdea60c4026b34c40176a000",
+        "0000001b94050897010202a573746f726592a47a65726fa36f6e659000c400",
+    ),
+    "put_without_key": _exchange(
+        "0000000d970209cdea60c400c40176a000",
+        "00000025940609a7696e76616c6964b961206b657920686173203120746f2031303234206279746573",
+    ),
+    "delete": _exchange(
+        "0000000b95030acdea60c4026b3000",
+        "0000001595040ac4056f74686572a9746578742f68746d6c03",
+    ),
+    "delete_missing": _exchange(
+        "0000000b95030bcdea60c4026b3000",
+        "0000000392020b",
+    ),
+    "put_third": _exchange(
+        "0000001097020ccdea60c4026b32c40200ffa000",
+        "0000000594030cc304",
+    ),
+    "survey": _exchange(
+        "0000000894090dcdea60c400",
+        "0000000896090d0190c40001",
+    ),
+    "accept_loss": _exchange(
+        "0000000d95080ecdea6001a56f74686572",
+        (
+            "00000059dc0018070e00a47a65726fab696e6361726e6174696f6e97020202a573746f726592a47a65726fa56f746865"
+            "729000012604cf0000010000000000c200a0a090c3000000a000cb0000000000000000cb000000000000000000"
+        ),
+    ),
+    "accept_loss_of_bucket_0": _exchange(
+        "0000000d95080fcdea6000a56f74686572",
+        (
+            "0000004494060fa7696e76616c6964d9377468652073746f726520686173206e6f206275636b65742d30207468617420"
+            "636f756c642068617665206c6f7374206974732064617461"
+        ),
+    ),
+    "establish": _exchange(
+        "00000012940610cdea6092a47a65726fa56f74686572",
+        (
+            "00000059dc0018071000a47a65726fab696e6361726e6174696f6e97020202a573746f726592a47a65726fa56f746865"
+            "729000012604cf0000010000000000c200a0a090c3000000a000cb0000000000000000cb000000000000000000"
+        ),
+    ),
+    "window_before_its_epoch": _exchange(
+        (
+            "0000004c980711cdea600901c4036b3400079192c4026b34c43601000000000000000500000000000000010000000000"
+            "00000200000000000000000a746578742f706c61696e6d6f7665642068657265"
+        ),
+        "0000001d94051197020202a573746f726592a47a65726fa56f746865729000c400",
+    ),
+    "install_move": _exchange(
+        "0000001e940512cdea6097090201a573746f726592a47a65726fa56f746865729009",
+        (
+            "00000059dc0018071200a47a65726fab696e6361726e6174696f6e97090201a573746f726592a47a65726fa56f746865"
+            "729009012604cf0000010000000000c200a0a090c2000000a000cb0000000000000000cb000000000000000000"
+        ),
+    ),
+    "get_before_it_moved": _exchange(
+        "0000000b950113cdea60c4026b3400",
+        "0000001d94051397090201a573746f726592a47a65726fa56f746865729009c400",
+    ),
+    "window": _exchange(
+        (
+            "0000004c980714cdea600901c4036b3400079192c4026b34c43601000000000000000500000000000000010000000000"
+            "00000200000000000000000a746578742f706c61696e6d6f7665642068657265"
+        ),
+        "00000003920814",
+    ),
+    "get_moved": _exchange(
+        "0000000b950115cdea60c4026b3409",
+        "0000001b950115c40a6d6f7665642068657265aa746578742f706c61696e05",
+    ),
+    "put_moved": _exchange(
+        "0000001b970216cdea60c4026b34c4036e6577aa746578742f706c61696e09",
+        "00000005940316c208",
+    ),
+    "delete_moved": _exchange(
+        "0000000b950317cdea60c4026b3409",
+        "00000014950417c4036e6577aa746578742f706c61696e09",
+    ),
+    "get_moved_in_another_epoch": _exchange(
+        "0000000b950118cdea60c4026b3408",
+        "0000001d94051897090201a573746f726592a47a65726fa56f746865729009c400",
+    ),
+    "inspect": _exchange(
+        "00000014960419cdea60ab61206469726563746f7279010c",
+        (
+            "00000059dc0018071900a47a65726fab696e6361726e6174696f6e97090201a573746f726592a47a65726fa56f746865"
+            "729009012609cf0000010000000000c200a0a090c2000000a000cb0000000000000000cb00000000000000000c"
+        ),
+    ),
+}
