@@ -105,7 +105,9 @@ class Mover:
         if bucket.topology is not topology:
             return
         members = 1 if topology is None else len(topology.identities)  # before there is a store, bucket 0 alone stays
-        left_out = not bucket.fault and bucket.bucket_id >= members
+        # Of no store, it may have been told of another storage under its id by a word from the past: nobody tells it better.
+        to_be_left = not bucket.fault or topology is None
+        left_out = to_be_left and bucket.bucket_id >= members
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_END_POLL_S if left_out else None):
                 await bucket.changed.wait()

@@ -7,11 +7,14 @@ import asyncio
 import pytest
 
 from serve_app.bucket import server
+from serve_app.cli.buckets import Buckets
 from serve_app.directory import census
 from serve_app.errors import Unavailable
 from serve_app.operations import Get
+from serve_app.resharding.mover import Mover
 from serve_app.storage.facts import Totals, totals_fact
 from serve_app.topology import Topology
+from serve_app.wire.messages import Install
 from tests.in_process.test_directory import keys_of
 from tests.in_process.test_polling import IMPATIENT, stored_topologies
 from tests.support.asking import get, put
@@ -127,6 +130,32 @@ async def test_a_bucket_that_was_only_asked_ends_when_the_store_is_founded_witho
         assert not store.buckets[0].retired
         assert not store.buckets[1].retired
         assert directory.view.links.keys() == {0, 1}
+
+
+@run_async
+async def test_a_bucket_of_no_store_that_was_told_of_another_storage_ends_like_any_that_nobody_asks_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A word from the past reaches the new, empty volume of a bucket that the store has gone on without."""
+    rests = 0
+    rest = Mover._rest
+
+    async def counted(self: Mover, topology: Topology | None) -> None:
+        nonlocal rests
+        rests += self._bucket.fault != ""
+        await rest(self, topology)
+
+    monkeypatch.setattr(Mover, "_rest", counted)
+    async with local_store(3) as store:
+        directory = await store.directory(2)
+        assert directory.view.topology is not None
+        past = Topology(7, 3, 3, directory.view.topology.store_id, (*directory.view.topology.identities, "before"))
+        async with Buckets(store) as buckets:
+            with pytest.raises(Unavailable, match="came back empty"):
+                await buckets.changed_status(2, Install(past), 5.0)
+        await until(lambda: rests > 1)  # it has looked at what it was told
+        monkeypatch.setattr(server, "_LEFT_ALONE_S", 0.5)
+        await until(lambda: store.buckets[2].retired)
 
 
 @run_async
