@@ -34,7 +34,7 @@ def decode_call(payload: memoryview) -> Envelope:
     tag, call, timeout_ms, *_ = frame = _array(payload, 3)
     at = _EPOCH_AT.get(tag) if isinstance(tag, int) else None
     epoch = frame.pop(at) if at is not None and at < len(frame) else 0
-    return msgspec.convert([call, timeout_ms, epoch, [tag, *frame[3:]]], Envelope)
+    return msgspec.convert([call, timeout_ms, epoch, [tag, *frame[3:]]], Envelope, builtin_types=(bytes,))
 
 
 def encode_reply(reply: Reply) -> bytearray:
@@ -45,7 +45,7 @@ def encode_reply(reply: Reply) -> bytearray:
 def decode_reply(payload: memoryview) -> Reply:
     """Raises what `FrameReader` expects."""
     tag, call, *fields = _array(payload, 2)
-    return msgspec.convert([call, [tag, *fields]], Reply)
+    return msgspec.convert([call, [tag, *fields]], Reply, builtin_types=(bytes,))
 
 
 def _array(payload: memoryview, at_least: int) -> list[Any]:

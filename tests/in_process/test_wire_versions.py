@@ -193,6 +193,21 @@ def test_a_call_whose_epoch_was_left_out_has_none() -> None:
         assert (envelope.call, envelope.timeout_ms, envelope.epoch) == (7, 1000, 0)
 
 
+@pytest.mark.parametrize(
+    "frame", [[1, 7, 1000, "aGVsbG8=", 0], [1, 7, 1000, b"k", "0"], [1, 7, 1000], [True, 7, 1000, b"k"]]
+)
+def test_what_the_release_before_would_not_have_read_is_no_call(frame: list[object]) -> None:
+    """Among it text in place of a key, which must not be taken for one in base64."""
+    with pytest.raises((msgspec.ValidationError, ValueError)):
+        versions.CODECS[3].decode_call(payload(encode_frame(frame)))
+
+
+@pytest.mark.parametrize("frame", [[1, 7, "aGVsbG8=", "", 1], [1, 7], [1], [10, 7], {}, 7])
+def test_what_the_release_before_would_not_have_read_is_no_reply(frame: object) -> None:
+    with pytest.raises((msgspec.ValidationError, ValueError)):
+        versions.CODECS[3].decode_reply(payload(encode_frame(frame)))
+
+
 def test_both_ends_of_a_handshake_are_read_by_the_release_before() -> None:
     said = msgspec.msgpack.decode(
         payload(encode_frame(Hello(versions.OLDEST, TOKEN, 0, "zero", versions.NEWEST))), type=OldHello
