@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -203,6 +204,25 @@ async def test_a_key_that_lives_elsewhere_is_answered_moved() -> None:
         client.send(Envelope(3, 1000, 0, operations.Put(at_home[0], b"v", "")))
         assert isinstance(await client.receive(), operations.Written)
         assert list(bucket.records) == [at_home[0]]
+
+
+@run_async
+async def test_a_head_says_what_a_value_is_like_wherever_it_is_found() -> None:
+    text = 'a "quoted" line\n and Zoë'
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        client.send(messages.Envelope(1, 10_000, 0, operations.Put(b"k", text.encode(), "text/plain")))
+        written = await client.receive()
+        assert isinstance(written, operations.Written)
+        described = operations.Described(
+            len(json.dumps(text, ensure_ascii=False).encode()), "text/plain", written.revision
+        )
+        for cold in (False, True):
+            if cold:
+                bucket.engine.cold |= {b"k", b"none"}
+            for call, (key, answer) in enumerate(((b"k", described), (b"none", operations.Missing()))):
+                client.send(messages.Envelope(call, 10_000, 0, operations.Head(key)))
+                assert await client.receive() == answer, (key, cold)
 
 
 @run_async

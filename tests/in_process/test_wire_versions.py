@@ -16,7 +16,8 @@ import pytest
 
 from serve_app.cursor import Marker
 from serve_app.directory.directory import Directory
-from serve_app.operations import Answer, Delete, Deleted, Get, Missing, Put, Value, Written
+from serve_app.errors import Unavailable
+from serve_app.operations import Answer, Delete, Deleted, Get, Head, Missing, Put, Value, Written
 from serve_app.operations.body import Body
 from serve_app.records import Record, encode
 from serve_app.settings import Limits
@@ -363,6 +364,18 @@ class HalfReplaced:
         if bucket_id == 0:
             return self._old.endpoint
         return Endpoint(self._new.wire.target, TOKEN, INCARNATION)
+
+
+@run_async
+async def test_what_came_later_is_not_sent_to_an_old_bucket() -> None:
+    """It would hang up, and with it all that is under way."""
+    async with old_bucket(lambda _: "get") as bucket:
+        connection, _ = await connected_to(bucket.endpoint)
+        with pytest.raises(Unavailable, match="an earlier release, which knows no head"):
+            connection.call(Head(b"k"), asyncio.get_running_loop().time() + 5)
+        assert connection.open
+        assert bucket.calls == []
+        connection.close()
 
 
 @run_async

@@ -23,7 +23,7 @@ from serve_app.operations import (
     WriteOperation,
 )
 from serve_app.operations.body import answer_types
-from serve_app.settings import MAX_CONTENT_TYPE_BYTES, MAX_KEY_BYTES
+from serve_app.record_bounds import MAX_CONTENT_TYPE_BYTES, MAX_KEY_BYTES
 from serve_app.wire.messages import INTERNAL, Envelope, Moved, Refused, Reply
 from tests.support.wire_messages import BODIES, EVERY_ANSWER
 
@@ -69,6 +69,7 @@ def test_tags_are_what_earlier_releases_know_them_by() -> None:
         7: "Window",
         8: "AcceptLoss",
         9: "Survey",
+        10: "Head",
     }
     answers = {tag_of(answer): answer.__name__ for answer in EVERY_ANSWER}
     assert answers == {
@@ -81,6 +82,7 @@ def test_tags_are_what_earlier_releases_know_them_by() -> None:
         7: "Status",
         8: "WindowWritten",
         9: "Surveyed",
+        10: "Described",
     }
 
 
