@@ -51,10 +51,11 @@ test: lint ## lint, then run all tests, some 15 minutes
 	$(BIN)/pytest
 
 # Of what needs no Ray: Ray's workers are not measured. Put-in bugs would count as the product, so they are left out.
-coverage: $(VENV) ## measure which lines the tests of test-quick reach, some 15 minutes
+coverage: $(VENV) ## measure which lines the tests reach that need no Ray, some 15 minutes
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q --ignore=tests/simulation/test_finds_bugs.py \
+	$(BIN)/coverage run -m pytest -q --ignore=tests/simulation \
 		-m 'not ray and not browser and not strace and not kubernetes'
+	$(BIN)/coverage run --concurrency=greenlet -m pytest -q --ignore=tests/simulation/test_finds_bugs.py tests/simulation
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
