@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -14,85 +11,15 @@ from serve_app import operations
 from serve_app.bucket import connection as connection_module
 from serve_app.bucket.standing import Served, Standing
 from serve_app.errors import StorageDamaged
-from serve_app.operations import Answer
 from serve_app.placement import bucket_of
 from serve_app.settings import Limits
 from serve_app.storage.engine import Changes
-from serve_app.storage.facts import IDENTITY, topology_fact
 from serve_app.topology import Topology
 from serve_app.wire import messages, versions
-from serve_app.wire.frames import MAX_FRAME_BYTES, MAX_HELLO_BYTES, FrameReader, encode_frame
-from serve_app.wire.messages import Envelope, Hello, Reply, Welcome
-from tests.support.local_store import TEST_LIMITS, LocalBucket, run_async, until
-
-
-class RawClient:
-    """Frames by hand."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-        self._frames: FrameReader[Welcome | Reply] = FrameReader(versions.decode_welcome, 1 << 26)
-
-    def send(self, *requests: Hello | Envelope) -> None:
-        self.writer.write(b"".join(bytes(encode_frame(request)) for request in requests))
-
-    async def receive(self) -> Welcome | Answer | None:
-        """The Welcome, then the next call's answer, or None where the server has hung up."""
-        message = await self._next()
-        return message.answer if isinstance(message, Reply) else message
-
-    async def receive_reply(self) -> Reply:
-        """The next answer with its call."""
-        message = await self._next()
-        assert isinstance(message, Reply), message
-        return message
-
-    async def _next(self) -> Welcome | Reply | None:
-        while True:
-            message = self._frames.next()
-            if message is not None:
-                if isinstance(message, Welcome):
-                    self._frames.decode = versions.CODECS[message.version].decode_reply
-                return message
-            try:
-                data = await self.reader.read(1 << 20)
-            except ConnectionError:
-                return None
-            if not data:
-                return None
-            self._frames.feed(data)
-
-
-@asynccontextmanager
-async def serving(limits: Limits = TEST_LIMITS) -> AsyncIterator[LocalBucket]:
-    """A bucket 0 of 1 that serves."""
-    bucket = LocalBucket(0, limits)
-    identity = bucket.engine.get_fact(IDENTITY)
-    assert identity is not None
-    bucket.engine.write([], [topology_fact(Topology(1, 1, 1, "store", (identity.decode(),)))])
-    await bucket.start()
-    try:
-        yield bucket
-    finally:
-        await bucket.stop_server()
-        await bucket.wire.stop()
-
-
-async def connect(bucket: LocalBucket) -> RawClient:
-    return RawClient(*await asyncio.open_connection(*bucket.wire.target))
-
-
-def hello(bucket: LocalBucket) -> messages.Hello:
-    assert bucket.endpoint is not None
-    identity = bucket.server.bucket.identity  # type: ignore[union-attr]
-    return Hello(versions.OLDEST, bucket.endpoint.token, 0, identity, versions.NEWEST)
-
-
-async def greeted(bucket: LocalBucket) -> RawClient:
-    client = await connect(bucket)
-    client.send(hello(bucket))
-    assert isinstance(await client.receive(), Welcome)
-    return client
+from serve_app.wire.frames import MAX_FRAME_BYTES, MAX_HELLO_BYTES
+from serve_app.wire.messages import Envelope, Hello, Welcome
+from tests.support.local_store import LocalBucket, run_async, until
+from tests.support.raw_client import RawClient, connect, greeted, hello, serving
 
 
 @run_async

@@ -15,8 +15,8 @@ from serve_app.bucket import server as server_module
 from serve_app.settings import Limits
 from serve_app.wire import messages, versions
 from serve_app.wire.frames import MAX_FRAME_BYTES, MAX_HELLO_BYTES, Decode, FrameError, FrameReader
-from tests.in_process.test_bucket_server import connect, greeted, hello, serving
 from tests.support.local_store import run_async, until
+from tests.support.raw_client import connect, greeted, hello, serving
 
 #: Of which each side is open in this process.
 KNOCKERS = 1_000

@@ -15,8 +15,8 @@ from serve_app.cluster.reaching import first_address, must_be_opened
 from serve_app.settings import Settings
 from serve_app.wire import messages
 from serve_app.wire.endpoint import Endpoint
-from tests.in_process.test_bucket_server import connect, greeted, hello, serving
 from tests.support.local_store import run_async
+from tests.support.raw_client import connect, greeted, hello, serving
 
 NODE = "10.0.0.7"
 

@@ -13,10 +13,10 @@ from serve_app.placement import bucket_of
 from serve_app.storage.facts import topology_fact
 from serve_app.topology import Topology
 from serve_app.wire import messages
-from tests.in_process.test_bucket_server import RawClient, greeted, serving
 from tests.support.commits import NoCaller, nobody_is_told
 from tests.support.local_store import TEST_LIMITS, LocalBucket, MemoryStorage, run_async
 from tests.support.memory_engine import new_bucket_engine
+from tests.support.raw_client import RawClient, greeted, serving
 
 NEVER_S = 1e18
 

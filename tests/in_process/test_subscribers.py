@@ -20,8 +20,8 @@ from serve_app.storage.engine import Changes
 from serve_app.storage.facts import CURSOR, MARKERS, TOPOLOGY, TOTALS, topology_fact
 from serve_app.topology import Topology
 from serve_app.wire import messages
-from tests.in_process.test_bucket_server import greeted, serving
 from tests.support.local_store import LocalBucket, run_async, until
+from tests.support.raw_client import greeted, serving
 
 
 def stored_sequence(bucket: LocalBucket) -> int:

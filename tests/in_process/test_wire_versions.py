@@ -38,7 +38,6 @@ from serve_app.wire.messages import (
     Welcome,
     Window,
 )
-from tests.in_process.test_bucket_server import connect, hello, serving
 from tests.support.asking import delete, get, put
 from tests.support.local_store import TEST_LIMITS, LocalBucket, local_store, run_async, until
 from tests.support.old_release import (
@@ -58,6 +57,7 @@ from tests.support.old_release import (
     read_frame,
 )
 from tests.support.quick_moves import filled, move_quickly, settled
+from tests.support.raw_client import connect, hello, serving
 from tests.support.version_3 import EXCHANGES
 
 # -- the bytes themselves --------------------------------------------------------------------------------------------

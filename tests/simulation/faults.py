@@ -9,9 +9,9 @@ from typing import Any
 
 from serve_app.storage.facts import CURSOR
 from serve_app.wire import messages
-from serve_app.wire.connection import HandshakeRefused, connect_tcp, open_connection
 from tests.simulation.nodes import BucketNode, DirectoryNode, Node
 from tests.simulation.observer import Sent
+from tests.simulation.repeats import repeat
 from tests.simulation.world import World
 
 #: How often the sync of a step of a move, or of a topology, meets damage where that is among the faults.
@@ -135,7 +135,7 @@ class Faults:
         world, rng = self.world, self.world.rng
         if what == "moved" and rng.random() < 0.5:
             for bucket, message in self._windows.pop(node.name, ()):
-                self._later(rng.expovariate(10), self._repeat, node.name, bucket, message)
+                self._later(rng.expovariate(10), repeat, self.world, node.name, bucket, message)
         if self._healed:
             return
         if what == "moved" and "crash-in-window" in world.plan.faults and rng.random() < _RESTARTED_TARGET_SHARE:
@@ -168,7 +168,7 @@ class Faults:
             self._later(rng.expovariate(20), self._restart, victim)
             for bucket, message in sent:
                 if bucket == target:
-                    self._later(0.3 + rng.expovariate(2), self._repeat, node.name, bucket, message)
+                    self._later(0.3 + rng.expovariate(2), repeat, self.world, node.name, bucket, message)
 
     def _facts_in_sync(self, node: BucketNode, facts: Collection[bytes]) -> None:
         """A bucket has decided a step of its move, or to take on a topology, which is durable in a moment, or not."""
@@ -377,39 +377,8 @@ class Faults:
         if self._healed or rng.random() > 0.7:
             return
         for _ in range(rng.randint(1, 2)):
-            self.world.after(self._duration_s(8.0), self._repeat, sender, bucket, message)
+            self.world.after(self._duration_s(8.0), repeat, self.world, sender, bucket, message)
         if rng.random() < 0.2:  # the message itself may not arrive: late it is then, and not repeated
             for transport in self.world.network.open_connections():
                 if (transport.process.name, transport.peer.process.name) == (sender, bucket):
                     transport.break_off()
-
-    def _repeat(self, sender: str, bucket: str, message: Sent) -> None:
-        found = self.world.observer.connection(sender, bucket)
-        if found is None:
-            self._deliver_late(sender, bucket, message)
-            return
-        process, connection = found
-        self.world.met("repeat")
-        self.world.note(f"{sender} repeats {type(message.body).__name__} to {bucket}")
-        self.world.loop.call_soon(self.world.observer.repeat, connection, message, 2.0, context=process.context)
-
-    def _deliver_late(self, sender: str, bucket: str, message: Sent) -> None:
-        """Its sender's connection, or its sender, is gone: this was under way all the time."""
-        node = next((node for node in self.world.buckets.values() if node.name == bucket), None)
-        if node is None or node.endpoint is None:
-            return
-        endpoint, bucket_id = node.endpoint, node.bucket_id
-
-        async def deliver() -> None:
-            try:
-                connection, _ = await open_connection(endpoint, bucket_id, "", self.world.plan.limits, connect_tcp)
-            except (OSError, TimeoutError, HandshakeRefused):
-                return
-            self.world.met("repeat")
-            self.world.note(f"{type(message.body).__name__} of {sender} comes late to {bucket}")
-            self.world.observer.repeat(connection, message, 2.0)
-            await asyncio.sleep(2.0)
-            connection.close()
-
-        process = self.world.loop.process(f"late from {sender}")
-        self.world.loop.create_task(deliver(), context=process.context)
