@@ -22,7 +22,7 @@ from serve_app.wire.messages import Envelope, Moved, Refused
 
 
 class ReadBucket(Protocol):
-    """What of the bucket is needed here. All of it may be looked at in any thread."""
+    """What of the bucket those need who read its records. All of it may be looked at in any thread."""
 
     bucket_id: int
     clock: Callable[[], float]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Mapping
 
 from serve_app import events, placement
 from serve_app.bucket.judgement import judge
+from serve_app.bucket.reading import ReadBucket
 from serve_app.bucket.refusals import refused
-from serve_app.bucket.standing import Served
 from serve_app.cursor import Cursor, Marker
 from serve_app.errors import StorageFault
 from serve_app.operations.body import Answer
-from serve_app.storage.engine import Engine
 from serve_app.storage.facts import read_markers, read_topology
 from serve_app.topology import Topology
 from serve_app.wire.messages import MISPLACED_NAMED, Moved, Refused, Surveyed
@@ -22,22 +20,7 @@ _RECORDS_AT_ONCE = 20_000
 _BYTES_AT_ONCE = 64 * 1024 * 1024
 
 
-class SurveyedBucket(Protocol):
-    """What of the bucket is needed here. All of it may be looked at in any thread."""
-
-    bucket_id: int
-    clock: Callable[[], float]
-
-    @property
-    def served(self) -> Served: ...
-
-    @property
-    def engine(self) -> Engine: ...
-
-    def note_error(self, error: StorageFault) -> None: ...
-
-
-def survey(bucket: SurveyedBucket, start: bytes, give_up_s: float) -> Answer:
+def survey(bucket: ReadBucket, start: bytes, give_up_s: float) -> Answer:
     """Judge the next records from `start` on by the bucket's own topology, cursor and markers. give_up_s: on the bucket's
     clock. In a reading thread; never raises."""
     standing, engine = bucket.served.standing, bucket.engine

@@ -10,14 +10,13 @@ import asyncio
 import re
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from functools import partial
 from typing import TypeVar
 
 import ray
 
 from serve_app.errors import Unavailable
 from serve_app.settings import NAMESPACE
+from serve_app.threads import hand_over
 
 T = TypeVar("T")
 
@@ -27,25 +26,11 @@ _BUCKET = re.compile(r"bucket-(0|[1-9]\d*)")
 
 def in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
     """What `work` returns or raises, called in a thread of its own, of this name."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-    future.add_done_callback(lambda done: done.cancelled() or done.exception())  # never "not retrieved"
 
-    def settle(end: Callable[[], None]) -> None:
-        if not future.done():
-            end()
+    def start(run: Callable[[], None]) -> None:
+        threading.Thread(target=run, name=name, daemon=True).start()
 
-    def run() -> None:
-        try:
-            result = work()
-            end = partial(future.set_result, result)
-        except BaseException as error:
-            end = partial(future.set_exception, error)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, end)
-
-    threading.Thread(target=run, name=name, daemon=True).start()
-    return future
+    return hand_over(asyncio.get_running_loop(), start, work)
 
 
 def first_line(error: Exception) -> str:
