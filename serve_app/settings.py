@@ -57,7 +57,7 @@ class Limits(BaseModel):
     #: Writes waiting in a bucket for the group being synced.
     max_queued_writes: Positive = 4096
     max_queued_write_bytes: Bytes = 128 * MIB
-    #: Reads waiting in a bucket for the disk.
+    #: Reads of one connection that wait in a bucket for the disk.
     max_queued_reads: Positive = 4096
     #: One group commit: operations and bytes written with one sync.
     max_group_writes: Positive = 512

@@ -93,7 +93,7 @@ class Bucket:
         #: What a move, or its beginning, waits for, by who waits; for people.
         self.waiting: dict[str, str] = {}
         self.last_error = ""
-        #: The highest epoch that a directory has told this process of, be it one that only a lost authority had given away.
+        #: The highest epoch that a directory has told this process of, also one that only a lost authority had given away.
         self.heard_epoch = 0
         #: Ids of other buckets with data beside this one, as far as this process can see.
         self.siblings: tuple[int, ...] = ()

@@ -16,7 +16,6 @@ from serve_app.bucket.judgement import Hold
 from serve_app.bucket.move_writes import WindowWrite
 from serve_app.bucket.operation_write import OperationWrite
 from serve_app.bucket.queued import CalledWrite
-from serve_app.bucket.refusals import refused
 from serve_app.bucket.status import status_of
 from serve_app.bucket.survey import survey
 from serve_app.bucket.topology_writes import AcceptLossWrite, EstablishWrite, InstallWrite
@@ -26,6 +25,7 @@ from serve_app.operations.body import Answer, Body
 from serve_app.storage.group import Write
 from serve_app.topology import MAX_EPOCH
 from serve_app.wire.messages import AcceptLoss, Envelope, Establish, Inspect, Install, Refused, Reply, Survey, Window
+from serve_app.wire.refusals import refused
 
 T = TypeVar("T")
 #: What the writer decides, by the body that asks for it.
@@ -115,7 +115,7 @@ class Calls:
         elif answer is not None:
             self._answer(envelope, answer, arrived_s)
         elif not self._cold.add(envelope, arrived_s):
-            self._answer(envelope, Refused("busy", "the bucket's queue of reads is full"), arrived_s)
+            self._answer(envelope, Refused("busy", "the connection's queue of reads is full"), arrived_s)
 
     def _write(self, envelope: Envelope, arrived_s: float) -> None:
         deadline_s = arrived_s + envelope.timeout_ms / 1000

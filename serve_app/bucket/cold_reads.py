@@ -80,8 +80,10 @@ class ColdReads:
             self._batches -= 1
             if not self._stopped:
                 self._queue.extendleft(reversed(batch[len(outcomes) :]))
-            self._client.reads_done(outcomes)
-            self.start()
+            try:
+                self._client.reads_done(outcomes)
+            finally:
+                self.start()
 
         self._client.in_thread(lambda: self._read(batch), done)
 

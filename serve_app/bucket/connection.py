@@ -11,6 +11,7 @@ import asyncio
 import hmac
 from typing import Protocol, cast
 
+from serve_app import events
 from serve_app.bucket import calls
 from serve_app.bucket.calls import Calls
 from serve_app.seldom import Seldom
@@ -99,7 +100,7 @@ class ServerConnection(asyncio.Protocol):
         self._timer = self._host.loop.call_later(STALLED_PEER_S, self._check_progress, unread)
 
     def _check_progress(self, before: int) -> None:
-        """Hang up on a peer that has taken nothing since; one that reads slowly is let be."""
+        """Hang up on a peer that has taken nothing since; one that reads slowly may go on."""
         assert self._transport is not None, "the timer is stopped with the connection"
         unread = self._transport.get_write_buffer_size()
         if unread >= before:
@@ -123,9 +124,13 @@ class ServerConnection(asyncio.Protocol):
                     self._calls.handle(message, arrived_s)
         except FrameError as error:
             self.hang_up(str(error))
-        if self._calls is not None:
-            self._calls.begin_gathered()
-        self.flush()
+        except Exception as error:  # a mistake of ours costs this connection, and none of the calls that came before
+            events.error("call failed", exc_info=error, bucket=self._host.bucket.bucket_id)
+            self.hang_up("the bucket made a mistake; the log says more")
+        finally:
+            if self._calls is not None:
+                self._calls.begin_gathered()
+            self.flush()
 
     def _greet(self, hello: Hello) -> None:
         """The first frame says who calls, in which versions, and whom it expects; anything but a match is hung up on."""

@@ -93,8 +93,7 @@ class WindowWrite(CalledWrite):
             self.answer = Moved(topology)
             return
         if marker is None or marker.epoch != epoch or marker.end < window.end:
-            for key, raw in window.records:
-                group.put(key, raw)
+            group.put_all(dict(window.records))
             # No key of the window may ever get a revision here that it had there, not even a deleted one.
             group.revision = max(group.revision, window.revision)
             state.mark(group, {**standing.markers, window.source: Marker(epoch, window.end)})

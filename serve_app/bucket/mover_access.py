@@ -94,8 +94,10 @@ class MoverAccess:
         )
         try:
             await self._commit(lambda state, done: AdvanceWrite(state, done, before, cursor, records))
-        finally:
+        except Exception:  # not where this is cancelled: the records may just be about to be deleted
             self.release()
+            raise
+        self.release()
 
     def release(self) -> None:
         self._bucket.hold_reads(False)

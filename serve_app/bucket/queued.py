@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from serve_app.bucket.refusals import refused
 from serve_app.errors import StorageFault, StoreError
 from serve_app.operations.body import Answer
 from serve_app.wire.messages import Envelope, Refused, Status
+from serve_app.wire.refusals import refused
 
 if TYPE_CHECKING:
     from serve_app.bucket.writer_state import WriterState

@@ -12,13 +12,13 @@ from typing import Protocol
 from serve_app import events
 from serve_app.bucket import judgement
 from serve_app.bucket.judgement import Hold
-from serve_app.bucket.refusals import refused
 from serve_app.bucket.standing import Served
 from serve_app.errors import StorageDamaged, StorageFault, StorageNewer
 from serve_app.operations import ReadOperation
 from serve_app.operations.body import Answer
 from serve_app.storage.engine import Engine, NotInMemory
 from serve_app.wire.messages import Envelope, Moved, Refused
+from serve_app.wire.refusals import refused
 
 
 class ReadBucket(Protocol):
@@ -47,10 +47,11 @@ class Reading:
         verdict = self._judge(envelope, self._bucket.served)
         if verdict is not None:
             return verdict
-        raw = self._bucket.engine.get_in_memory(envelope.body.key)
-        if isinstance(raw, NotInMemory):
-            return None
-        return self._answer(envelope.body, raw)
+        try:
+            raw = self._bucket.engine.get_in_memory(envelope.body.key)
+            return None if isinstance(raw, NotInMemory) else self._answer(envelope.body, raw)
+        except Exception as error:
+            return self._mistaken(error)
 
     def on_disk(self, envelope: Envelope, arrived_s: float) -> Answer | Hold:
         """The answer, from the disk if need be, or `HOLD`. In a reading thread; never raises."""
@@ -64,8 +65,7 @@ class Reading:
             bucket.note_error(error)
             return refused(error)
         except Exception as error:
-            events.error("read failed", exc_info=error, bucket=bucket.bucket_id)
-            return Refused("fault", "the bucket made a mistake; its log says more")
+            return self._mistaken(error)
         # Judged within one epoch, in which no key comes back: one that was away and is here again would not show.
         served = bucket.served
         verdict = self._judge(envelope, served)
@@ -83,6 +83,10 @@ class Reading:
         )
         # Reads of the window go on until its records are about to be deleted.
         return None if isinstance(verdict, Hold) and not served.holds_reads else verdict
+
+    def _mistaken(self, error: Exception) -> Refused:
+        events.error("read failed", exc_info=error, bucket=self._bucket.bucket_id)
+        return Refused("fault", "the bucket made a mistake; its log says more")
 
     def _answer(self, operation: ReadOperation[Answer], raw: bytes | None) -> Answer:
         try:

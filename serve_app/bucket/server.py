@@ -217,7 +217,11 @@ class BucketServer:
         callers: dict[Caller, None] = {}
         for write in writes:
             assert isinstance(write, QueuedWrite), "the bucket queues nothing else"
-            caller = write.finish(lambda: status_of(bucket))
+            try:
+                caller = write.finish(lambda: status_of(bucket))
+            except Exception as error:  # the others of the group are to have their answers
+                events.error("write not answered", exc_info=error, bucket=bucket.bucket_id)
+                continue
             if caller is not None:
                 callers[caller] = None
         for caller in callers:

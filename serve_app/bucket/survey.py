@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from serve_app import events, placement
 from serve_app.bucket.judgement import judge
 from serve_app.bucket.reading import ReadBucket
-from serve_app.bucket.refusals import refused
 from serve_app.cursor import Cursor, Marker
 from serve_app.errors import StorageFault
 from serve_app.operations.body import Answer
 from serve_app.storage.facts import read_markers, read_topology
 from serve_app.topology import Topology
 from serve_app.wire.messages import MISPLACED_NAMED, Moved, Refused, Surveyed
+from serve_app.wire.refusals import refused
 
 #: One page: values are read past with their keys, and a page has to fit into its caller's deadline whatever their size.
 _RECORDS_AT_ONCE = 20_000

@@ -16,7 +16,7 @@ from serve_app.errors import Unavailable
 from serve_app.operations.body import Body
 from serve_app.settings import Limits
 from serve_app.topology import Topology
-from serve_app.wire.connection import CallExpired, ClientConnection, ConnectionBroken, answered, connect_tcp
+from serve_app.wire.connection import NO_ANSWER, ClientConnection, answered, connect_tcp
 from serve_app.wire.link import BucketLink, ControlPlane
 from serve_app.wire.messages import Inspect, Moved, Refused, Status
 
@@ -30,7 +30,6 @@ _HEARTBEAT_S = 1.0
 
 #: Named, so that a bucket that is about to end does not take it for another bucket's interest in it.
 _INSPECT = Inspect("operator")
-TROUBLE = (Unavailable, ConnectionBroken, CallExpired)
 
 
 class Buckets:
@@ -123,7 +122,7 @@ async def look(buckets: Buckets, except_for: int | None = None) -> Seen:
         for bucket_id, answer in zip(missing, answers, strict=True):
             if isinstance(answer, Status):
                 statuses[bucket_id] = answer
-            elif isinstance(answer, TROUBLE):
+            elif isinstance(answer, NO_ANSWER):
                 away[bucket_id] = str(answer)
             elif isinstance(answer, BaseException):
                 raise answer

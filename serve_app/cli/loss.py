@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from serve_app.cli.buckets import TROUBLE, Buckets, Seen, look
+from serve_app.cli.buckets import Buckets, Seen, look
 from serve_app.command_output.failure import Failure
 from serve_app.topology import Topology
+from serve_app.wire.connection import NO_ANSWER
 from serve_app.wire.messages import AcceptLoss, Install
 
 _TIMEOUT_S = 10.0
@@ -125,7 +126,7 @@ async def accept(buckets: Buckets, loss: Loss, now_us: Callable[[], int] = unix_
     )
     untold: dict[int, str] = {}
     for bucket_id, outcome in zip(others, outcomes, strict=True):
-        if isinstance(outcome, (Failure, *TROUBLE)):
+        if isinstance(outcome, (Failure, *NO_ANSWER)):
             untold[bucket_id] = str(outcome)
         elif isinstance(outcome, BaseException):
             raise outcome
@@ -149,7 +150,7 @@ async def _commit(buckets: Buckets, loss: Loss, now_us: Callable[[], int]) -> To
             new = loss.topology.accept_loss(0, loss.identity, least_epoch=_epoch_above(loss, now_us()))
             return await _install(buckets, 0, new)
         status = await buckets.changed_status(0, AcceptLoss(loss.bucket_id, loss.identity), _TIMEOUT_S)
-    except TROUBLE as error:
+    except NO_ANSWER as error:
         raise Failure(f"bucket-0 did not confirm it ({error}): look again with `verify`") from error
     known = status.topology
     if known is None or not known.lists(loss.bucket_id, loss.identity):

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from serve_app.cli.buckets import TROUBLE, Buckets
+from serve_app.cli.buckets import Buckets
 from serve_app.errors import Unavailable
 from serve_app.topology import Topology
+from serve_app.wire.connection import NO_ANSWER
 from serve_app.wire.messages import MISPLACED_NAMED, Status, Survey, Surveyed
 
 _PAGE_TIMEOUT_S = 120.0
@@ -71,7 +72,7 @@ async def read_bucket(buckets: Buckets, bucket_id: int, progress: Callable[[int]
     for attempt in range(1, _READINGS + 1):
         try:
             reading = await _read_once(buckets, bucket_id, progress)
-        except TROUBLE as error:
+        except NO_ANSWER as error:
             if trouble is not None:
                 raise
             trouble = error  # it may have been restarted just now

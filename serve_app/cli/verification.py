@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from serve_app import placement
-from serve_app.cli.buckets import TROUBLE, Buckets, Seen, look
+from serve_app.cli.buckets import Buckets, Seen, look
 from serve_app.cli.reading import Count, Reading, read_bucket
 from serve_app.command_output.failure import Failure
 from serve_app.topology import Topology
+from serve_app.wire.connection import NO_ANSWER
 
 _ROUNDS = 4
 #: Between rounds: a bucket that is behind is told by a directory within a second or so.
@@ -113,7 +114,7 @@ async def _read_all(buckets: Buckets, progress: Callable[[int], None]) -> Verifi
         if isinstance(outcome, Reading):
             readings[bucket_id] = outcome
             newest = max(newest, outcome.topology, key=lambda topology: topology.epoch)
-        elif isinstance(outcome, TROUBLE):
+        elif isinstance(outcome, NO_ANSWER):
             if bucket_id < len(seen.topology.identities):  # the others are about to end
                 unread[bucket_id] = str(outcome)
         elif isinstance(outcome, BaseException):

@@ -11,6 +11,7 @@ import asyncio
 import os
 import threading
 import time
+from pathlib import Path
 
 import ray
 import uvloop
@@ -108,14 +109,14 @@ class BucketActor:
             time.sleep(_UNEXPECTED_PAUSE_S)
             os._exit(STORAGE_FAILED_EXIT_CODE)
 
-    def _open(self, folder: os.PathLike[str], limits: Limits) -> OpenedStorage:
+    def _open(self, folder: Path, limits: Limits) -> OpenedStorage:
         """The open storage. A fault that may pass is waited out; for the others this never returns."""
         attempt = 0
         while True:
             started_s = time.monotonic()
             try:
                 storage = open_folder(
-                    folder,  # type: ignore[arg-type]
+                    folder,
                     self._bucket_id,
                     cache_bytes=limits.cache_bytes,
                     write_buffer_bytes=limits.write_buffer_bytes,

@@ -37,8 +37,6 @@ class TopologyDelivery:
             view.adopt(theirs)
         if theirs is not None and theirs is view.topology:
             return
-        if bucket_id not in view.links:
-            return  # the store goes on without it, as we have learned meanwhile
         task = self._under_way.get(bucket_id)
         if task is None:  # many operations may find out at once; one tells the bucket
             task = asyncio.create_task(self._install(bucket_id))
@@ -53,7 +51,7 @@ class TopologyDelivery:
     def _ended(self, bucket_id: int, done: asyncio.Task[None]) -> None:
         del self._under_way[bucket_id]
         if not done.cancelled():
-            done.exception()  # whoever waited has it; if nobody did any more, it is no news
+            done.exception()  # whoever waited has it; else nobody wants to know
 
     async def catch_up(self, topology: Topology) -> None:
         """Tell the buckets that are behind, all at once: one that is slow must not hold up the others."""
@@ -71,7 +69,10 @@ class TopologyDelivery:
 
     async def _install(self, bucket_id: int) -> None:
         view = self._view
-        assert view.topology is not None
-        status = await view.link(bucket_id).ask(Install(view.topology), ASK_TIMEOUT_S)
-        view.statuses[bucket_id] = status
+        topology, link = view.topology, view.links.get(bucket_id)
+        if topology is None or link is None:
+            return  # the store goes on without it, as we have learned meanwhile
+        status = await link.ask(Install(topology), ASK_TIMEOUT_S)
+        if bucket_id in view.links:
+            view.statuses[bucket_id] = status
         view.adopt(status.topology)

@@ -10,7 +10,7 @@ import asyncio
 import random
 import secrets
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from serve_app import placement
 from serve_app.directory.configuration import Configuration
@@ -19,7 +19,7 @@ from serve_app.directory.founding import Founding
 from serve_app.directory.polling import Polling
 from serve_app.directory.stats import DirectoryStats
 from serve_app.directory.view import StoreView
-from serve_app.errors import DiskFull, InvalidRequest, OutcomeUnknown, StoreError, Unavailable
+from serve_app.errors import OutcomeUnknown, StoreError, Unavailable
 from serve_app.operations import Operation
 from serve_app.operations.body import answer_types
 from serve_app.settings import Limits
@@ -27,6 +27,7 @@ from serve_app.topology import Topology
 from serve_app.wire.connection import CallExpired, ClientConnection, ConnectionBroken, Connector, NotSent, connect_tcp
 from serve_app.wire.link import BucketLink, ControlPlane, Retired
 from serve_app.wire.messages import Moved, Refused
+from serve_app.wire.refusals import error_of
 
 #: How often an operation is routed again because its bucket was not the key's home.
 MAX_REROUTES = 8
@@ -125,7 +126,7 @@ class Directory:
                         await self._delivery.reconcile(home, answer.topology, deadline_s)
                     continue
                 if isinstance(answer, Refused):
-                    _raise(home, answer)
+                    raise error_of(home, answer)
                 _check_kind(operation, answer)
                 self.stats.observe(operation.name, home, loop.time() - started_s)
                 return Routed(answer, home, digest)
@@ -176,15 +177,3 @@ def _check_kind(operation: Operation[Any], answer: object) -> None:
 
 class _TryAgain(Exception):
     """An operation is to be routed again."""
-
-
-def _raise(home: int, refused: Refused) -> NoReturn:
-    """A bucket's refusal as the error it stands for."""
-    detail = f"bucket-{home}: {refused.detail}"
-    if refused.reason == "disk-full":
-        raise DiskFull(detail)
-    if refused.reason == "unknown":
-        raise OutcomeUnknown(detail)
-    if refused.reason == "invalid":
-        raise InvalidRequest(detail)
-    raise Unavailable(detail)

@@ -38,5 +38,8 @@ class Links:
 
     async def stop(self) -> None:
         """Close all connections."""
+        for task in self._draining:
+            task.cancel()
+        await asyncio.gather(*self._draining, return_exceptions=True)
         for link in self.by_id.values():
             await link.stop()

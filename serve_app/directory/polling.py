@@ -13,15 +13,13 @@ from serve_app.directory.delivery import ASK_TIMEOUT_S, TopologyDelivery
 from serve_app.directory.founding import Founding
 from serve_app.directory.settling import topology_of
 from serve_app.directory.view import StoreView
-from serve_app.errors import Unavailable
-from serve_app.wire.connection import CallExpired, ConnectionBroken
+from serve_app.wire.connection import NO_ANSWER
 from serve_app.wire.messages import Inspect, Status
 
 REFRESH_S = 1.0
 _UNSETTLED_REFRESH_S = 0.1
 #: How long a start waits for the buckets it has not heard, before it goes by the others.
 _FIRST_ANSWERS_S = 3.0
-_Trouble = (Unavailable, ConnectionBroken, CallExpired)
 
 
 class Polling:
@@ -73,7 +71,7 @@ class Polling:
                 continue  # let go meanwhile
             if isinstance(answer, Status):
                 view.statuses[bucket_id] = answer
-            elif isinstance(answer, _Trouble):
+            elif isinstance(answer, NO_ANSWER):
                 view.statuses.pop(bucket_id, None)
             elif isinstance(answer, BaseException):
                 raise answer
@@ -93,7 +91,7 @@ class Polling:
                 else:
                     await self._founding.establish()
                 self.unsettled = ""
-            except _Trouble as error:
+            except NO_ANSWER as error:
                 if str(error) != self.unsettled:  # it is tried ten times a second
                     events.warning("topology not settled", reason=str(error))
                 self.unsettled = str(error)

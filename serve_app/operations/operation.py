@@ -59,6 +59,7 @@ class WriteOperation(Operation[A]):
         """Change the records; the answer. now_ms: milliseconds since the Unix epoch.
 
         Raises:
-            StoreError: it is refused, and has changed nothing.
+            StoreError: it is refused, and has changed nothing. (Anything else is a mistake, after which nobody knows what it
+                has changed of its group: it ends the bucket's process, which then has the state of the group before.)
         """
         raise NotImplementedError

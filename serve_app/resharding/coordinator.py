@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 from serve_app import events
 from serve_app.errors import StoreError, Unavailable
-from serve_app.resharding.mover import Trouble
 from serve_app.resharding.moving_bucket import MovingBucket, Overtaken
 from serve_app.resharding.peers import Peers
 from serve_app.topology import MAX_BUCKET_COUNT, Topology
+from serve_app.wire.connection import NO_ANSWER
 from serve_app.wire.messages import Inspect
 
 #: A directory reports about once a second; one that has not for this long does not count.
@@ -55,7 +55,7 @@ class Coordinator:
                 await self._step()
             except Overtaken:
                 pass  # it has changed meanwhile; look again
-            except Trouble as error:
+            except NO_ANSWER as error:
                 self._say(str(error) or type(error).__name__)
             except StoreError as error:
                 self._say(str(error))
@@ -135,7 +135,7 @@ class Coordinator:
         outcomes = await asyncio.gather(*(self._is_done(topology, each) for each in others), return_exceptions=True)
         waiting = []
         for bucket_id, outcome in zip(others, outcomes, strict=True):
-            if isinstance(outcome, Trouble):
+            if isinstance(outcome, NO_ANSWER):
                 waiting.append(str(outcome) or f"bucket-{bucket_id} does not answer")
             elif isinstance(outcome, BaseException):
                 raise outcome

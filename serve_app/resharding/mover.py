@@ -22,7 +22,7 @@ from serve_app.errors import StoreError, Unavailable
 from serve_app.resharding.moving_bucket import MovingBucket, Overtaken, RawRecords, Scanned
 from serve_app.resharding.peers import Peers
 from serve_app.topology import Topology
-from serve_app.wire.connection import CallExpired, ConnectionBroken
+from serve_app.wire.connection import NO_ANSWER
 from serve_app.wire.messages import Refused, Window, WindowWritten
 
 #: A window's records, about. Larger ones move faster, smaller ones are held for a shorter time.
@@ -39,9 +39,7 @@ _ASK_TIMEOUT_S = 5.0
 _LEAST_BYTES_PER_S = 1024 * 1024
 _RETRY_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _END_POLL_S = 1.0
-_NOTHING = b""
 
-Trouble = (Unavailable, ConnectionBroken, CallExpired)
 Part = tuple[bytes, list[tuple[bytes, bytes]]]
 
 
@@ -67,7 +65,7 @@ class Mover:
                 self._bucket.report_waiting("")
             except Overtaken:
                 pass  # the topology has changed; look again
-            except Trouble as error:
+            except NO_ANSWER as error:
                 await self._pause(str(error) or type(error).__name__)
             except StoreError as error:
                 await self._pause(str(error))
@@ -105,7 +103,7 @@ class Mover:
         if bucket.topology is not topology:
             return
         members = 1 if topology is None else len(topology.identities)  # before there is a store, bucket 0 alone stays
-        # Of no store, it may have been told of another storage under its id by a word from the past: nobody tells it better.
+        # One of no store may have been refused by a topology of the past, and nobody tells it of a later one.
         to_be_left = not bucket.fault or topology is None
         left_out = to_be_left and bucket.bucket_id >= members
         with contextlib.suppress(TimeoutError):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,6 +155,9 @@ def _make(folder: Path, bucket_id: int, sizes: dict[str, int]) -> None:
     new.rename(folder / "db")
     wal.sync_folder(folder)
     wal.sync_folder(folder.parent)
+    for ancestor in folder.parent.parents:  # those that were made with it, by this start or one that was interrupted
+        with suppress(OSError):  # others may not be ours to open
+            wal.sync_folder(ancestor)
 
 
 def _check_never_served(new: Path, bucket_id: int, sizes: dict[str, int]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from serve_app.errors import StorageFault, StoreError
@@ -10,7 +10,6 @@ from serve_app.storage.commit import Commit
 from serve_app.storage.engine import Engine
 from serve_app.storage.facts import OF_BUCKET, Totals, totals_fact
 
-_UNKNOWN = object()
 # What a group reads ahead is bounded: this many records in one call, and records larger than `_KEPT_RECORD_BYTES` are not
 # kept but read again when their turn comes.
 _READ_AHEAD_KEYS = 64
@@ -74,15 +73,25 @@ class Group:
                     self._records[key] = raw
 
     def get(self, key: bytes) -> bytes | None:
-        """A stored record's bytes with the group's changes, or None."""
-        raw = self._records.get(key, _UNKNOWN)
-        if raw is _UNKNOWN:
-            return self._engine.get(key)
-        return raw  # type: ignore[return-value]
+        """A stored record's bytes with the group's changes, or None. Raises StorageDamaged."""
+        return self._records[key] if key in self._records else self._engine.get(key)
 
     def put(self, key: bytes, raw: bytes) -> None:
-        """Store a record."""
-        old = self.get(key)
+        """Store a record. Raises StorageDamaged where the one that it replaces can't be read; nothing is changed then."""
+        self._replace(key, raw, self.get(key))
+
+    def put_all(self, records: Mapping[bytes, bytes]) -> None:
+        """Store all of these or, where one that they replace can't be read, none.
+
+        Raises:
+            StorageDamaged: nothing was changed.
+        """
+        self.read_ahead(list(records))
+        replaced = [self.get(key) for key in records]
+        for (key, raw), old in zip(records.items(), replaced, strict=True):
+            self._replace(key, raw, old)
+
+    def _replace(self, key: bytes, raw: bytes, old: bytes | None) -> None:
         if old is None:
             self.keys += 1
             self.bytes += len(key) + len(raw)
@@ -91,7 +100,7 @@ class Group:
         self._change(key, raw)
 
     def delete(self, key: bytes) -> None:
-        """Remove a record that `get` found."""
+        """Remove a record that `get` found. Raises as `put`."""
         old = self.get(key)
         assert old is not None, "only a record that is there is deleted"
         self.keys -= 1

@@ -21,7 +21,7 @@ def keep() -> None:
 
 
 def close(folder: Path) -> None:
-    """Take everybody else's rights to a folder that a bucket was in, and to all that is in it. Never fails."""
+    """Revoke everybody else's rights to a folder that a bucket was in, and to all that is in it. Never fails."""
     for path in _everything(folder):
         try:
             found = path.lstat()

@@ -136,7 +136,7 @@ class WriterThread(Writer):
             try:
                 group = self._decide_next()
                 commit = self._committer.write(group)
+                self._done(group.writes, commit)
             except BaseException as error:
                 self._fail(error)
                 return
-            self._done(group.writes, commit)

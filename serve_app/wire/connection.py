@@ -41,6 +41,10 @@ class CallExpired(Exception):
     """The deadline passed without a reply."""
 
 
+#: What is raised where a question has no answer: whoever asks for the store's own sake asks again.
+NO_ANSWER = (Unavailable, ConnectionBroken, CallExpired)
+
+
 @dataclass(slots=True)
 class _OpenCall:
     future: asyncio.Future[Any]

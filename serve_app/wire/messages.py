@@ -167,15 +167,15 @@ class Moved(Answer, tag=5):
 
 
 class Refused(Answer, tag=6):
-    """Nothing was changed, unless the reason is `unknown`. reason is one of `REASONS`, detail a sentence for people."""
+    """Nothing was changed, unless the reason is `unknown`: it may have happened. detail is a sentence for people.
+
+    reason: `busy` (a queue is full), `disk-full`, `expired` (its deadline had passed), `fault` (the storage can't serve, or
+    not this), `invalid` (it can never succeed), `unknown`. `refusals.py` has the errors that they stand for.
+    """
 
     reason: str
     detail: str
 
-
-#: busy: a queue is full. disk-full. expired: its deadline had passed. fault: the storage can't serve (this).
-#: invalid: the request can never succeed. unknown: the exception, it may have happened.
-REASONS = ("busy", "disk-full", "expired", "fault", "invalid", "unknown")
 
 # -- envelopes ---------------------------------------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ def test_the_service_keeps_to_its_openapi_document(store: RunningStore, tmp_path
     )
     assert run.returncode == 0, run.stdout + run.stderr
     # That it has really tried: all operations, all phases, all links.
-    assert "7 selected / 7 total" in run.stdout, run.stdout
+    assert "9 selected / 9 total" in run.stdout, run.stdout
     assert "2 covered / 2 selected / 2 total" in run.stdout, run.stdout
     for phase in ("Examples", "Coverage", "Fuzzing", "Stateful"):
         assert f"✅ {phase}" in run.stdout, run.stdout

@@ -11,12 +11,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from serve_app import placement
-from serve_app.cli.buckets import TROUBLE, Buckets
+from serve_app.cli.buckets import Buckets
 from serve_app.cli.loss import accept, find_loss
 from serve_app.command_output.failure import Failure
 from serve_app.cursor import possible_homes
 from serve_app.storage.facts import MARKERS
 from serve_app.topology import Topology
+from serve_app.wire.connection import NO_ANSWER
 from tests.simulation.finder import Finder
 from tests.simulation.nodes import BucketNode
 from tests.simulation.plan import Loss
@@ -246,7 +247,7 @@ class Losses:
             try:
                 topology, _ = await accept(buckets, await find_loss(buckets, node.bucket_id), world.now_us)
                 world.note(f"the loss of {node.name}'s volume is accepted: {topology}")
-            except (Failure, *TROUBLE) as error:
+            except (Failure, *NO_ANSWER) as error:
                 world.note(f"the loss of {node.name}'s volume is not accepted yet: {error}")
                 if "is not a new one" in str(error):
                     node.take_new_volume()  # it was told of the store, by a message that came late

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 
-from serve_app.cli.buckets import TROUBLE, Buckets
+from serve_app.cli.buckets import Buckets
 from serve_app.cli.reading import Count
 from serve_app.cli.verification import Verification, verify
 from serve_app.command_output.failure import Failure
+from serve_app.wire.connection import NO_ANSWER
 from tests.simulation.finder import Finder
 from tests.simulation.loop import Process
 from tests.simulation.world import World
@@ -38,7 +39,7 @@ async def _keep_verifying(world: World) -> None:
         await asyncio.sleep(world.rng.expovariate(5))
         try:
             found = await _verify(world)
-        except (Failure, *TROUBLE) as error:
+        except (Failure, *NO_ANSWER) as error:
             world.trace(f"verify: {error}")
             continue
         world.counts["verifications"] += 1
@@ -52,7 +53,7 @@ async def _keep_verifying(world: World) -> None:
 async def _check_all(world: World, records: int) -> None:
     try:
         found = await _verify(world)
-    except (Failure, *TROUBLE) as error:
+    except (Failure, *NO_ANSWER) as error:
         world.fail("verify", f"not done: {error}")
         return
     if found.problems or not found.settled or not found.counts_exact or found.records != records:
@@ -65,7 +66,7 @@ async def _verify(world: World) -> Verification:
     buckets = Buckets(Finder(world), _FIND_TIMEOUT_S)
     try:
         found = await verify(buckets)
-    except (Failure, *TROUBLE):
+    except (Failure, *NO_ANSWER):
         await _close(buckets)
         raise
     await _close(buckets)

@@ -11,11 +11,11 @@ from serve_app.bucket.calls import Calls
 from serve_app.bucket.cold_reads import Outcome
 from serve_app.bucket.judgement import Hold
 from serve_app.bucket.reading import Reading
-from serve_app.bucket.refusals import refused
 from serve_app.bucket.standing import Served
 from serve_app.errors import StorageFault
 from serve_app.operations.body import Answer
 from serve_app.wire.messages import Envelope, Moved, Refused
+from serve_app.wire.refusals import refused
 from tests.simulation.mutations import HELD, HISTORY, Mutation
 
 
