@@ -12,7 +12,7 @@ from typing import Protocol
 from serve_app import events
 from serve_app.bucket.platform import Platform
 from serve_app.bucket.progress import Pace
-from serve_app.bucket.reading import Reading
+from serve_app.bucket.reader import Reader
 from serve_app.bucket.standing import Served, Standing, standing_at_start
 from serve_app.bucket.stats import BucketStats
 from serve_app.bucket.writer_state import WriterState
@@ -38,7 +38,7 @@ class Storage(Protocol):
     def facts(self) -> BucketFacts: ...
 
 
-class Durable(Protocol):
+class GroupDone(Protocol):
     """Gets each group when it is durable: its writes, its commit, and the standing that it leaves; in the writer's thread.
     whole is False where the group met damage."""
 
@@ -54,7 +54,7 @@ class Bucket:
         limits: Limits,
         *,
         incarnation: str,
-        durable: Durable,
+        on_group_done: GroupDone,
         failed: Callable[[EngineFailed], None],
         platform: Platform = Platform(),  # noqa: B008 - it is immutable
     ) -> None:
@@ -70,7 +70,7 @@ class Bucket:
         self._served = Served(standing)
         #: The writer's own.
         self.state = WriterState(self.bucket_id, self.identity, standing, platform, self.note_error)
-        self._durable = durable
+        self._on_group_done = on_group_done
         self._committer = Committer(
             storage.engine,
             storage.facts.totals,
@@ -85,10 +85,10 @@ class Bucket:
             max_queued_bytes=limits.max_queued_write_bytes,
             max_group=limits.max_group_writes,
             max_group_bytes=limits.max_group_bytes,
-            done=self._hand_over,
+            group_done=self._group_done,
             failed=failed,
         )
-        self.reading = Reading(self)
+        self.reader = Reader(self)
         self.pace = Pace(platform.monotonic_s)
         #: What a move, or its beginning, waits for, by who waits; for people.
         self.waiting: dict[str, str] = {}
@@ -110,9 +110,9 @@ class Bucket:
         """The durable topology, cursor and markers, and the fault."""
         return self._served.standing
 
-    def _hand_over(self, writes: list[Write], commit: Commit | None) -> None:
+    def _group_done(self, writes: list[Write], commit: Commit | None) -> None:
         """In the writer's thread, which owns the state, between this group and the next."""
-        self._durable(writes, commit, self.state.standing, whole=not self._committer.damaged)
+        self._on_group_done(writes, commit, self.state.standing, whole=not self._committer.damaged)
 
     def serve_by(self, standing: Standing, *, whole: bool = True) -> bool:
         """The one place where what the writer has decided becomes what is served by. On the loop, in the order of the groups.

@@ -56,7 +56,7 @@ class Outlet(Protocol):
         """Hand what was gathered to the network."""
 
 
-class Host(Protocol):
+class CallsHost(Protocol):
     """What of the bucket's server is needed here."""
 
     bucket: Bucket
@@ -71,12 +71,12 @@ class Host(Protocol):
 class Calls:
     """See the module. A `queued.Caller` for the writes, a `cold_reads.Client` for the reads; all of it on the loop."""
 
-    def __init__(self, host: Host, outlet: Outlet) -> None:
+    def __init__(self, host: CallsHost, outlet: Outlet) -> None:
         self._host = host
         self._bucket = host.bucket
         self._outlet = outlet
         self.in_thread = host.in_thread
-        self._cold = ColdReads(self._bucket.reading, self, host.max_queued_reads)
+        self._cold = ColdReads(self._bucket.reader, self, host.max_queued_reads)
         #: Gathered from what arrived together, so that the writer decides and syncs it together.
         self._writes: list[Write] = []
         handlers: dict[type[Body[Any]], Callable[[Envelope, float], None]] = {
@@ -91,7 +91,7 @@ class Calls:
         """Begin what a call asks for; `begin_gathered` follows when all that arrived together has been handled."""
         problem = envelope.body.problem()
         if problem:
-            self._answer(envelope, Refused("invalid", problem), arrived_s)
+            self._reply(envelope, Refused("invalid", problem), arrived_s)
         else:
             self._handlers[type(envelope.body)](envelope, arrived_s)
 
@@ -109,13 +109,13 @@ class Calls:
     # -- by what is asked --------------------------------------------------------------------------------------------
 
     def _read(self, envelope: Envelope, arrived_s: float) -> None:
-        answer = self._bucket.reading.in_memory(envelope)
+        answer = self._bucket.reader.in_memory(envelope)
         if isinstance(answer, Hold):
             self._hold_read(envelope, arrived_s)
         elif answer is not None:
-            self._answer(envelope, answer, arrived_s)
+            self._reply(envelope, answer, arrived_s)
         elif not self._cold.add(envelope, arrived_s):
-            self._answer(envelope, Refused("busy", "the connection's queue of reads is full"), arrived_s)
+            self._reply(envelope, Refused("busy", "the connection's queue of reads is full"), arrived_s)
 
     def _write(self, envelope: Envelope, arrived_s: float) -> None:
         deadline_s = arrived_s + envelope.timeout_ms / 1000
@@ -123,7 +123,7 @@ class Calls:
         try:
             self._bucket.writer.reserve(write)
         except Unavailable as error:
-            self._answer(envelope, refused(error), arrived_s)
+            self._reply(envelope, refused(error), arrived_s)
             return
         self._writes.append(write)
 
@@ -132,11 +132,11 @@ class Calls:
         self._host.heard(envelope.body)
         if bucket.heard_epoch < envelope.epoch <= MAX_EPOCH:
             bucket.heard_epoch = envelope.epoch
-        self._answer(envelope, status_of(bucket), arrived_s)
+        self._reply(envelope, status_of(bucket), arrived_s)
 
     def _survey(self, envelope: Envelope, arrived_s: float) -> None:
         def done(answer: Answer) -> None:
-            self._answer(envelope, answer, arrived_s)
+            self._reply(envelope, answer, arrived_s)
             self.flush()
 
         give_up_s = arrived_s + envelope.timeout_ms / 1000
@@ -144,7 +144,7 @@ class Calls:
 
     # -- what comes of it --------------------------------------------------------------------------------------------
 
-    def _answer(self, envelope: Envelope, answer: Answer, arrived_s: float) -> None:
+    def _reply(self, envelope: Envelope, answer: Answer, arrived_s: float) -> None:
         """Gather the reply, and count it."""
         stats = self._bucket.stats
         latency = stats.latency_s.get(envelope.body.name)
@@ -154,10 +154,10 @@ class Calls:
             stats.count_refusal(answer.reason)
         self._outlet.send(Reply(envelope.call, answer))
 
-    def finish(self, write: CalledWrite) -> None:
+    def answer(self, write: CalledWrite) -> None:
         """Answer a write whose group is synced."""
         assert write.answer is not None, "a decided write has its answer"
-        self._answer(write.envelope, write.answer, write.arrived_s)
+        self._reply(write.envelope, write.answer, write.arrived_s)
 
     def flush(self) -> None:
         """Hand the replies to the network."""
@@ -171,7 +171,7 @@ class Calls:
         """Answer the reads of a batch."""
         for (envelope, arrived_s), outcome in outcomes:
             if not isinstance(outcome, Hold):
-                self._answer(envelope, outcome, arrived_s)
+                self._reply(envelope, outcome, arrived_s)
             elif not self._outlet.closing:
                 # Judged anew: what it would wait for may have come while others of its batch were read.
                 self._read(envelope, arrived_s)
@@ -187,7 +187,7 @@ class Calls:
                 self.flush()
 
         def refuse(reason: str, detail: str) -> None:
-            self._answer(envelope, Refused(reason, detail), arrived_s)
+            self._reply(envelope, Refused(reason, detail), arrived_s)
             self.flush()
 
         deadline_s = arrived_s + envelope.timeout_ms / 1000
@@ -203,7 +203,7 @@ class Calls:
 
         def refuse(reason: str, detail: str) -> None:
             write.answer = Refused(reason, detail)
-            self.finish(write)
+            self.answer(write)
             self.flush()
 
         self._host.held.add(Held(self, write.deadline_s, write.size_bytes, again, refuse))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from serve_app.bucket.judgement import Hold
-from serve_app.bucket.reading import Reading
+from serve_app.bucket.reader import Reader
 from serve_app.operations.body import Answer
 from serve_app.wire.messages import Envelope
 
@@ -48,8 +48,8 @@ class Client(Protocol):
 class ColdReads:
     """See the module."""
 
-    def __init__(self, reading: Reading, client: Client, max_queued: int) -> None:
-        self._reading = reading
+    def __init__(self, reader: Reader, client: Client, max_queued: int) -> None:
+        self._reader = reader
         self._client = client
         self._max_queued = max_queued
         self._queue: deque[ColdRead] = deque()
@@ -92,7 +92,7 @@ class ColdReads:
         outcomes: list[Outcome] = []
         size = 0
         for read in batch:
-            outcome = self._reading.on_disk(*read)
+            outcome = self._reader.on_disk(*read)
             outcomes.append((read, outcome))
             size += outcome.payload_bytes if isinstance(outcome, Answer) else 0
             if size > _BATCH_BYTES:

@@ -12,8 +12,7 @@ import hmac
 from typing import Protocol, cast
 
 from serve_app import events
-from serve_app.bucket import calls
-from serve_app.bucket.calls import Calls
+from serve_app.bucket.calls import Calls, CallsHost
 from serve_app.seldom import Seldom
 from serve_app.wire import versions
 from serve_app.wire.frames import MAX_FRAME_BYTES, MAX_HELLO_BYTES, FrameError, FrameReader, encode_frame
@@ -29,7 +28,7 @@ _FLUSH_BYTES = 256 * 1024
 _HIGH_WATER_BYTES = 8 * 1024 * 1024
 
 
-class Host(calls.Host, Protocol):
+class ConnectionHost(CallsHost, Protocol):
     """What of the bucket's server is needed here."""
 
     loop: asyncio.AbstractEventLoop
@@ -51,7 +50,7 @@ class Host(calls.Host, Protocol):
 class ServerConnection(asyncio.Protocol):
     """See the module. Runs on the server's loop."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: ConnectionHost) -> None:
         self._host = host
         self._reader: FrameReader[Hello | Envelope] = FrameReader(versions.decode_hello, MAX_HELLO_BYTES)
         self._encode_reply = versions.CODECS[versions.NEWEST].encode_reply

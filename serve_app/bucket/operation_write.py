@@ -28,11 +28,11 @@ class OperationWrite(CalledWrite):
         verdict = self.state.judge(self.operation.key, self.envelope.epoch)
         self.held = isinstance(verdict, Hold)
         if verdict is None:
-            self.carry_out(group)
+            self.decide_at_home(group)
         elif not isinstance(verdict, Hold):
             self.answer = verdict
 
-    def carry_out(self, group: Group) -> None:
+    def decide_at_home(self, group: Group) -> None:
         """Whatever the operation does."""
         self.state.note_write(self.operation.key)
         self.answer = self.operation.decide(group, self.state.now_ms())

@@ -27,7 +27,7 @@ _NEVER_S = float("inf")
 class Caller(Protocol):
     """Whoever is to be told what came of a write. On the bucket's loop."""
 
-    def finish(self, write: CalledWrite) -> None:
+    def answer(self, write: CalledWrite) -> None:
         """It is decided, and durable: send its answer, with the next `flush`."""
 
     def hold(self, write: CalledWrite) -> None:
@@ -66,7 +66,7 @@ class QueuedWrite:
         """Its deadline passed before the writer looked at it."""
         raise NotImplementedError
 
-    def finish(self, status: Callable[[], Status]) -> Caller | None:
+    def conclude(self, status: Callable[[], Status]) -> Caller | None:
         """Tell the outcome, on the loop, after the sync and once its standing is served by. Returns who is to be flushed."""
         raise NotImplementedError
 
@@ -106,13 +106,13 @@ class CalledWrite(QueuedWrite):
     def expire(self) -> None:
         self.answer = Refused("expired", "the deadline passed before the bucket took it up")
 
-    def finish(self, status: Callable[[], Status]) -> Caller | None:
+    def conclude(self, status: Callable[[], Status]) -> Caller | None:
         if self.held:
             self.caller.hold(self)
         else:
             if self.answer is None:
                 self.answer = status()
-            self.caller.finish(self)
+            self.caller.answer(self)
         return self.caller
 
 
@@ -138,7 +138,7 @@ class OwnWrite(QueuedWrite):
     def expire(self) -> None:
         raise AssertionError("it has no deadline")
 
-    def finish(self, status: Callable[[], Status]) -> Caller | None:
+    def conclude(self, status: Callable[[], Status]) -> Caller | None:
         if not self.done.done():
             if self.error is not None:
                 self.done.set_exception(self.error)

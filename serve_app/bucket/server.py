@@ -49,7 +49,7 @@ _BACKLOG = 1024
 
 
 class BucketServer:
-    """Serves one bucket on one loop. Everything but `_durable` runs on that loop."""
+    """Serves one bucket on one loop. Everything but `_group_done` runs on that loop."""
 
     def __init__(
         self,
@@ -65,7 +65,12 @@ class BucketServer:
         self.token = platform.new_id(32)
         self.max_queued_reads = limits.max_queued_reads
         self.bucket = Bucket(
-            storage, limits, incarnation=platform.new_id(8), durable=self._durable, failed=failed, platform=platform
+            storage,
+            limits,
+            incarnation=platform.new_id(8),
+            on_group_done=self._group_done,
+            failed=failed,
+            platform=platform,
         )
         self._max_connections = limits.max_connections
         # In order, so that a simulation repeats itself. Those that have shown the token, and those that have not yet.
@@ -203,7 +208,7 @@ class BucketServer:
         answered. A subscriber that raises harms nobody else."""
         self._subscribers.append(subscriber)
 
-    def _durable(self, writes: list[Write], commit: Commit | None, standing: Standing, *, whole: bool) -> None:
+    def _group_done(self, writes: list[Write], commit: Commit | None, standing: Standing, *, whole: bool) -> None:
         self.loop.call_soon_threadsafe(self._finish_group, writes, commit, standing, whole)
 
     def _finish_group(self, writes: list[Write], commit: Commit | None, standing: Standing, whole: bool) -> None:
@@ -218,7 +223,7 @@ class BucketServer:
         for write in writes:
             assert isinstance(write, QueuedWrite), "the bucket queues nothing else"
             try:
-                caller = write.finish(lambda: status_of(bucket))
+                caller = write.conclude(lambda: status_of(bucket))
             except Exception as error:  # the others of the group are to have their answers
                 events.error("write not answered", exc_info=error, bucket=bucket.bucket_id)
                 continue

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from serve_app import events, placement
 from serve_app.bucket.judgement import judge
-from serve_app.bucket.reading import ReadBucket
+from serve_app.bucket.reader import ReadBucket
 from serve_app.cursor import Cursor, Marker
 from serve_app.errors import StorageFault
 from serve_app.operations.body import Answer

@@ -14,10 +14,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from serve_app import placement
 from serve_app.directory.configuration import Configuration
-from serve_app.directory.delivery import TopologyDelivery
 from serve_app.directory.founding import Founding
 from serve_app.directory.polling import Polling
 from serve_app.directory.stats import DirectoryStats
+from serve_app.directory.topology_delivery import TopologyDelivery
 from serve_app.directory.view import StoreView
 from serve_app.errors import OutcomeUnknown, StoreError, Unavailable
 from serve_app.operations import Operation

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from serve_app.directory.census import Census, FindBuckets
 from serve_app.directory.configuration import Configuration
-from serve_app.directory.delivery import ASK_TIMEOUT_S
+from serve_app.directory.topology_delivery import ASK_TIMEOUT_S
 from serve_app.directory.view import StoreView
 from serve_app.topology import MAX_BUCKET_COUNT
 from serve_app.wire.messages import Establish

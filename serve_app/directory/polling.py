@@ -9,9 +9,9 @@ import asyncio
 
 from serve_app import events
 from serve_app.directory.configuration import Configuration
-from serve_app.directory.delivery import ASK_TIMEOUT_S, TopologyDelivery
 from serve_app.directory.founding import Founding
 from serve_app.directory.settling import topology_of
+from serve_app.directory.topology_delivery import ASK_TIMEOUT_S, TopologyDelivery
 from serve_app.directory.view import StoreView
 from serve_app.wire.connection import NO_ANSWER
 from serve_app.wire.messages import Inspect, Status

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from serve_app.http.problems import Headers
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """status, body and headers, ready to be sent."""
 
     status: int

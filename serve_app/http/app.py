@@ -19,7 +19,7 @@ from serve_app import __version__
 from serve_app.directory.directory import Directory
 from serve_app.errors import StoreError
 from serve_app.http import problems
-from serve_app.http.answer import Answer
+from serve_app.http.answer import HttpAnswer
 from serve_app.http.declarations import DESCRIPTION, RECORDS, STORE, TAGS, declaration
 from serve_app.http.docs_page import add_docs
 from serve_app.http.first_api import FirstApi
@@ -102,7 +102,7 @@ def _endpoint(route: Route, api: FirstApi) -> Callable[[Request], Awaitable[Resp
     return endpoint
 
 
-def _response(answer: Answer) -> Response:
+def _response(answer: HttpAnswer) -> Response:
     headers = {name.decode(): value.decode() for name, value in answer.headers}
     return Response(answer.body, answer.status, headers, media_type=answer.content_type.decode())
 

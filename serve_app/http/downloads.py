@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from serve_app.errors import Unavailable
-from serve_app.http.answer import Answer
+from serve_app.http.answer import HttpAnswer
 from serve_app.settings import Limits
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -48,7 +48,7 @@ class Downloads:
         self._unfinished: OrderedDict[_Download, None] = OrderedDict()
         self._bytes = 0
 
-    async def send(self, send: Send, answer: Answer) -> None:
+    async def send(self, send: Send, answer: HttpAnswer) -> None:
         """Send a large answer to its end, or break it off when it has to give way.
 
         Raises:
@@ -97,7 +97,7 @@ class Downloads:
             self._bytes -= download.size
 
 
-def head(answer: Answer) -> dict[str, Any]:
+def head(answer: HttpAnswer) -> dict[str, Any]:
     """The ASGI message that starts an answer."""
     return {
         "type": "http.response.start",
@@ -124,7 +124,7 @@ def with_always(send: Send) -> Send:
     return sending
 
 
-async def send_answer(send: Send, answer: Answer) -> None:
+async def send_answer(send: Send, answer: HttpAnswer) -> None:
     """Send a whole answer as two ASGI messages."""
     await send(head(answer))
     await send({"type": "http.response.body", "body": answer.body})

@@ -11,7 +11,7 @@ import msgspec
 from serve_app.directory.directory import Directory
 from serve_app.errors import InvalidRequest, KeyNotFound
 from serve_app.http import requests
-from serve_app.http.answer import Answer
+from serve_app.http.answer import HttpAnswer
 from serve_app.http.requests import Scope
 from serve_app.http.uploads import Receive, Uploads
 from serve_app.operations import Delete, Get, Head, Missing, Put
@@ -28,7 +28,7 @@ class FirstApi:
         self._directory = directory
         self._uploads = Uploads(limits)
 
-    async def put(self, scope: Scope, receive: Receive) -> Answer:
+    async def put(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`PUT /put?key=…&value=…`, or the value as the body."""
         found = requests.parameters(scope, ("key", "value"))
         key = requests.required_key(found)
@@ -47,7 +47,7 @@ class FirstApi:
         if value is None:
             raise InvalidRequest("the value is missing: give the parameter 'value' (it may be empty) or a body")
         written, bucket_id, digest = await self._directory.carry_out(Put(key, value, content_type))
-        return Answer(
+        return HttpAnswer(
             200,
             _encode(
                 {
@@ -60,32 +60,32 @@ class FirstApi:
             ),
         )
 
-    async def get(self, scope: Scope, receive: Receive) -> Answer:
+    async def get(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`GET /get/{key}` and `GET /get?key=…`."""
         key = _key_of(scope, b"/get")
         found, bucket_id, digest = await self._directory.carry_out(Get(key))
         if isinstance(found, Missing):
             raise _not_found(key)
         body = _encode({"value": found.value.decode(), "bucket_id": bucket_id, "digest": digest})
-        return Answer(200, body, repeatable=True)
+        return HttpAnswer(200, body, repeatable=True)
 
-    async def head(self, scope: Scope, receive: Receive) -> Answer:
+    async def head(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`HEAD /get/{key}` and `HEAD /get?key=…`: as long as the answer to a GET."""
         key = _key_of(scope, b"/get")
         found, bucket_id, digest = await self._directory.carry_out(Head(key))
         if isinstance(found, Missing):
             raise _not_found(key)
         around = _encode({"value": "", "bucket_id": bucket_id, "digest": digest})
-        return Answer(200, b"", length=len(around) - len(b'""') + found.json_bytes)
+        return HttpAnswer(200, b"", length=len(around) - len(b'""') + found.json_bytes)
 
-    async def delete(self, scope: Scope, receive: Receive) -> Answer:
+    async def delete(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`DELETE /delete/{key}` and `DELETE /delete?key=…`; the answer holds what the record held."""
         key = _key_of(scope, b"/delete")
         deleted, bucket_id, digest = await self._directory.carry_out(Delete(key))
         if isinstance(deleted, Missing):
             raise _not_found(key)
         value = deleted.value.decode()
-        return Answer(200, _encode({"key": key.decode(), "value": value, "bucket_id": bucket_id, "digest": digest}))
+        return HttpAnswer(200, _encode({"key": key.decode(), "value": value, "bucket_id": bucket_id, "digest": digest}))
 
 
 def _key_of(scope: Scope, route: bytes) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from serve_app import events
 from serve_app.errors import InvalidRequest, StoreError, Unavailable
 from serve_app.http import problems
-from serve_app.http.answer import Answer
+from serve_app.http.answer import HttpAnswer
 from serve_app.http.downloads import LARGE_BYTES, Downloads, Send, send_answer, with_always
 from serve_app.http.hosts import Hosts
 from serve_app.http.requests import Scope, has_body, local_path
@@ -22,7 +22,7 @@ from serve_app.settings import Limits
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE"})
 #: Says nothing of which hosts there are: whoever asks may be a page that looks for them.
-_WRONG_HOST = Answer(
+_WRONG_HOST = HttpAnswer(
     421,
     problems.answer_to_status(
         421, "this store does not answer to the host that the request names (args.allowed_hosts)"
@@ -75,16 +75,16 @@ class Front:
         return self._routes.find(method, local_path(scope))
 
 
-async def _refuse_body(scope: Scope, receive: Receive) -> Answer:
-    """Answer at once: Serve would take the body into memory, however long, for as long as the request lasts."""
+async def _refuse_body(scope: Scope, receive: Receive) -> HttpAnswer:
+    """HttpAnswer at once: Serve would take the body into memory, however long, for as long as the request lasts."""
     raise InvalidRequest(f"a {scope['method']} takes no body")
 
 
-def answer_to_error(error: Exception) -> Answer:
+def answer_to_error(error: Exception) -> HttpAnswer:
     """The problem document for whatever a handler raised. A bug's traceback goes to the log, not to the client."""
     if isinstance(error, StoreError):
         status, body, headers = problems.answer_to(error)
-        return Answer(status, body, problems.CONTENT_TYPE, headers)
+        return HttpAnswer(status, body, problems.CONTENT_TYPE, headers)
     events.error("request failed", exc_info=error)
     body = problems.answer_to_status(500, "the store made a mistake; a write may have happened. The log says more")
-    return Answer(500, body, problems.CONTENT_TYPE)
+    return HttpAnswer(500, body, problems.CONTENT_TYPE)

@@ -12,14 +12,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from serve_app.http.answer import Answer
+from serve_app.http.answer import HttpAnswer
 from serve_app.http.first_api import FirstApi
 from serve_app.http.models import DeleteAnswer, GetAnswer, PutAnswer
 from serve_app.http.parameters import KEY_IN_PATH, KEY_IN_QUERY, TEXT_BODY, VALUE_IN_QUERY
 from serve_app.http.requests import Scope
 from serve_app.http.uploads import Receive
 
-Handler = Callable[[Scope, Receive], Awaitable[Answer]]
+Handler = Callable[[Scope, Receive], Awaitable[HttpAnswer]]
 KEY_PATH = "{key:path}"
 _READ_ERRORS = (404, 421, 422, 503)
 _DELETE_ERRORS = (*_READ_ERRORS, 504)
@@ -36,7 +36,7 @@ class Route:
 
     method: str
     path: str
-    handler: Callable[[FirstApi, Scope, Receive], Awaitable[Answer]]
+    handler: Callable[[FirstApi, Scope, Receive], Awaitable[HttpAnswer]]
     name: str
     summary: str
     description: str

@@ -63,7 +63,7 @@ def _expected_end_s(sources: list[BucketStatus]) -> float | None:
 
 
 def _bucket(link: BucketLink, status: Status | None, known: Topology) -> BucketStatus:
-    if status is None or link.stranger:
+    if status is None or link.wrong_storage:
         return BucketStatus(
             bucket_id=link.bucket_id,
             reachable=False,

@@ -31,7 +31,7 @@ class Peers:
             Unavailable, ConnectionBroken, CallExpired: there is none; it may have been carried out.
         """
         link = self._link(bucket_id)
-        if link.stranger:
+        if link.wrong_storage:
             link.reconnect()  # nothing is sent to it that would show that it has vanished, and the right one is there
         deadline_s = asyncio.get_running_loop().time() + timeout_s
         connection = link.connection() or await link.wait_for_connection(deadline_s)
@@ -44,7 +44,7 @@ class Peers:
     async def news(self, bucket_id: int, timeout_s: float) -> Status:
         """As `status`, but of whatever storage it has: it may have taken a lost one's place, which we were not told."""
         link = self._link(bucket_id)
-        if not link.stranger:
+        if not link.wrong_storage:
             return await self.status(bucket_id, timeout_s)
         try:
             return await link.ask(Inspect(), timeout_s)

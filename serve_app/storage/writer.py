@@ -30,15 +30,15 @@ class Writer:
         max_queued_bytes: int,
         max_group: int,
         max_group_bytes: int,
-        done: Callable[[list[Write], Commit | None], None],
+        group_done: Callable[[list[Write], Commit | None], None],
         failed: Callable[[EngineFailed], None],
     ) -> None:
-        """`done` gets each group's writes after its sync, with what that made durable (None where nothing changed, or where
-        damage was met); `failed` gets the error that ends the bucket. Both are called by whatever drives the writer."""
+        """`group_done` gets each group's writes after its sync, with what that made durable (None where nothing changed, or
+        where damage was met); `failed` gets the error that ends the bucket. Both are called by whatever drives the writer."""
         self._committer = committer
         self._max_queued, self._max_queued_bytes = max_queued, max_queued_bytes
         self._max_group, self._max_group_bytes = max_group, max_group_bytes
-        self._done, self._failed = done, failed
+        self._group_done, self._failed = group_done, failed
         self._backlog: list[Write] = []
         self.queued = 0
         self.queued_bytes = 0
@@ -136,7 +136,7 @@ class WriterThread(Writer):
             try:
                 group = self._decide_next()
                 commit = self._committer.write(group)
-                self._done(group.writes, commit)
+                self._group_done(group.writes, commit)
             except BaseException as error:
                 self._fail(error)
                 return

@@ -81,7 +81,7 @@ class BucketLink:
         #: Set while the bucket itself reports a fault, or is not the one the store knows: nothing waits for it then.
         self.faulted = False
         self._identity = ""
-        self._stranger = False
+        self._wrong_storage = False
         self.retired = False
 
     def start(self) -> None:
@@ -123,20 +123,20 @@ class BucketLink:
         return self._waiting
 
     @property
-    def stranger(self) -> bool:
+    def wrong_storage(self) -> bool:
         """Whether the storage behind the connection is not the one the store knows under this id."""
-        return self._stranger
+        return self._wrong_storage
 
     def connection(self) -> ClientConnection | None:
         """The open connection for operations, or None. A stranger gets none; it can only be asked for its status."""
         connection = self._connection
-        return connection if connection is not None and connection.open and not self._stranger else None
+        return connection if connection is not None and connection.open and not self._wrong_storage else None
 
     def check_identity(self) -> None:
         """Compare the storage behind the connection with the one the store knows. Called when either may be new."""
         expected = self._expected_identity(self.bucket_id)
-        self._stranger = bool(self._connection and expected and expected != self._identity)
-        if self._stranger:
+        self._wrong_storage = bool(self._connection and expected and expected != self._identity)
+        if self._wrong_storage:
             self._note_trouble(
                 f"its storage has identity {self._identity}, but the store knows it as {expected}: "
                 "the volume came back empty or is another one",
@@ -204,7 +204,7 @@ class BucketLink:
             else:
                 up_s = loop.time()
                 await connection.closed
-                self._connection, self._stranger = None, False
+                self._connection, self._wrong_storage = None, False
                 self._note_trouble("the connection broke", faulted=False)
                 if loop.time() - up_s > _STABLE_S:
                     attempt = 0

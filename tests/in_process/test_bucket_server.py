@@ -9,6 +9,7 @@ import pytest
 
 from serve_app import operations
 from serve_app.bucket import connection as connection_module
+from serve_app.bucket.calls import Calls
 from serve_app.bucket.standing import Served, Standing
 from serve_app.errors import StorageDamaged
 from serve_app.placement import bucket_of
@@ -242,6 +243,51 @@ async def test_a_mistake_in_a_reading_thread_is_an_answer() -> None:
         bucket.engine.get = get  # type: ignore[method-assign]
         client.send(Envelope(200, 1000, 0, operations.Get(b"k")))
         assert isinstance(await client.receive(), operations.Value)
+
+
+@run_async
+async def test_a_mistake_on_the_loop_is_an_answer_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as bucket:
+        client = await greeted(bucket)
+
+        def mistaken(self: operations.Get, raw: bytes | None) -> operations.Missing:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(operations.Get, "answer", mistaken)
+        client.send(
+            Envelope(1, 10_000, 0, operations.Put(b"k", b"v", "")),
+            Envelope(2, 10_000, 0, operations.Get(b"k")),
+            Envelope(3, 10_000, 0, operations.Put(b"k", b"w", "")),
+        )
+        answers = {reply.call: reply.answer for reply in [await client.receive_reply() for _ in range(3)]}
+        assert isinstance(answers[2], messages.Refused)
+        assert answers[2].reason == "fault"
+        assert isinstance(answers[1], operations.Written)
+        assert isinstance(answers[3], operations.Written)
+
+
+@run_async
+async def test_a_mistake_of_the_loop_itself_costs_none_of_the_calls_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as bucket:
+        assert bucket.server is not None
+        writer = bucket.server.bucket.writer
+        client = await greeted(bucket)
+
+        def mistaken(self: Calls, envelope: Envelope, arrived_s: float) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(Calls, "_survey", mistaken)
+        other = await greeted(bucket)
+        other.send(
+            Envelope(1, 10_000, 0, operations.Put(b"k", b"v", "")),
+            Envelope(2, 10_000, 0, messages.Survey(b"")),
+            Envelope(3, 10_000, 0, operations.Put(b"none", b"v", "")),
+        )
+        assert await other.receive() is None, "who made it happen is hung up on"
+        await until(lambda: writer.queued == writer.queued_bytes == 0)
+        assert list(bucket.records) == [b"k"]
+        client.send(Envelope(1, 10_000, 0, operations.Get(b"k")))
+        assert isinstance(await client.receive(), operations.Value), "and nobody else"
 
 
 @run_async

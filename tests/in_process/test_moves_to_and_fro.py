@@ -71,7 +71,7 @@ def test_a_read_that_a_key_went_and_came_back_under_is_read_again() -> None:
         MemoryStorage(engine, 0),
         Limits(),
         incarnation="",
-        durable=nobody_is_told,
+        on_group_done=nobody_is_told,
         failed=lambda error: None,
     )
     first = first_topology((bucket.identity,))
@@ -83,6 +83,6 @@ def test_a_read_that_a_key_went_and_came_back_under_is_read_again() -> None:
         bucket.serve_by(Standing(later, Cursor(later.epoch, END), {}))
 
     engine.meanwhile = two_moves  # type: ignore[assignment]
-    answer = bucket.reading.on_disk(messages.Envelope(1, 1000, 0, operations.Get(b"k")), bucket.clock())
+    answer = bucket.reader.on_disk(messages.Envelope(1, 1000, 0, operations.Get(b"k")), bucket.clock())
     assert isinstance(answer, operations.Value)
     assert answer.value == b"v"

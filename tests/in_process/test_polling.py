@@ -75,9 +75,9 @@ async def test_a_bucket_that_came_back_empty_is_never_served() -> None:
         await put(directory, lost, b"v", "")
         await put(directory, kept, b"v", "")
         await store.buckets[1].come_back_with(new_bucket_engine(1))  # the volume came back empty
-        await until(lambda: directory.view.link(1).stranger)
+        await until(lambda: directory.view.link(1).wrong_storage)
         fresh = await store.directory(settled=False)
-        await until(lambda: fresh.view.topology is not None and fresh.view.link(1).stranger)
+        await until(lambda: fresh.view.topology is not None and fresh.view.link(1).wrong_storage)
         for asked in (directory, fresh):
             for operation in (get(asked, lost), put(asked, lost, b"w", ""), delete(asked, lost)):
                 with pytest.raises(Unavailable, match="came back empty"):
@@ -114,7 +114,7 @@ async def test_another_stores_volume_is_never_served() -> None:
         directory = await store.directory()
         await put(directory, keys_of(1)[0], b"ours", "")
         await store.buckets[1].come_back_with(foreign)
-        await until(lambda: directory.view.link(1).stranger)
+        await until(lambda: directory.view.link(1).wrong_storage)
         for asked in (directory, await store.directory(settled=False)):
             with pytest.raises(Unavailable):
                 await get(asked, keys_of(1)[0])
@@ -168,7 +168,7 @@ async def test_a_foreign_bucket_0_is_outvoted_and_its_keys_alone_are_refused() -
             with pytest.raises(Unavailable, match="is another one"):
                 await operation
         await store.buckets[0].come_back_with(ours)
-        await until(lambda: fresh.view.link(0).connected and not fresh.view.link(0).stranger)
+        await until(lambda: fresh.view.link(0).connected and not fresh.view.link(0).wrong_storage)
         assert await get(fresh, keys_of(0, 3)[0]) == b"ours", "the right volume is back, and so are its keys"
 
 

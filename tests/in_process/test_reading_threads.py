@@ -44,7 +44,7 @@ def moving_bucket() -> Bucket:
         storage,
         TEST_LIMITS,
         incarnation="1",
-        durable=nobody_is_told,
+        on_group_done=nobody_is_told,
         failed=lambda error: None,
     )
 
@@ -65,7 +65,7 @@ async def test_a_read_of_a_window_that_is_over_by_the_time_it_is_judged_is_not_a
         return verdict
 
     monkeypatch.setattr(judgement, "judge", preempted)
-    answer = bucket.reading.on_disk(messages.Envelope(1, 1000, 0, operations.Get(KEY)), bucket.clock())
+    answer = bucket.reader.on_disk(messages.Envelope(1, 1000, 0, operations.Get(KEY)), bucket.clock())
     assert isinstance(answer, (Hold, messages.Moved)), answer
 
 
@@ -88,7 +88,7 @@ async def test_a_refusal_that_was_decided_last_is_not_undone_by_a_topology_that_
         local.server._finish_group([step], commit, standing, True)
     assert "came back empty" in bucket.standing.fault
     get = messages.Envelope(1, 1000, 0, operations.Get(KEY))
-    assert isinstance(bucket.reading.on_disk(get, bucket.clock()), messages.Refused)
+    assert isinstance(bucket.reader.on_disk(get, bucket.clock()), messages.Refused)
     with pytest.raises(StorageForeign):
         await steps[1].done
     await local.stop_server()

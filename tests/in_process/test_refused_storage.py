@@ -80,7 +80,7 @@ def test_a_window_behind_the_refusal_in_its_group_is_not_taken() -> None:
         storage,
         TEST_LIMITS,
         incarnation="1",
-        durable=nobody_is_told,
+        on_group_done=nobody_is_told,
         failed=lambda error: None,
     )
     key = next(key for key in (b"k%d" % number for number in range(100)) if bucket_of(key, 2) == 1)
@@ -93,3 +93,21 @@ def test_a_window_behind_the_refusal_in_its_group_is_not_taken() -> None:
     assert isinstance(refusal.answer, messages.Refused)
     assert isinstance(window.answer, messages.Refused)
     assert dict(engine.scan()) == {}
+
+
+def test_a_window_that_can_not_be_written_whole_leaves_nothing() -> None:
+    """What one of its records would replace can't be read: it is refused, which says that nothing was changed."""
+    engine = new_bucket_engine(1)
+    storage = MemoryStorage(engine, 1)
+    moving = Topology(2, 1, 2, "store", ("zero", storage.own.identity), move_epoch=2)
+    storage.facts = replace(storage.facts, topology=moving)
+    bucket = Bucket(storage, TEST_LIMITS, incarnation="1", on_group_done=nobody_is_told, failed=lambda error: None)
+    first, second = sorted(key for key in (b"k%d" % number for number in range(100)) if bucket_of(key, 2) == 1)[:2]
+    engine.damaged.add(second)
+    move = messages.Envelope(2, 1000, 2, messages.Window(0, second + b"\0", 9, [(first, b"raw"), (second, b"raw")]))
+    window = WindowWrite(bucket.state, move, NoCaller(), NEVER_S, 0.0)
+    commit = bucket._committer.write(bucket._committer.decide([window]))
+    assert isinstance(window.answer, messages.Refused)
+    assert commit is None
+    assert bucket.totals == storage.facts.totals
+    assert bucket.state.standing.markers == {}

@@ -93,7 +93,7 @@ async def test_a_commit_comes_after_the_sync_and_before_the_answers(monkeypatch:
     async with serving() as bucket:
         happened: list[str] = []
         begun, let_go = threading.Event(), threading.Event()
-        write, finish = bucket.engine.write, Calls.finish
+        write, finish = bucket.engine.write, Calls.answer
 
         def slow(records: Changes, facts: Changes) -> None:
             begun.set()
@@ -106,7 +106,7 @@ async def test_a_commit_comes_after_the_sync_and_before_the_answers(monkeypatch:
             finish(self, write)
 
         bucket.engine.write = slow  # type: ignore[method-assign]
-        monkeypatch.setattr(Calls, "finish", finishing)
+        monkeypatch.setattr(Calls, "answer", finishing)
         assert bucket.server is not None
         bucket.server.subscribe(lambda commit: happened.append("handed on"))
         client = await greeted(bucket)

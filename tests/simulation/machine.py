@@ -130,7 +130,7 @@ class SimulatedWriter(Writer):
         """Commit at once: in the simulation, whoever stops a bucket does not look at the time."""
         while self._backlog:
             group = self._decide_next()
-            self._done(group.writes, self._committer.write(group))
+            self._group_done(group.writes, self._committer.write(group))
         self._busy = True
 
     def _go_on(self) -> None:
@@ -168,7 +168,7 @@ class SimulatedWriter(Writer):
         self._heard_s = max(self._heard_s, machine.loop.time() + machine.wake_s() * machine.slowness)
         machine.loop.handover_s = lambda: self._heard_s - machine.loop.time()
         try:
-            self._done(group.writes, commit)
+            self._group_done(group.writes, commit)
         finally:
             machine.loop.handover_s = None
         self._busy = False

@@ -21,7 +21,7 @@ from serve_app.errors import StorageDamaged, StorageForeign, StorageNewer, Stora
 from serve_app.records import Record
 from serve_app.storage import facts, format_1
 from serve_app.storage.engine import EngineFailed
-from serve_app.storage.facts import Totals
+from serve_app.storage.facts import TOPOLOGY, TOTALS, Totals, totals_fact
 from serve_app.storage.folder import OpenedStorage, open_folder
 from serve_app.storage.rocks import RocksEngine
 from serve_app.storage.synced_mark import NAME as SYNCED
@@ -252,6 +252,14 @@ def test_a_format_that_never_was_is_damage(tmp_path: Path, version: bytes) -> No
     storage.close()
     with pytest.raises(StorageDamaged, match="format"):
         open_bucket(tmp_path / "b")
+
+
+def test_one_that_was_never_written_to_has_a_commit_too_for_its_topology_has_none() -> None:
+    """Number 0 means no commit, and whoever has seen all since then has seen all facts."""
+    stored = {b"format": b"1", b"totals": bytes(24), b"topology": b"as it was"}
+    changed = dict(format_1.take_over(stored.get))
+    assert changed[TOTALS] == totals_fact(Totals(0, 0, 0, sequence=1))[1]
+    assert changed[TOPOLOGY] == b"as it was"
 
 
 # -- one that was being made -----------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from serve_app.wire.messages import Envelope
 class NoCaller:
     """Nobody is told: a test looks at the writes themselves."""
 
-    def finish(self, write: CalledWrite) -> None:
+    def answer(self, write: CalledWrite) -> None:
         raise AssertionError("there is no loop that would finish it")
 
     def hold(self, write: CalledWrite) -> None:

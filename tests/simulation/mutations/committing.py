@@ -33,10 +33,10 @@ def a_commit_is_handed_on_before_its_sync() -> Iterator[None]:
     decide_next, write = Writer._decide_next, Committer.write
 
     def deciding(self: Writer) -> Group:
-        bucket: Any = self._done.__self__  # type: ignore[attr-defined]
+        bucket: Any = self._group_done.__self__  # type: ignore[attr-defined]
         standing = bucket.state.standing
         group = decide_next(self)
-        bucket._durable([], group._commit(), standing, whole=True)
+        bucket._on_group_done([], group._commit(), standing, whole=True)
         return group
 
     def writing(self: Committer, group: Group) -> None:

@@ -67,7 +67,7 @@ def writes_are_not_held() -> Iterator[None]:
         if isinstance(verdict, (Moved, Refused)):
             self.answer = verdict
         else:
-            self.carry_out(group)
+            self.decide_at_home(group)
 
     with patch.object(OperationWrite, "decide", deciding), patch.object(Group, "drop", _drop_what_is_there):
         yield
@@ -282,7 +282,7 @@ def held_writes_are_carried_out_at_the_source() -> Iterator[None]:
 
     def deciding(self: OperationWrite, group: Group) -> None:
         if any(write is self for write in held):
-            self.carry_out(group)
+            self.decide_at_home(group)
         else:
             decide(self, group)
 

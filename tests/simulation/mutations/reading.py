@@ -10,7 +10,7 @@ from serve_app.bucket import judgement
 from serve_app.bucket.calls import Calls
 from serve_app.bucket.cold_reads import Outcome
 from serve_app.bucket.judgement import Hold
-from serve_app.bucket.reading import Reading
+from serve_app.bucket.reader import Reader
 from serve_app.bucket.standing import Served
 from serve_app.errors import StorageFault
 from serve_app.operations.body import Answer
@@ -23,13 +23,13 @@ from tests.simulation.mutations import HELD, HISTORY, Mutation
 def a_read_from_the_disk_is_not_judged_again() -> Iterator[None]:
     """A read that waited for the disk is answered with what it found, though the key may have moved meanwhile."""
 
-    def reading(self: Reading, envelope: Envelope, arrived_s: float) -> Answer:
+    def reading(self: Reader, envelope: Envelope, arrived_s: float) -> Answer:
         try:
             return self._answer(envelope.body, self._bucket.engine.get(envelope.body.key))
         except StorageFault as error:
             return refused(error)
 
-    with patch.object(Reading, "on_disk", reading):
+    with patch.object(Reader, "on_disk", reading):
         yield
 
 
@@ -42,7 +42,7 @@ def a_late_verdict_is_kept_held() -> Iterator[None]:
             if isinstance(outcome, Hold):
                 self._hold_read(envelope, arrived_s)
             else:
-                self._answer(envelope, outcome, arrived_s)
+                self._reply(envelope, outcome, arrived_s)
         self.flush()
 
     with patch.object(Calls, "reads_done", done):
@@ -53,14 +53,14 @@ def a_late_verdict_is_kept_held() -> Iterator[None]:
 def a_read_is_judged_in_another_epoch() -> Iterator[None]:
     """A key that was away when it was read, and is here again when that is judged, is answered as missing."""
 
-    def reading(self: Reading, envelope: Envelope, arrived_s: float) -> Answer | Hold:
+    def reading(self: Reader, envelope: Envelope, arrived_s: float) -> Answer | Hold:
         try:
             answer = self._answer(envelope.body, self._bucket.engine.get(envelope.body.key))
         except StorageFault as error:
             return refused(error)
         return self._judge(envelope, self._bucket.served) or answer
 
-    with patch.object(Reading, "on_disk", reading):
+    with patch.object(Reader, "on_disk", reading):
         yield
 
 
@@ -69,7 +69,7 @@ def a_reading_thread_looks_twice() -> Iterator[None]:
     """Whether reads are held is looked at again when the verdict is known: the window may be over by then (found so by
     reading the code: a record that the advance had deleted was answered as missing)."""
 
-    def judging(self: Reading, envelope: Envelope, served: Served) -> Moved | Refused | Hold | None:
+    def judging(self: Reader, envelope: Envelope, served: Served) -> Moved | Refused | Hold | None:
         standing = served.standing
         verdict = judgement.judge(
             self._bucket.bucket_id, envelope.body.key, envelope.epoch, standing.topology, standing.cursor
@@ -78,7 +78,7 @@ def a_reading_thread_looks_twice() -> Iterator[None]:
             return Refused("fault", standing.fault)
         return None if isinstance(verdict, Hold) and not self._bucket.served.holds_reads else verdict
 
-    with patch.object(Reading, "_judge", judging):
+    with patch.object(Reader, "_judge", judging):
         yield
 
 

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from serve_app import operations
 from serve_app.bucket.operation_write import OperationWrite
-from serve_app.bucket.reading import Reading
+from serve_app.bucket.reader import Reader
 from serve_app.errors import DiskFull
 from serve_app.storage.commit import Commit
 from serve_app.storage.committer import Committer
@@ -27,14 +27,14 @@ _ABSENT: Any = object()
 @contextmanager
 def reads_show_unsynced_writes() -> Iterator[None]:
     """A read finds what the writer has decided, before it is durable."""
-    decide, in_memory = Committer.decide, Reading.in_memory
+    decide, in_memory = Committer.decide, Reader.in_memory
 
     def deciding(self: Committer, writes: Any) -> Group:
         group = decide(self, writes)
         self.shown = group._changed  # type: ignore[attr-defined]
         return group
 
-    def reading(self: Reading, envelope: Envelope) -> Any:
+    def reading(self: Reader, envelope: Envelope) -> Any:
         answer = in_memory(self, envelope)
         bucket: Any = self._bucket
         raw = getattr(bucket._committer, "shown", {}).get(envelope.body.key, _ABSENT)
@@ -42,7 +42,7 @@ def reads_show_unsynced_writes() -> Iterator[None]:
             return answer
         return self._answer(envelope.body, raw)
 
-    with patch.object(Committer, "decide", deciding), patch.object(Reading, "in_memory", reading):
+    with patch.object(Committer, "decide", deciding), patch.object(Reader, "in_memory", reading):
         yield
 
 
@@ -58,7 +58,7 @@ def _answered_when_decided() -> Iterator[None]:
     decide_next = Writer._decide_next
 
     def deciding(self: Writer) -> Group:
-        bucket: Any = self._done.__self__  # type: ignore[attr-defined]
+        bucket: Any = self._group_done.__self__  # type: ignore[attr-defined]
         standing = bucket.state.standing
         group = decide_next(self)
         decided, group.writes = group.writes, []
@@ -66,7 +66,7 @@ def _answered_when_decided() -> Iterator[None]:
         for write in decided:
             early = isinstance(write, OperationWrite) and not write.held
             (answered if early else group.writes).append(write)
-        bucket._durable(answered, None, standing, whole=True)
+        bucket._on_group_done(answered, None, standing, whole=True)
         return group
 
     with patch.object(Writer, "_decide_next", deciding):

@@ -94,3 +94,17 @@ async def test_a_bucket_that_cannot_be_told_the_topology_is_unavailable_not_a_mi
         errors = await asyncio.gather(*reads, return_exceptions=True)
         release.set()
         assert all(isinstance(error, Unavailable) for error in errors), errors
+
+
+@run_async
+async def test_a_bucket_that_is_let_go_before_it_is_told_is_no_mistake() -> None:
+    """The reconciling task begins a turn of the loop after it was asked for."""
+    async with local_store(2) as store:
+        directory = await store.directory()
+        topology = directory.view.topology
+        assert topology is not None
+        telling = asyncio.create_task(directory._delivery.reconcile(1, None, asyncio.get_running_loop().time() + 5))
+        await asyncio.sleep(0)  # it has asked for the task
+        link = directory.view.links.pop(1)
+        await telling
+        directory.view.links[1] = link

@@ -36,7 +36,7 @@ class ReadBucket(Protocol):
     def note_error(self, error: StorageFault) -> None: ...
 
 
-class Reading:
+class Reader:
     """See the module."""
 
     def __init__(self, bucket: ReadBucket) -> None:
