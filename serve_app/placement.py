@@ -1,4 +1,4 @@
-"""Where a key lives. Nothing else in the project computes a home.
+"""Where a key lives: the one hash of keys in the project.
 
 The rule is plain and public, so that an operator can check it with any SHA256 tool:
 `bucket_of(key, M) = int(sha256(key as UTF-8).hexdigest(), 16) % M`.

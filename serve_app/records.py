@@ -60,7 +60,7 @@ def decode(raw: bytes) -> Record:
 
 
 def created_ms(raw: bytes) -> int:
-    """Only the creation time of a stored record: what an update needs of the old one."""
+    """Only the creation time of a stored record: what an update needs of the old one. Raises as `decode`."""
     return _check(raw)[0]
 
 

@@ -62,7 +62,7 @@ class Limits(BaseModel):
     #: One group commit: operations and bytes written with one sync.
     max_group_writes: Positive = 512
     max_group_bytes: Bytes = 32 * MIB
-    #: Connections a bucket takes (each directory holds one).
+    #: Connections a bucket takes (each directory has one, and so have others that move keys).
     max_connections: Positive = 256
     #: RocksDB's block cache and write buffer (of which up to three live at once), per bucket.
     cache_bytes: Annotated[int, Field(ge=MIB, le=1 << 40, strict=True)] = 96 * MIB

@@ -15,7 +15,8 @@ def hand_over(
     loop: asyncio.AbstractEventLoop, start: Callable[[Callable[[], None]], object], work: Callable[[], T]
 ) -> asyncio.Future[T]:
     """What `work` returns or raises, called in another thread. `start` has a function called there, such as an executor's
-    `submit`. Whoever awaits the future may give up: the work goes on, and its outcome is dropped."""
+    `submit`; what it raises (an executor that was shut down does) is raised here. Whoever awaits the future may give up: the
+    work goes on, and its outcome is dropped."""
     future: asyncio.Future[T] = loop.create_future()
     future.add_done_callback(lambda done: done.cancelled() or done.exception())  # never "not retrieved"
 

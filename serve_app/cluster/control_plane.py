@@ -51,6 +51,7 @@ class RayControlPlane:
         Raises:
             BucketFault: it says why it does not serve.
             TimeoutError: Ray did not answer in time.
+            ConnectionError: the bucket waits for its node, or its storage is being opened.
             RayError: Ray answered with an error; the bucket may be restarting.
         """
         # A lookup that is still hanging is waited for again rather than doubled: Ray may come back and finish it.

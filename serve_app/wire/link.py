@@ -1,4 +1,4 @@
-"""The link to one bucket: keeps a connection to it as long as the directory lives, and sends calls over it.
+"""The link to one bucket: keeps a connection to it as long as whoever needs it lives, and sends calls over it.
 
 A bucket comes and goes (restarts, moves to another node) under the same id. The link resolves it again through the control
 plane, reconnects, and lets a bounded number of calls wait meanwhile; where the bucket reports a fault that will not pass by
@@ -54,7 +54,7 @@ class ControlPlane(Protocol):
 
 
 class BucketLink:
-    """See the module. All methods run on the directory's loop."""
+    """See the module. All methods run on the loop of whoever has it."""
 
     def __init__(
         self,
@@ -153,6 +153,7 @@ class BucketLink:
 
         Raises:
             Unavailable: none came, too many wait already, or the bucket reports a fault. Nothing was sent.
+            Retired: the store goes on without the bucket; whoever waits looks again for its key's home.
         """
         if self._waiting >= self._limits.max_waiting_per_bucket:
             raise Unavailable(

@@ -17,7 +17,7 @@ def server_context() -> ssl.SSLContext | None:
 
 
 def client_context() -> ssl.SSLContext | None:
-    """What a directory connects with, or None where Ray's TLS is off."""
+    """What the caller's end connects with, or None where Ray's TLS is off."""
     return _context(ssl.Purpose.SERVER_AUTH)
 
 
