@@ -34,7 +34,7 @@ from serve_app.wire import tls
 from serve_app.wire.connection import Connector, connect_tcp
 from serve_app.wire.endpoint import Endpoint
 from serve_app.wire.link import BucketLink, ControlPlane
-from serve_app.wire.messages import Inspect
+from serve_app.wire.messages import Inspect, Status
 
 T = TypeVar("T")
 #: A bucket that is left out ends when no bucket has asked for it for this many seconds: the coordinator asks when it is to
@@ -220,10 +220,14 @@ class BucketServer:
         if commit is not None:
             self._hand_on(commit)
         callers: dict[Caller, None] = {}
+
+        def status() -> Status:
+            return status_of(bucket)
+
         for write in writes:
             assert isinstance(write, QueuedWrite), "the bucket queues nothing else"
             try:
-                caller = write.conclude(lambda: status_of(bucket))
+                caller = write.conclude(status)
             except Exception as error:  # the others of the group are to have their answers
                 events.error("write not answered", exc_info=error, bucket=bucket.bucket_id)
                 continue

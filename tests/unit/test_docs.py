@@ -16,6 +16,8 @@ _PATH = re.compile(
     r"(?<![\w/.-])(?!kuberay/kuberay-operator)(?:tests|benchmarks|harness|serve_app|kuberay|docs)/[\w/*.-]*\w"
 )
 _TEST = re.compile(r"\btest_\w+(?![\w*./])")
+#: `Class`, `Class.method`, `_private` and `with_underscores`, which no ordinary word has.
+_CODE_NAME = re.compile(r"[A-Z][a-z]\w*(?:\.\w+)?|_\w+|[a-z]+(?:_[a-z]+)+")
 _LONGEST = 126
 
 
@@ -38,6 +40,20 @@ def test_files_and_tests_that_a_document_names_exist(name: str, tests_there_are:
 @pytest.mark.parametrize("name", _NAMES)
 def test_lines_of_prose_are_no_longer_than_the_code_may_be(name: str) -> None:
     assert [line for line in prose(ROOT / name) if len(line) > _LONGEST] == []
+
+
+@pytest.mark.parametrize("name", ["docs/architecture.md", "docs/resharding.md", "CONTRIBUTING.md"])
+def test_classes_and_methods_that_a_document_names_are_in_the_code(name: str) -> None:
+    code = "\n".join(path.read_text() for part in ("serve_app", "tests") for path in (ROOT / part).rglob("*.py"))
+    words = set(re.findall(r"\w+", code))
+    named = {
+        part
+        for quoted in re.findall(r"`([\w.]+?)(?:\(\))?`", (ROOT / name).read_text())
+        if _CODE_NAME.fullmatch(quoted)
+        for part in quoted.split(".")
+    }
+    assert named, "it names some"
+    assert named - words == set()
 
 
 def prose(path: Path) -> list[str]:
