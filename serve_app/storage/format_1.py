@@ -8,10 +8,11 @@
 
 All of it is one batch, so a storage is of the one format or of the other. The records stay as they are.
 
-The numbers of commits go on from the last revision. Nobody has been given a number of this bucket yet, so none falls by that;
-and it can't fall later either: revisions never do, and the batch makes both durable. Where a take-over is interrupted and the
-earlier release goes on writing, the next one starts no lower. It does not start at 0, because that means a bucket without any
-commit: whoever has seen all commits since 0 may believe to have seen all records.
+The numbers of commits go on from the last revision, but not from 0. Nobody has been given a number of this bucket yet, so
+none falls by that; and it can't fall later either: revisions never do, and the batch makes both durable. Where a take-over is
+interrupted and the earlier release goes on writing, the next one starts no lower. 0 means a bucket without any commit:
+whoever has seen all commits since 0 may believe to have seen all there is. One that was never written to has revision 0, and
+may have a topology.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def take_over(stored: Stored) -> Changes:
     totals = stored(_TOTALS)
     if totals is not None and len(totals) == _OLD_TOTALS.size:
         keys, size, revision = _OLD_TOTALS.unpack(totals)
-        totals = facts.totals_fact(facts.Totals(keys, size, revision, sequence=revision))[1]
+        totals = facts.totals_fact(facts.Totals(keys, size, revision, sequence=max(revision, 1)))[1]
     return changes + _moved(_TOTALS, facts.TOTALS, totals)
 
 
