@@ -13,6 +13,8 @@ import msgspec
 MAX_BUCKET_COUNT = 64
 #: Beyond any epoch that there will be: who tells of a higher one is not believed. (JSON's readers know numbers to 2^53.)
 MAX_EPOCH = 2**52
+#: No topology has a higher one. Above any that is believed there is room for losses to be accepted.
+_HIGHEST_EPOCH = 2 * MAX_EPOCH
 
 
 class Topology(msgspec.Struct, frozen=True, array_like=True):
@@ -38,8 +40,8 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
     move_epoch: int = 0
 
     def __post_init__(self) -> None:
-        if self.epoch < 1:
-            raise ValueError(f"epoch must be at least 1, not {self.epoch}")
+        if not 1 <= self.epoch <= _HIGHEST_EPOCH:
+            raise ValueError(f"epoch must be 1 to {_HIGHEST_EPOCH}, not {self.epoch}")
         for name, count in (("bucket_count", self.bucket_count), ("target_count", self.target_count)):
             if not 1 <= count <= MAX_BUCKET_COUNT:
                 raise ValueError(f"{name} must be 1 to {MAX_BUCKET_COUNT}, not {count}")

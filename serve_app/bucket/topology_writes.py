@@ -64,8 +64,12 @@ class AcceptLossWrite(CalledWrite):
             raise InvalidRequest(f"the store has no bucket-{body.bucket_id} that could have lost its data")
         if topology.identities[body.bucket_id] == body.identity:
             return  # asked for twice
+        try:
+            new = topology.accept_loss(body.bucket_id, body.identity)
+        except ValueError as error:
+            raise InvalidRequest(str(error)) from None
         events.warning("accepting loss", bucket=body.bucket_id, identity=body.identity)
-        self.state.install(group, topology.accept_loss(body.bucket_id, body.identity))
+        self.state.install(group, new)
 
 
 class CommitTopologyWrite(OwnWrite):

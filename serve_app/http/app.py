@@ -12,8 +12,9 @@ from typing import cast
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.routing import Mount
+from starlette.routing import Route as RoutedPath
 
 from serve_app import __version__
 from serve_app.directory.directory import Directory
@@ -124,9 +125,13 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 def _methods_of(request: Request) -> list[str]:
     """What the path takes: several routes may have the same one (RFC 9110, 10.2.1)."""
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    matching = (route for route in request.app.routes if isinstance(route, APIRoute) and route.path_regex.match(path))
-    return sorted({method for route in matching for method in route.methods or ()})
+    scope = request.scope
+    path = scope["path"].removeprefix(scope.get("app_root_path", scope.get("root_path", "")))
+    matching = [
+        route for route in request.app.routes if isinstance(route, RoutedPath | Mount) and route.path_regex.match(path)
+    ]
+    # What is mounted are files.
+    return sorted({method for route in matching for method in getattr(route, "methods", None) or ("GET", "HEAD")})
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:

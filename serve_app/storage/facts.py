@@ -30,6 +30,7 @@ from serve_app.topology import Topology
 
 FORMAT = 2
 FORMAT_NAME = b"format"
+_FORMAT_DIGITS = 9
 IDENTITY, OWNER = b"storage.identity", b"storage.bucket"
 #: Every fact of the bucket begins with it.
 OF_BUCKET = b"bucket."
@@ -116,17 +117,18 @@ def read_storage_facts(stored: Stored, bucket_id: int, where: str) -> StorageFac
     layout, owner, identity = stored(FORMAT_NAME), stored(OWNER), stored(IDENTITY)
     if layout is None:
         raise StorageForeign(f"{where} is a database but not a bucket's: it has no format")
-    if not layout.isdigit():
-        raise StorageDamaged(f"{where}: the format {layout!r} is not a number")
+    if not layout.isdigit() or len(layout) > _FORMAT_DIGITS:
+        raise StorageDamaged(f"{where}: the format {layout[: 2 * _FORMAT_DIGITS]!r} is not the number of one")
     if int(layout) > FORMAT:
         raise StorageNewer(f"{where} has format {int(layout)}, made by a newer release; this one knows up to {FORMAT}")
     if int(layout) < FORMAT:
         raise StorageDamaged(f"{where} has format {int(layout)}, which no release has made")
     if owner is None or identity is None:
         raise StorageDamaged(f"{where}: a fact of the storage's own is missing")
-    if owner != b"%d" % bucket_id:
-        raise StorageForeign(f"{where} belongs to bucket-{owner.decode()}, not bucket-{bucket_id}")
-    return StorageFacts(bucket_id, identity.decode())
+    owner_id, own_identity = _text(owner, OWNER, where), _text(identity, IDENTITY, where)
+    if owner_id != str(bucket_id):
+        raise StorageForeign(f"{where} belongs to bucket-{owner_id}, not bucket-{bucket_id}")
+    return StorageFacts(bucket_id, own_identity)
 
 
 def read_bucket_facts(stored: Stored, where: str) -> BucketFacts:
@@ -164,9 +166,17 @@ def _can_be(totals: Totals) -> bool:
     return totals.bytes >= totals.keys * (1 + HEADER_BYTES) and totals.revision > 0
 
 
+def _text(raw: bytes, name: bytes, where: str) -> str:
+    try:
+        return raw.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise StorageDamaged(f"{where}: the stored {name.decode()} can't be read: {error}") from error
+
+
 def _decoded(stored: Stored, name: bytes, decoder: msgspec.msgpack.Decoder[T], where: str) -> T | None:
     raw = stored(name)
     try:
         return None if raw is None else decoder.decode(raw)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, RecursionError) as error:
+        # ValidationError is a DecodeError; a field that we don't know may be nested deeply.
         raise StorageDamaged(f"{where}: the stored {name.decode()} can't be read: {error}") from error

@@ -13,7 +13,9 @@ import msgspec
 
 from serve_app.operations import ANSWERS, OPERATIONS
 from serve_app.operations.body import Answer, Body
-from serve_app.topology import Topology
+from serve_app.record_bounds import MAX_KEY_BYTES
+from serve_app.records import HEADER_BYTES
+from serve_app.topology import MAX_BUCKET_COUNT, Topology
 
 # -- the handshake, which is the same in every version ---------------------------------------------------------------
 
@@ -110,6 +112,10 @@ class AcceptLoss(Body[Status], tag=8):
     identity: str
 
 
+#: Beyond any that there will be, and far enough below what a bucket's counts can hold.
+_MAX_REVISION = 2**62
+
+
 class WindowWritten(Answer, tag=8):
     """A window's records, and its marker, are on the target's disk."""
 
@@ -130,6 +136,18 @@ class Window(Body[WindowWritten], tag=7):
     @property
     def payload_bytes(self) -> int:
         return sum(len(key) + len(raw) for key, raw in self.records)
+
+    def problem(self) -> str:
+        # All of it becomes durable: what could not be read again would keep the bucket from opening.
+        if not 0 <= self.source < MAX_BUCKET_COUNT:
+            return f"a window comes from one of the buckets 0 to {MAX_BUCKET_COUNT - 1}"
+        if not 0 <= self.revision <= _MAX_REVISION:
+            return f"a revision is 0 to {_MAX_REVISION}"
+        if len(self.end) > MAX_KEY_BYTES + 1:
+            return "a window ends at a key or just behind it"
+        if not all(1 <= len(key) <= MAX_KEY_BYTES and len(raw) >= HEADER_BYTES for key, raw in self.records):
+            return "a window holds what is no record"
+        return ""
 
 
 #: A Surveyed names no more misplaced keys than this.

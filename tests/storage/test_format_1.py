@@ -13,6 +13,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from serve_app import records
@@ -182,6 +183,18 @@ def test_a_disk_that_refuses_the_batch_is_unusable_and_tried_again(
     storage.close()
 
 
+def test_commits_do_not_begin_anew_where_nothing_was_written_but_a_topology(tmp_path: Path) -> None:
+    """A number of 0 would say that there was no commit, so that whoever has none lacks nothing."""
+    at = unpacked(tmp_path, "closed")
+    engine = raw_engine(at)
+    engine.write([(key, None) for key, _ in list(engine.scan())], [(b"totals", bytes(24))])
+    engine.close()
+    storage = open_bucket(at)
+    assert storage.facts.topology is not None
+    assert storage.facts.totals == Totals(keys=0, bytes=0, revision=0, sequence=1)
+    storage.close()
+
+
 # -- what is refused is not changed ----------------------------------------------------------------------------------
 
 
@@ -194,7 +207,16 @@ def test_another_buckets_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [(b"identity", None), (b"bucket", None), (b"totals", None), (b"totals", b"short"), (b"cursor", b"\xc1")],
+    [
+        (b"identity", None),
+        (b"identity", b"\xff" * 32),
+        (b"bucket", None),
+        (b"bucket", b"\xff"),
+        (b"totals", None),
+        (b"totals", b"short"),
+        (b"topology", b"\x98" + msgspec.msgpack.encode(Topology(1, 1, 1, "s", ("a",)))[1:] + b"\x91" * 100_000),
+        (b"cursor", b"\xc1"),
+    ],
 )
 def test_damaged_facts_are_refused_and_left_as_they_are(tmp_path: Path, name: bytes, value: bytes | None) -> None:
     at = unpacked(tmp_path, "closed")
@@ -245,7 +267,7 @@ def test_a_newer_format_is_refused_and_left_as_it_is(tmp_path: Path, version: by
     assert raw_sequence(tmp_path / "b") == last
 
 
-@pytest.mark.parametrize("version", [b"0", b"one"])
+@pytest.mark.parametrize("version", [b"0", b"one", b"", b"-2", b"9" * 5000])
 def test_a_format_that_never_was_is_damage(tmp_path: Path, version: bytes) -> None:
     storage = open_bucket(tmp_path / "b")
     storage.engine.write([], [(b"format", version)])

@@ -33,7 +33,13 @@ def scope_of(method: str, target: bytes, headers: Headers = (), root_path: str =
 
 
 async def ask(
-    app: AsgiApp, method: str, target: bytes, *, headers: Headers = (), body: Iterable[bytes] = ()
+    app: AsgiApp,
+    method: str,
+    target: bytes,
+    *,
+    headers: Headers = (),
+    body: Iterable[bytes] = (),
+    root_path: str = "",
 ) -> Answered:
     """Send one request and take its whole answer. body is given to the application chunk by chunk."""
     chunks = list(body)
@@ -50,7 +56,7 @@ async def ask(
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    await app(scope_of(method, target, announced), receive, send)
+    await app(scope_of(method, target, announced, root_path), receive, send)
     assert sent[0]["type"] == "http.response.start"
     assert not sent[-1].get("more_body")
     return Answered(
@@ -60,9 +66,9 @@ async def ask(
     )
 
 
-def request(app: AsgiApp, method: str, target: bytes, *, headers: Headers = (), body: Iterable[bytes] = ()) -> Answered:
+def request(app: AsgiApp, method: str, target: bytes, **options: Any) -> Answered:
     """`ask`, for tests that are not coroutines."""
-    return asyncio.run(ask(app, method, target, headers=headers, body=body))
+    return asyncio.run(ask(app, method, target, **options))
 
 
 def _decoded(raw_path: bytes) -> str:

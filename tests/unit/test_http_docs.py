@@ -55,6 +55,20 @@ def test_below_a_prefix_the_page_loads_from_there() -> None:
     assert "/store/openapi.json" in html
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [("/docs", "GET"), ("/", "GET"), ("/openapi.json", "GET, HEAD"), ("/docs/assets/swagger-ui.css", "GET, HEAD")],
+)
+@pytest.mark.parametrize("prefix", ["", "/store"])
+def test_what_the_page_is_made_of_says_which_methods_it_takes(path: str, methods: str, prefix: str) -> None:
+    """An empty Allow would say that there is none."""
+    app = http_on(FakeDirectory())
+    answer = request(app, "DELETE", (prefix + path).encode(), root_path=prefix)
+    assert (answer.status, answer.headers["allow"]) == (405, methods)
+    for method in methods.split(", "):
+        assert request(app, method, (prefix + path).encode(), root_path=prefix).status in (200, 307), method
+
+
 def test_the_document_has_all_routes() -> None:
     assert set(OPERATIONS) == {
         "PUT /put", "GET /get/{key}", "GET /get", "HEAD /get/{key}", "HEAD /get", "DELETE /delete/{key}", "DELETE /delete",

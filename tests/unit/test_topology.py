@@ -24,7 +24,14 @@ def test_a_topology_between_two_counts_is_moving() -> None:
 
 @pytest.mark.parametrize(
     ("epoch", "count", "target", "identities"),
-    [(0, 1, 1, ("a",)), (1, 0, 1, ("a",)), (1, 65, 65, ("a",) * 65), (1, 2, 2, ("a",)), (1, 1, 2, ("a",))],
+    [
+        (0, 1, 1, ("a",)),
+        (2**53 + 1, 1, 1, ("a",)),
+        (1, 0, 1, ("a",)),
+        (1, 65, 65, ("a",) * 65),
+        (1, 2, 2, ("a",)),
+        (1, 1, 2, ("a",)),
+    ],
 )
 def test_nonsense_is_refused(epoch: int, count: int, target: int, identities: tuple[str, ...]) -> None:
     with pytest.raises(ValueError):
