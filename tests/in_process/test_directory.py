@@ -114,8 +114,9 @@ async def test_a_bucket_with_a_fault_is_refused_at_once_with_its_reason() -> Non
         bucket.fault = "000012.sst is damaged"
         await bucket.stop_server()
         await until(lambda: directory.view.link(1).faulted)
-        with pytest.raises(Unavailable, match=r"bucket-1 can't serve: 000012\.sst is damaged"):
-            await get(directory, keys_of(1)[0])
+        for _ in range(Limits().max_waiting_per_bucket + 1):  # whoever is refused waits no more
+            with pytest.raises(Unavailable, match=r"bucket-1 can't serve: 000012\.sst is damaged"):
+                await get(directory, keys_of(1)[0])
         bucket.fault = ""
         await bucket.start()
         await until(lambda: directory.view.link(1).connected)
@@ -164,6 +165,21 @@ async def test_only_so_many_bytes_are_under_way_to_a_bucket() -> None:
             await put(directory, key, b"x", "")
         store.buckets[0].wire.release()
         await first
+
+
+@run_async
+async def test_calls_that_expired_give_back_their_bytes() -> None:
+    async with local_store(limits=Limits(max_call_bytes_per_bucket=1000)) as store:
+        directory = await store.directory()
+        store.buckets[0].wire.hold()
+        connection = directory.view.link(0).connection()
+        assert connection is not None
+        key, now_s = keys_of(0)[0], asyncio.get_running_loop().time()
+        with pytest.raises(connection_module.CallExpired):
+            await connection.call(Put(key, b"x" * 900, ""), now_s + 0.05)
+        waiting = [connection.call(Put(key, b"x" * 400, ""), now_s + 60) for _ in range(2)]
+        store.buckets[0].wire.release()
+        await asyncio.gather(*waiting)
 
 
 @run_async

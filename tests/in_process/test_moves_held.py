@@ -8,9 +8,11 @@ import pytest
 
 from serve_app import operations, placement
 from serve_app.bucket import held
+from serve_app.bucket.calls import Calls
 from serve_app.bucket.cold_reads import ColdRead
 from serve_app.bucket.held import Held, HeldOperations
 from serve_app.bucket.judgement import HOLD
+from serve_app.bucket.operation_write import OperationWrite
 from serve_app.directory.directory import Directory
 from serve_app.errors import StorageDamaged, Unavailable
 from serve_app.settings import Limits
@@ -183,3 +185,40 @@ async def test_an_answer_of_a_bucket_that_has_left_meanwhile_does_no_harm() -> N
         deadline_s = asyncio.get_running_loop().time() + 5
         await directory._delivery.reconcile(1, topology, deadline_s)
         assert directory.view.topology == one
+
+
+class Outlet:
+    """A connection by which replies would leave."""
+
+    paused = closing = False
+
+    def __init__(self) -> None:
+        self.sent: list[messages.Reply] = []
+
+    def send(self, reply: messages.Reply) -> None:
+        self.sent.append(reply)
+
+    def flush(self) -> None:
+        pass
+
+
+@run_async
+async def test_what_was_held_is_decided_though_the_queue_of_writes_is_full() -> None:
+    """It had its place when it came. What it takes now it gives back, so that the queue's bound holds."""
+    async with local_store(1, Limits(disk_reserve_bytes=0, max_queued_writes=1)) as store:
+        await store.directory(1)
+        server = store.buckets[0].server
+        assert server is not None
+        bucket, writer = server.bucket, server.bucket.writer
+        outlet = Outlet()
+        calls = Calls(server, outlet)
+        for call in range(3):
+            envelope = messages.Envelope(call, 10_000, 0, operations.Put(KEYS[call], b"v", ""))
+            now_s = bucket.clock()
+            calls.hold(OperationWrite(bucket.state, envelope, calls, now_s + 10, now_s))
+        server.held.release()
+        assert writer.queued == 3
+        await until(lambda: len(outlet.sent) == 3)
+        assert [reply.call for reply in outlet.sent] == [0, 1, 2]
+        assert all(isinstance(reply.answer, operations.Written) for reply in outlet.sent)
+        assert (writer.queued, writer.queued_bytes) == (0, 0)
