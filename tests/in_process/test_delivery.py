@@ -12,6 +12,7 @@ from serve_app.bucket.standing import Served, Standing
 from serve_app.errors import Unavailable
 from serve_app.settings import Limits
 from serve_app.storage.engine import Changes
+from serve_app.storage.facts import read_bucket_facts
 from serve_app.topology import Topology
 from serve_app.wire import messages
 from tests.in_process.test_directory import keys_of
@@ -94,3 +95,56 @@ async def test_a_bucket_that_cannot_be_told_the_topology_is_unavailable_not_a_mi
         errors = await asyncio.gather(*reads, return_exceptions=True)
         release.set()
         assert all(isinstance(error, Unavailable) for error in errors), errors
+
+
+@run_async
+async def test_a_bucket_is_told_once_more_after_it_could_not_be_told() -> None:
+    async with local_store(2) as store:
+        directory = await store.directory()
+        topology = directory.view.topology
+        assert topology is not None
+        link = directory.view.link(1)
+        deadline_s = asyncio.get_running_loop().time() + 5
+        store.buckets[1].fault = "a bad block"
+        await store.buckets[1].stop_server()
+        await until(lambda: not link.connected)
+        with pytest.raises(Unavailable, match="bucket-1"):
+            await directory._delivery.reconcile(1, None, deadline_s)
+        store.buckets[1].fault = ""
+        await store.buckets[1].start()
+        await until(lambda: link.connected)
+        await directory._delivery.reconcile(1, None, deadline_s)
+        assert directory.view.statuses[1].topology == topology
+
+
+@run_async
+async def test_a_late_word_of_how_far_keys_have_moved_takes_nothing_back() -> None:
+    async with local_store(2) as store:
+        directory = await store.directory(1)
+        view = directory.view
+        assert view.topology is not None
+        moving = view.topology.begin_move(2, ("one",))
+        await directory.polling.stop()
+        view.adopt(moving)
+        for position in (b"b", b"c", b"a"):
+            assert view.learn(0, messages.Moved(moving, position))
+        assert view.cursors == {0: b"c"}
+
+
+@run_async
+async def test_what_a_bucket_goes_by_is_what_it_finds_after_a_restart() -> None:
+    async with local_store(2) as store:
+        directory = await store.directory(1)
+        topology, server = directory.view.topology, store.buckets[0].server
+        assert topology is not None
+        assert server is not None
+        bucket = server.bucket
+        for newer in (topology.begin_move(2, ("one",)), topology.begin_move(2, ("one",)).accept_loss(1, "other")):
+            await server.mover_access.install(newer)
+            stored = read_bucket_facts(store.buckets[0].engine.get_fact, "memory")
+            durable = Standing(stored.topology, stored.cursor, stored.markers)
+            assert durable.topology == newer
+            assert durable.cursor is not None
+            assert durable.cursor.epoch == newer.epoch
+            assert bucket.standing.cursor is not None
+            assert bucket.standing.cursor.epoch == newer.epoch

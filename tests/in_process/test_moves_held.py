@@ -17,7 +17,10 @@ from serve_app.directory.directory import Directory
 from serve_app.errors import StorageDamaged, Unavailable
 from serve_app.settings import Limits
 from serve_app.wire import messages
+from tests.in_process.test_reading_threads import KEY as LEAVING_NOW
+from tests.in_process.test_reading_threads import moving_bucket
 from tests.support.asking import get, put
+from tests.support.commits import NoCaller
 from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
 from tests.support.quick_moves import filled, move_quickly
 
@@ -222,3 +225,35 @@ async def test_what_was_held_is_decided_though_the_queue_of_writes_is_full() -> 
         assert [reply.call for reply in outlet.sent] == [0, 1, 2]
         assert all(isinstance(reply.answer, operations.Written) for reply in outlet.sent)
         assert (writer.queued, writer.queued_bytes) == (0, 0)
+
+
+def test_what_would_have_waited_is_refused_where_its_group_met_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No window ends any more that it could wait for, and it has changed nothing."""
+    bucket = moving_bucket()
+
+    def damaged(*batch: object) -> None:
+        raise StorageDamaged("a block of the log")
+
+    monkeypatch.setattr(bucket.engine, "write", damaged)
+    beside = next(key for key in KEYS if placement.bucket_of(key, 2) == 0)
+    waits, written = (
+        OperationWrite(
+            bucket.state, messages.Envelope(call, 1000, 0, operations.Put(key, b"v", "")), NoCaller(), 1e18, 0.0
+        )
+        for call, key in enumerate((LEAVING_NOW, beside))
+    )
+    group = bucket._committer.decide([waits, written])
+    assert waits.held
+    bucket._committer.write(group)
+    assert not waits.held
+    assert isinstance(waits.answer, messages.Refused)
+    assert isinstance(written.answer, messages.Refused)
+    assert (waits.answer.reason, written.answer.reason) == ("fault", "unknown")
+
+
+def test_a_write_to_the_first_key_that_the_mover_reads_is_noted() -> None:
+    state = moving_bucket().state
+    for key, noted in ((b"a", False), (b"b", True), (b"b\0", True)):
+        state.note_writes_from(b"b")
+        state.note_write(key)
+        assert state.end_noting() is noted

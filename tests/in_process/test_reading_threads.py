@@ -13,10 +13,10 @@ from serve_app.bucket import cold_reads, judgement
 from serve_app.bucket import status as status_module
 from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.cold_reads import ColdReads, Outcome
-from serve_app.bucket.judgement import Hold
+from serve_app.bucket.judgement import HOLD, Hold
 from serve_app.bucket.status import gauges_of
 from serve_app.bucket.topology_writes import CommitTopologyWrite
-from serve_app.cursor import Cursor
+from serve_app.cursor import Cursor, Marker
 from serve_app.errors import StorageForeign
 from serve_app.placement import bucket_of
 from serve_app.storage.facts import BucketFacts, StorageFacts, Totals
@@ -69,6 +69,18 @@ async def test_a_read_of_a_window_that_is_over_by_the_time_it_is_judged_is_not_a
     monkeypatch.setattr(judgement, "judge", preempted)
     answer = bucket.reading.on_disk(messages.Envelope(1, 1000, 0, operations.Get(KEY)), bucket.clock())
     assert isinstance(answer, (Hold, messages.Moved)), answer
+
+
+def test_reads_stay_held_while_other_decisions_become_durable() -> None:
+    """A window of another bucket may come just when the records of ours are being deleted."""
+    bucket = moving_bucket()
+    bucket.hold_reads(True)
+    bucket.serve_by(bucket.standing._replace(markers={1: Marker(2, b"k")}))
+    read = messages.Envelope(1, 1000, 0, operations.Get(KEY))
+    assert bucket.reading.on_disk(read, bucket.clock()) is HOLD
+    assert bucket.reading.in_memory(read) is HOLD
+    bucket.hold_reads(False)
+    assert bucket.reading.in_memory(read) == operations.Missing()
 
 
 @run_async
