@@ -13,15 +13,21 @@ from serve_app.bucket.cold_reads import ColdRead
 from serve_app.bucket.held import Held, HeldOperations
 from serve_app.bucket.judgement import HOLD
 from serve_app.bucket.operation_write import OperationWrite
+from serve_app.cursor import Cursor
 from serve_app.directory.directory import Directory
 from serve_app.errors import StorageDamaged, Unavailable
+from serve_app.records import Record, encode
 from serve_app.settings import Limits
+from serve_app.storage.facts import CURSOR, IDENTITY, cursor_fact, topology_fact
+from serve_app.topology import Topology
 from serve_app.wire import messages
+from tests.in_process.test_bucket_server import greeted
 from tests.in_process.test_reading_threads import KEY as LEAVING_NOW
 from tests.in_process.test_reading_threads import moving_bucket
+from tests.in_process.test_topology_in_doubt import damage_next_facts
 from tests.support.asking import get, put
 from tests.support.commits import NoCaller
-from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
+from tests.support.local_store import TEST_LIMITS, LocalBucket, LocalStore, local_store, run_async, until
 from tests.support.quick_moves import filled, move_quickly
 
 SLOW = Limits(disk_reserve_bytes=0, move_bytes_per_s=20_000)
@@ -257,3 +263,32 @@ def test_a_write_to_the_first_key_that_the_mover_reads_is_noted() -> None:
         state.note_writes_from(b"b")
         state.note_write(key)
         assert state.end_noting() is noted
+
+
+@run_async
+async def test_reads_that_waited_go_on_where_the_window_can_not_end() -> None:
+    """Damage is met by the batch that would end it: what is there is served as before, and nothing ends the wait later."""
+    bucket = LocalBucket(0, TEST_LIMITS)
+    identity = bucket.engine.get_fact(IDENTITY)
+    assert identity is not None
+    topology = Topology(2, 1, 2, "store", (identity.decode(), "one"), move_epoch=2)
+    cursor = Cursor(2, b"", LEAVING[0] + b"\0")
+    bucket.engine.write(
+        [(LEAVING[0], encode(Record(b"v", "", 1, 1, 1)))], [topology_fact(topology), cursor_fact(cursor)]
+    )
+    await bucket.start()
+    try:
+        client = await greeted(bucket)
+        server = bucket.server
+        assert server is not None
+        damage_next_facts(bucket, CURSOR)
+        server.mover_access.hold_reads()
+        client.send(messages.Envelope(1, 60_000, 0, operations.Get(LEAVING[0])))
+        await until(lambda: len(server.held) == 1)
+        with pytest.raises(StorageDamaged):
+            await server.mover_access.advance(cursor, [])
+        assert len(server.held) == 0
+        assert isinstance(await client.receive(), operations.Value)
+    finally:
+        await bucket.stop_server()
+        await bucket.wire.stop()

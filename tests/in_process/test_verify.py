@@ -81,6 +81,16 @@ async def test_a_page_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -
 
 
 @run_async
+async def test_a_page_that_nobody_waits_for_any_more_is_not_read_on() -> None:
+    async with filled_store(1, keys=7) as (store, _):
+        server = store.buckets[0].server
+        assert server is not None
+        late = survey.survey(server.bucket, b"", server.bucket.clock())
+        assert isinstance(late, messages.Refused)
+        assert late.reason == "expired"
+
+
+@run_async
 async def test_a_whole_store_is_called_whole() -> None:
     async with filled_store(3) as (store, _):
         found = await verified(store)
