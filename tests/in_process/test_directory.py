@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from serve_app import placement
 from serve_app.directory import polling
 from serve_app.errors import DiskFull, OutcomeUnknown, Unavailable
-from serve_app.operations import Put
+from serve_app.operations import Body, Get, Put
 from serve_app.settings import Limits
 from serve_app.wire import connection as connection_module
 from tests.support.asking import delete, get, put
@@ -364,6 +365,45 @@ async def test_the_values_being_stored_are_bounded_in_bytes() -> None:
         await store.buckets[1].start()
         await waiting
         await put(directory, keys_of(0)[0], b"x" * 2_000, "")
+
+
+@run_async
+async def test_values_that_were_not_stored_count_no_more() -> None:
+    async with local_store(limits=Limits(max_held_bytes=10_000)) as store:
+        directory = await store.directory()
+        store.buckets[1].fault = "a bad block"
+        await store.buckets[1].stop_server()
+        await until(lambda: directory.view.link(1).faulted)
+        with pytest.raises(Unavailable, match="a bad block"):
+            await put(directory, keys_of(1)[0], b"x" * 9_000, "")
+        store.buckets[0].wire.hold()
+        both = [asyncio.create_task(put(directory, keys_of(0)[n], b"x" * 4_000, "")) for n in range(2)]
+        await until(lambda: directory.view.link(0).calls_open >= 2 or any(each.done() for each in both))
+        store.buckets[0].wire.release()
+        await asyncio.gather(*both)
+
+
+@run_async
+async def test_all_tries_of_an_operation_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with local_store() as store:
+        directory = await store.directory()
+        call, deadlines = connection_module.ClientConnection.call, []
+
+        def breaking(self: Any, body: Body[Any], deadline_s: float, epoch: int = 0) -> asyncio.Future[Any]:
+            if not isinstance(body, Get):
+                return call(self, body, deadline_s, epoch)
+            deadlines.append(deadline_s)
+            if len(deadlines) > 3:
+                return call(self, body, deadline_s, epoch)
+            loop = asyncio.get_running_loop()
+            broken: asyncio.Future[Any] = loop.create_future()
+            loop.call_later(0.01, broken.set_exception, connection_module.NotSent("it broke"))  # the clock goes on
+            return broken
+
+        monkeypatch.setattr(connection_module.ClientConnection, "call", breaking)
+        assert await get(directory, keys_of(0)[0]) is None
+        assert len(deadlines) == 4
+        assert len(set(deadlines)) == 1
 
 
 @run_async
