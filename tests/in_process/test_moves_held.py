@@ -28,6 +28,7 @@ from tests.in_process.test_topology_in_doubt import damage_next_facts
 from tests.support.asking import get, put
 from tests.support.commits import NoCaller
 from tests.support.local_store import TEST_LIMITS, LocalBucket, LocalStore, local_store, run_async, until
+from tests.support.outlet import Outlet
 from tests.support.quick_moves import filled, move_quickly
 
 SLOW = Limits(disk_reserve_bytes=0, move_bytes_per_s=20_000)
@@ -184,6 +185,25 @@ async def test_what_is_under_way_at_a_bucket_that_leaves_is_answered() -> None:
 
 
 @run_async
+async def test_what_waits_for_a_bucket_that_leaves_goes_to_the_new_home() -> None:
+    async with local_store(2, TEST_LIMITS) as store:
+        directory = await store.directory(2)
+        topology = directory.view.topology
+        assert topology is not None
+        await store.buckets[1].crash()
+        link = directory.view.link(1)
+        await until(lambda: not link.connected)
+        written = asyncio.create_task(directory.carry_out(operations.Put(LEAVING[0], b"v", "")))
+        await until(lambda: link.calls_waiting > 0)
+        one = topology.begin_move(1, ()).end_move()
+        server = store.buckets[0].server
+        assert server is not None
+        await server.mover_access.install(one)
+        directory.view.adopt(one)
+        assert (await written).bucket_id == 0
+
+
+@run_async
 async def test_an_answer_of_a_bucket_that_has_left_meanwhile_does_no_harm() -> None:
     async with local_store(2, TEST_LIMITS) as store:
         directory = await store.directory(2)
@@ -194,21 +214,6 @@ async def test_an_answer_of_a_bucket_that_has_left_meanwhile_does_no_harm() -> N
         deadline_s = asyncio.get_running_loop().time() + 5
         await directory._delivery.reconcile(1, topology, deadline_s)
         assert directory.view.topology == one
-
-
-class Outlet:
-    """A connection by which replies would leave."""
-
-    paused = closing = False
-
-    def __init__(self) -> None:
-        self.sent: list[messages.Reply] = []
-
-    def send(self, reply: messages.Reply) -> None:
-        self.sent.append(reply)
-
-    def flush(self) -> None:
-        pass
 
 
 @run_async
