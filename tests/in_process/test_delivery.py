@@ -51,6 +51,19 @@ async def test_an_older_topology_is_not_taken() -> None:
 
 
 @run_async
+async def test_a_topology_that_is_known_already_changes_nothing() -> None:
+    async with local_store(1) as store:
+        directory = await store.directory()
+        bucket = store.buckets[0].server.bucket  # type: ignore[union-attr]
+        await until(lambda: bucket.standing.topology == directory.view.topology)
+        before = (bucket.standing, bucket.totals)
+        assert before[0].topology is not None
+        status = await directory.view.link(0).ask(messages.Install(before[0].topology), 2.0)
+        assert status.topology == before[0].topology
+        assert (bucket.standing, bucket.totals) == before
+
+
+@run_async
 async def test_a_late_install_does_a_healthy_bucket_no_harm() -> None:
     async with local_store(1) as store:
         directory = await store.directory()

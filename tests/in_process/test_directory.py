@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import Any
 from unittest.mock import patch
@@ -15,6 +16,7 @@ from serve_app.errors import DiskFull, OutcomeUnknown, Unavailable
 from serve_app.operations import Body, Get, Put
 from serve_app.settings import Limits
 from serve_app.wire import connection as connection_module
+from serve_app.wire.endpoint import Endpoint
 from tests.support.asking import delete, get, put
 from tests.support.local_store import TEST_LIMITS, local_store, run_async, until
 
@@ -122,6 +124,20 @@ async def test_a_bucket_with_a_fault_is_refused_at_once_with_its_reason() -> Non
         await bucket.start()
         await until(lambda: directory.view.link(1).connected)
         assert await get(directory, keys_of(1)[0]) is None
+
+
+@run_async
+async def test_who_waits_for_a_bucket_hears_of_its_fault_at_once() -> None:
+    async with local_store(limits=Limits(request_timeout_s=60)) as store:
+        directory = await store.directory()
+        await store.buckets[1].crash()
+        waiting = asyncio.create_task(get(directory, keys_of(1)[0]))
+        await until(lambda: directory.view.link(1).calls_waiting == 1)
+        store.buckets[1].fault = "000012.sst is damaged"
+        done, _ = await asyncio.wait([waiting], timeout=10)
+        assert done, "it would wait until its deadline"
+        with pytest.raises(Unavailable, match=r"bucket-1 can't serve: 000012\.sst is damaged"):
+            waiting.result()
 
 
 @run_async
@@ -299,6 +315,38 @@ async def test_a_write_that_never_left_the_process_is_made_on_the_next_connectio
         connection.close()
         assert await written
         assert key in store.buckets[0].records
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_a_bucket_that_does_not_welcome_is_hung_up_on(given_up: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries go on for ever: a socket that stayed open with each would be one too many in the end."""
+    monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT_S", 60 if given_up else 0.1)
+
+    @run_async
+    async def check() -> None:
+        greeted, gone = asyncio.Event(), asyncio.Event()
+
+        async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(ConnectionError):
+                while await reader.read(1000):
+                    greeted.set()
+            gone.set()
+            writer.close()
+
+        async with await asyncio.start_server(say_nothing, "127.0.0.1") as server:
+            endpoint = Endpoint(server.sockets[0].getsockname(), "token", "incarnation")
+            trying = asyncio.create_task(
+                connection_module.open_connection(endpoint, 0, "", TEST_LIMITS, connection_module.connect_tcp)
+            )
+            await greeted.wait()
+            if given_up:
+                trying.cancel()
+            async with asyncio.timeout(10):
+                await gone.wait()
+            with pytest.raises(asyncio.CancelledError if given_up else TimeoutError):
+                await trying
+
+    check()
 
 
 @run_async
