@@ -12,11 +12,13 @@ import pytest
 
 from serve_app import placement
 from serve_app.directory import polling
+from serve_app.directory.directory import MAX_REROUTES
 from serve_app.errors import DiskFull, OutcomeUnknown, Unavailable
-from serve_app.operations import Body, Get, Put
+from serve_app.operations import Body, Get, Operation, Put
 from serve_app.settings import Limits
 from serve_app.wire import connection as connection_module
 from serve_app.wire.endpoint import Endpoint
+from serve_app.wire.messages import Moved
 from tests.support.asking import delete, get, put
 from tests.support.local_store import TEST_LIMITS, local_store, run_async, until
 
@@ -315,6 +317,34 @@ async def test_a_write_that_never_left_the_process_is_made_on_the_next_connectio
         connection.close()
         assert await written
         assert key in store.buckets[0].records
+
+
+@pytest.mark.parametrize("operation", [Get(keys_of(0)[0]), Put(keys_of(0)[0], b"v", "")])
+def test_a_bucket_that_never_takes_the_key_is_asked_so_many_times(
+    operation: Operation[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @run_async
+    async def check() -> None:
+        async with local_store() as store:
+            directory = await store.directory()
+            call, asked = connection_module.ClientConnection.call, 0
+
+            def disagreeing(self: Any, body: Body[Any], deadline_s: float, epoch: int = 0) -> asyncio.Future[Any]:
+                nonlocal asked
+                asked += isinstance(body, Operation)
+                if not isinstance(body, Operation) or asked > MAX_REROUTES + 1:
+                    return call(self, body, deadline_s, epoch)
+                loop = asyncio.get_running_loop()
+                moved: asyncio.Future[Any] = loop.create_future()
+                loop.call_soon(moved.set_result, Moved(directory.view.topology))
+                return moved
+
+            monkeypatch.setattr(connection_module.ClientConnection, "call", disagreeing)
+            with pytest.raises(Unavailable, match="disagree"):
+                await directory.carry_out(operation)
+            assert asked == MAX_REROUTES + 1
+
+    check()
 
 
 @pytest.mark.parametrize("given_up", [False, True])
