@@ -51,6 +51,18 @@ async def test_an_older_topology_is_not_taken() -> None:
 
 
 @run_async
+async def test_another_stores_topology_is_not_taken_whatever_its_epoch() -> None:
+    async with local_store(1) as store:
+        directory = await store.directory()
+        ours = directory.view.topology
+        assert ours is not None
+        await put(directory, b"k", b"v", "")
+        directory.view.adopt(Topology(99, 1, 1, "another store", ours.identities), None)
+        assert directory.view.topology == ours
+        assert await get(directory, b"k") == b"v"
+
+
+@run_async
 async def test_a_topology_that_is_known_already_changes_nothing() -> None:
     async with local_store(1) as store:
         directory = await store.directory()

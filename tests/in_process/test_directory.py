@@ -17,8 +17,9 @@ from serve_app.errors import DiskFull, OutcomeUnknown, Unavailable
 from serve_app.operations import Body, Get, Operation, Put
 from serve_app.settings import Limits
 from serve_app.wire import connection as connection_module
+from serve_app.wire import versions
 from serve_app.wire.endpoint import Endpoint
-from serve_app.wire.messages import Moved
+from serve_app.wire.messages import Hello, Moved
 from tests.support.asking import delete, get, put
 from tests.support.local_store import TEST_LIMITS, local_store, run_async, until
 
@@ -392,6 +393,51 @@ async def test_an_idle_connection_is_not_taken_for_a_dead_one() -> None:
         connection.expire()
         assert await put(directory, keys_of(0)[0], b"v", "")
         assert wire.accepted == accepted
+
+
+class Transport(asyncio.Transport):
+    """A connection's kernel side, which a test has take bytes, or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.aborted = False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def write(self, data: object) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+@run_async
+async def test_a_connection_whose_bytes_are_not_taken_refuses_calls_until_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Then it is as good as before: idle, it owes nothing, and is not given up as silent."""
+    loop = asyncio.get_running_loop()
+    hello = Hello(versions.OLDEST, "token", 0, "", versions.NEWEST)
+    connection = connection_module.ClientConnection(hello, TEST_LIMITS, loop)
+    transport = Transport()
+    connection.connection_made(transport)
+    connection.pause_writing()
+    with pytest.raises(Unavailable, match="too many operations"):
+        connection.call(Get(b"k"), loop.time() + 10)
+    connection.resume_writing()
+    monkeypatch.setattr(connection_module, "SILENT_S", -1.0)
+    connection.expire()
+    assert connection.open
+    connection.call(Get(b"k"), loop.time() + 10)
+    connection.expire()
+    assert not connection.open
 
 
 @run_async

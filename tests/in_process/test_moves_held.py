@@ -15,11 +15,12 @@ from serve_app.bucket.judgement import HOLD
 from serve_app.bucket.operation_write import OperationWrite
 from serve_app.cursor import Cursor
 from serve_app.directory.directory import Directory
-from serve_app.errors import StorageDamaged, Unavailable
+from serve_app.errors import OutcomeUnknown, StorageDamaged, Unavailable
 from serve_app.records import Record, encode
 from serve_app.settings import Limits
 from serve_app.storage.facts import CURSOR, IDENTITY, cursor_fact, topology_fact
 from serve_app.topology import Topology
+from serve_app.wire import link as link_module
 from serve_app.wire import messages
 from tests.in_process.test_bucket_server import greeted
 from tests.in_process.test_reading_threads import KEY as LEAVING_NOW
@@ -182,6 +183,27 @@ async def test_what_is_under_way_at_a_bucket_that_leaves_is_answered() -> None:
         directory.view.adopt(one)
         store.buckets[1].wire.release()
         assert (await written).bucket_id == 0
+
+
+@run_async
+async def test_a_bucket_that_leaves_is_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection may break while the last calls are under way. To look for it is to make it anew."""
+    monkeypatch.setattr(link_module, "_STABLE_S", 0.0)
+    async with local_store(2, TEST_LIMITS) as store:
+        directory = await store.directory(2)
+        topology = directory.view.topology
+        assert topology is not None
+        store.buckets[1].wire.hold()
+        written = asyncio.create_task(directory.carry_out(operations.Put(LEAVING[0], b"v", "")))
+        link = directory.view.link(1)
+        await until(lambda: link.calls_open > 0)
+        store.resolved.clear()
+        directory.view.adopt(topology.begin_move(1, ()).end_move())
+        store.buckets[1].wire.cut()
+        with pytest.raises(OutcomeUnknown):
+            await written
+        await until(lambda: not directory.view._links._draining)
+        assert 1 not in store.resolved
 
 
 @run_async
