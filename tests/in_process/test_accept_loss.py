@@ -13,6 +13,7 @@ from serve_app.command_output.failure import Failure
 from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
 from serve_app.storage.facts import TOPOLOGY
+from serve_app.wire import messages
 from tests.support.asking import get, put
 from tests.support.local_store import LocalStore, local_store, run_async, until
 from tests.support.lost_buckets import (
@@ -135,6 +136,16 @@ async def test_two_lost_buckets_are_accepted_one_after_the_other() -> None:
         await until(lambda: all(link.connection() for link in directory.view.links.values()))
         await check_keys(directory, {key for key in KEYS if placement.bucket_of(key, 3) != 2})
         await check_whole(store)
+
+
+@run_async
+async def test_accepting_the_same_again_changes_nothing() -> None:
+    """The answer to the first may have been lost. In a move another epoch would give up what has come since."""
+    async with filled_store() as (store, directory):
+        await lose(store, 1)
+        after = await accepted(store, 1)
+        again = messages.AcceptLoss(1, after.identities[1])
+        assert (await directory.view.link(0).ask(again, 2.0)).topology == after
 
 
 @run_async

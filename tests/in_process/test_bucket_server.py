@@ -9,6 +9,7 @@ import pytest
 
 from serve_app import operations
 from serve_app.bucket import connection as connection_module
+from serve_app.bucket.calls import Calls
 from serve_app.bucket.standing import Served, Standing
 from serve_app.placement import bucket_of
 from serve_app.records import Record, encode
@@ -20,6 +21,7 @@ from serve_app.wire import messages, versions
 from serve_app.wire.frames import MAX_FRAME_BYTES, MAX_HELLO_BYTES
 from serve_app.wire.messages import AcceptLoss, Envelope, Hello, Welcome, Window
 from tests.support.local_store import LocalBucket, run_async, until
+from tests.support.outlet import Outlet
 from tests.support.raw_client import RawClient, connect, greeted, hello, serving
 
 
@@ -191,6 +193,21 @@ async def test_a_full_write_queue_refuses_at_once() -> None:
 
 
 @run_async
+async def test_a_full_read_queue_refuses_at_once() -> None:
+    async with serving(Limits(max_queued_reads=2, disk_reserve_bytes=0)) as bucket:
+        bucket.engine.cold = {b"k"}
+        assert bucket.server is not None
+        outlet = Outlet()
+        calls = Calls(bucket.server, outlet)
+        for call in range(5):
+            calls.handle(Envelope(call, 10_000, 0, operations.Get(b"k")), bucket.server.bucket.clock())
+        assert [(reply.call, reply.answer.reason) for reply in outlet.sent] == [(n, "busy") for n in (2, 3, 4)]
+        calls.begin_gathered()
+        await until(lambda: len(outlet.sent) == 5)
+        assert [reply.answer for reply in outlet.sent[3:]] == [operations.Missing()] * 2
+
+
+@run_async
 async def test_what_no_directory_would_send_is_refused_and_breaks_nothing() -> None:
     async with serving() as bucket:
         client = await greeted(bucket)
@@ -284,6 +301,34 @@ async def test_a_peer_that_reads_nothing_does_not_grow_the_bucket() -> None:
         client.reader._transport.resume_reading()  # type: ignore[attr-defined]
         replies = [await client.receive_reply() for _ in range(100)]
         assert sorted(reply.call for reply in replies) == list(range(1, 101))
+
+
+@run_async
+async def test_what_a_peer_asked_for_is_not_read_any_more_once_it_is_gone() -> None:
+    async with serving() as bucket:
+        bucket.engine.cold = {b"k"}
+        let_go, read, reads = threading.Event(), bucket.engine.get, 0
+
+        def held(key: bytes) -> bytes | None:
+            nonlocal reads
+            reads += 1
+            assert let_go.wait(10)
+            return read(key)
+
+        bucket.engine.get = held  # type: ignore[method-assign]
+        client = await greeted(bucket)
+        server = bucket.server
+        assert server is not None
+        (served,) = server._connections
+        assert served._calls is not None
+        cold = served._calls._cold
+        client.send(*(Envelope(call, 60_000, 0, operations.Get(b"k")) for call in range(200)))
+        await until(lambda: len(cold._queue) + 64 == 200)
+        client.writer.transport.abort()
+        await until(lambda: not server._connections)
+        let_go.set()
+        await until(lambda: not cold._batches)
+        assert reads == 64, "no more than was under way"
 
 
 def test_a_peer_that_reads_nothing_for_long_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from unittest.mock import patch
+from typing import Any
 
 import pytest
 
 from serve_app import placement
-from serve_app.directory import polling
+from serve_app.directory.directory import MAX_REROUTES
 from serve_app.errors import DiskFull, OutcomeUnknown, Unavailable
-from serve_app.operations import Put
+from serve_app.operations import Body, Get, Operation, Put
 from serve_app.settings import Limits
 from serve_app.wire import connection as connection_module
-from tests.support.asking import delete, get, put
+from serve_app.wire.messages import Moved
+from tests.support.asking import delete, get, keys_of, put
 from tests.support.local_store import TEST_LIMITS, local_store, run_async, until
-
-
-def keys_of(bucket_id: int, bucket_count: int = 2) -> list[bytes]:
-    """Some keys whose home is that bucket."""
-    keys = [b"key%d" % number for number in range(200)]
-    return [key for key in keys if placement.bucket_of(key, bucket_count) == bucket_id]
 
 
 @run_async
@@ -114,8 +109,9 @@ async def test_a_bucket_with_a_fault_is_refused_at_once_with_its_reason() -> Non
         bucket.fault = "000012.sst is damaged"
         await bucket.stop_server()
         await until(lambda: directory.view.link(1).faulted)
-        with pytest.raises(Unavailable, match=r"bucket-1 can't serve: 000012\.sst is damaged"):
-            await get(directory, keys_of(1)[0])
+        for _ in range(Limits().max_waiting_per_bucket + 1):  # whoever is refused waits no more
+            with pytest.raises(Unavailable, match=r"bucket-1 can't serve: 000012\.sst is damaged"):
+                await get(directory, keys_of(1)[0])
         bucket.fault = ""
         await bucket.start()
         await until(lambda: directory.view.link(1).connected)
@@ -123,47 +119,17 @@ async def test_a_bucket_with_a_fault_is_refused_at_once_with_its_reason() -> Non
 
 
 @run_async
-async def test_only_so_many_wait_for_a_bucket_that_is_away() -> None:
-    async with local_store(limits=Limits(max_waiting_per_bucket=3)) as store:
+async def test_who_waits_for_a_bucket_hears_of_its_fault_at_once() -> None:
+    async with local_store(limits=Limits(request_timeout_s=60)) as store:
         directory = await store.directory()
         await store.buckets[1].crash()
-        await until(lambda: not directory.view.link(1).connected)
-        key = keys_of(1)[0]
-        waiting = [asyncio.create_task(get(directory, key)) for _ in range(3)]
-        await until(lambda: directory.view.link(1).calls_waiting == 3)
-        with pytest.raises(Unavailable, match="many operations wait"):
-            await get(directory, key)
-        await store.buckets[1].start()
-        assert await asyncio.gather(*waiting) == [None] * 3
-
-
-@run_async
-async def test_only_so_many_calls_are_open_at_a_bucket() -> None:
-    async with local_store(limits=Limits(max_calls_per_bucket=4)) as store:
-        directory = await store.directory()
-        store.buckets[0].wire.hold()
-        key = keys_of(0)[0]
-        under_way = [asyncio.create_task(get(directory, key)) for _ in range(4)]
-        await until(lambda: directory.view.link(0).calls_open >= 4)
-        with pytest.raises(Unavailable, match="too many operations"):
-            await get(directory, key)
-        store.buckets[0].wire.release()
-        await asyncio.gather(*under_way)
-        assert await get(directory, key) is None
-
-
-@run_async
-async def test_only_so_many_bytes_are_under_way_to_a_bucket() -> None:
-    async with local_store(limits=Limits(max_call_bytes_per_bucket=1000)) as store:
-        directory = await store.directory()
-        store.buckets[0].wire.hold()
-        key = keys_of(0)[0]
-        first = asyncio.create_task(put(directory, key, b"x" * 5000, ""))  # one is always taken
-        await until(lambda: directory.view.link(0).calls_open > 0)
-        with pytest.raises(Unavailable, match="too many operations"):
-            await put(directory, key, b"x", "")
-        store.buckets[0].wire.release()
-        await first
+        waiting = asyncio.create_task(get(directory, keys_of(1)[0]))
+        await until(lambda: directory.view.link(1).calls_waiting == 1)
+        store.buckets[1].fault = "000012.sst is damaged"
+        done, _ = await asyncio.wait([waiting], timeout=10)
+        assert done, "it would wait until its deadline"
+        with pytest.raises(Unavailable, match=r"bucket-1 can't serve: 000012\.sst is damaged"):
+            waiting.result()
 
 
 @run_async
@@ -284,43 +250,32 @@ async def test_a_write_that_never_left_the_process_is_made_on_the_next_connectio
         assert key in store.buckets[0].records
 
 
-@run_async
-async def test_an_idle_connection_is_not_taken_for_a_dead_one() -> None:
-    async with local_store() as store:
-        directory = await store.directory()
-        wire = store.buckets[0].wire
-        accepted = wire.accepted
-        connection = directory.view.link(0).connection()
-        assert connection is not None
-        await until(lambda: connection.calls_open == 0)
-        assert connection._owed_since_s is None, "nothing is said for long, rightly"
-        connection.expire()
-        assert await put(directory, keys_of(0)[0], b"v", "")
-        assert wire.accepted == accepted
+@pytest.mark.parametrize("operation", [Get(keys_of(0)[0]), Put(keys_of(0)[0], b"v", "")])
+def test_a_bucket_that_never_takes_the_key_is_asked_so_many_times(
+    operation: Operation[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @run_async
+    async def check() -> None:
+        async with local_store() as store:
+            directory = await store.directory()
+            call, asked = connection_module.ClientConnection.call, 0
 
+            def disagreeing(self: Any, body: Body[Any], deadline_s: float, epoch: int = 0) -> asyncio.Future[Any]:
+                nonlocal asked
+                asked += isinstance(body, Operation)
+                if not isinstance(body, Operation) or asked > MAX_REROUTES + 1:
+                    return call(self, body, deadline_s, epoch)
+                loop = asyncio.get_running_loop()
+                moved: asyncio.Future[Any] = loop.create_future()
+                loop.call_soon(moved.set_result, Moved(directory.view.topology))
+                return moved
 
-@run_async
-async def test_a_connection_that_swallows_heartbeats_is_given_up() -> None:
-    """Each heartbeat alone expires sooner than a connection counts as silent; together they must still tell."""
-    quick = (
-        patch.object(connection_module, "SILENT_S", 0.6),
-        patch.object(polling, "REFRESH_S", 0.05),
-        patch.object(polling, "ASK_TIMEOUT_S", 0.2),
-    )
-    with quick[0], quick[1], quick[2]:
-        await _swallow_heartbeats()
+            monkeypatch.setattr(connection_module.ClientConnection, "call", disagreeing)
+            with pytest.raises(Unavailable, match="disagree"):
+                await directory.carry_out(operation)
+            assert asked == MAX_REROUTES + 1
 
-
-async def _swallow_heartbeats() -> None:
-    async with local_store(1) as store:
-        directory = await store.directory()
-        wire = store.buckets[0].wire
-        accepted = wire.accepted
-        wire.mute_replies = True
-        await until(lambda: wire.accepted > accepted)
-        wire.mute_replies = False
-        await until(lambda: directory.view.link(0).connected)
-        assert await put(directory, keys_of(0)[0], b"v", "")
+    check()
 
 
 @run_async
@@ -335,19 +290,26 @@ async def test_a_record_larger_than_a_limit_lowered_later_is_still_read_and_dele
 
 
 @run_async
-async def test_the_values_being_stored_are_bounded_in_bytes() -> None:
-    async with local_store(limits=Limits(max_held_bytes=10_000)) as store:
+async def test_all_tries_of_an_operation_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with local_store() as store:
         directory = await store.directory()
-        await store.buckets[1].crash()
-        await until(lambda: not directory.view.link(1).connected)
-        waiting = asyncio.create_task(put(directory, keys_of(1)[0], b"x" * 9_000, ""))
-        await until(lambda: directory.view.link(1).calls_waiting == 1)
-        with pytest.raises(Unavailable, match="too many bytes"):
-            await put(directory, keys_of(0)[0], b"x" * 2_000, "")
-        await put(directory, keys_of(0)[0], b"x" * 500, "")
-        await store.buckets[1].start()
-        await waiting
-        await put(directory, keys_of(0)[0], b"x" * 2_000, "")
+        call, deadlines = connection_module.ClientConnection.call, []
+
+        def breaking(self: Any, body: Body[Any], deadline_s: float, epoch: int = 0) -> asyncio.Future[Any]:
+            if not isinstance(body, Get):
+                return call(self, body, deadline_s, epoch)
+            deadlines.append(deadline_s)
+            if len(deadlines) > 3:
+                return call(self, body, deadline_s, epoch)
+            loop = asyncio.get_running_loop()
+            broken: asyncio.Future[Any] = loop.create_future()
+            loop.call_later(0.01, broken.set_exception, connection_module.NotSent("it broke"))  # the clock goes on
+            return broken
+
+        monkeypatch.setattr(connection_module.ClientConnection, "call", breaking)
+        assert await get(directory, keys_of(0)[0]) is None
+        assert len(deadlines) == 4
+        assert len(set(deadlines)) == 1
 
 
 @run_async

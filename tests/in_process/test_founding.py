@@ -12,12 +12,12 @@ from serve_app.directory import census
 from serve_app.errors import Unavailable
 from serve_app.operations import Get
 from serve_app.resharding.mover import Mover
+from serve_app.settings import Limits
 from serve_app.storage.facts import Totals, totals_fact
 from serve_app.topology import Topology
 from serve_app.wire.messages import Install
-from tests.in_process.test_directory import keys_of
 from tests.in_process.test_polling import IMPATIENT, stored_topologies
-from tests.support.asking import get, put
+from tests.support.asking import get, keys_of, put
 from tests.support.local_store import LocalStore, local_store, run_async, until
 from tests.support.memory_engine import new_bucket_engine
 
@@ -217,3 +217,13 @@ async def test_no_store_is_founded_where_nobody_says_which_buckets_there_are(mon
         await until(lambda: directory.view.topology is not None)
         assert asked > 3
         await until(lambda: directory.view.links.keys() == {0})
+
+
+@run_async
+async def test_who_gave_up_waiting_for_the_store_keeps_nobody_else_from_it() -> None:
+    async with local_store(1, Limits(request_timeout_s=0.1, max_waiting_for_topology=1)) as store:
+        directory = await store.directory(2, settled=False)
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="the store is not up yet: ") as refused:
+                await get(directory, b"k")
+            assert "many wait" not in str(refused.value)

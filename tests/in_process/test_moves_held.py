@@ -8,16 +8,29 @@ import pytest
 
 from serve_app import operations, placement
 from serve_app.bucket import held
+from serve_app.bucket.calls import Calls
 from serve_app.bucket.cold_reads import ColdRead
 from serve_app.bucket.held import Held, HeldOperations
 from serve_app.bucket.judgement import HOLD
+from serve_app.bucket.operation_write import OperationWrite
+from serve_app.cursor import Cursor
 from serve_app.directory.directory import Directory
-from serve_app.errors import StorageDamaged, Unavailable
+from serve_app.errors import OutcomeUnknown, StorageDamaged, Unavailable
+from serve_app.records import Record, encode
 from serve_app.settings import Limits
+from serve_app.storage.facts import CURSOR, IDENTITY, cursor_fact, topology_fact
+from serve_app.topology import Topology
+from serve_app.wire import link as link_module
 from serve_app.wire import messages
+from tests.in_process.test_reading_threads import KEY as LEAVING_NOW
+from tests.in_process.test_reading_threads import moving_bucket
+from tests.in_process.test_topology_in_doubt import damage_next_facts
 from tests.support.asking import get, put
-from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
+from tests.support.commits import NoCaller
+from tests.support.local_store import TEST_LIMITS, LocalBucket, LocalStore, local_store, run_async, until
+from tests.support.outlet import Outlet
 from tests.support.quick_moves import filled, move_quickly
+from tests.support.raw_client import greeted
 
 SLOW = Limits(disk_reserve_bytes=0, move_bytes_per_s=20_000)
 KEYS = [b"key-%03d" % n for n in range(200)]
@@ -173,6 +186,46 @@ async def test_what_is_under_way_at_a_bucket_that_leaves_is_answered() -> None:
 
 
 @run_async
+async def test_a_bucket_that_leaves_is_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection may break while the last calls are under way. To look for it is to make it anew."""
+    monkeypatch.setattr(link_module, "_STABLE_S", 0.0)
+    async with local_store(2, TEST_LIMITS) as store:
+        directory = await store.directory(2)
+        topology = directory.view.topology
+        assert topology is not None
+        store.buckets[1].wire.hold()
+        written = asyncio.create_task(directory.carry_out(operations.Put(LEAVING[0], b"v", "")))
+        link = directory.view.link(1)
+        await until(lambda: link.calls_open > 0)
+        store.resolved.clear()
+        directory.view.adopt(topology.begin_move(1, ()).end_move())
+        store.buckets[1].wire.cut()
+        with pytest.raises(OutcomeUnknown):
+            await written
+        await until(lambda: not directory.view._links._draining)
+        assert 1 not in store.resolved
+
+
+@run_async
+async def test_what_waits_for_a_bucket_that_leaves_goes_to_the_new_home() -> None:
+    async with local_store(2, TEST_LIMITS) as store:
+        directory = await store.directory(2)
+        topology = directory.view.topology
+        assert topology is not None
+        await store.buckets[1].crash()
+        link = directory.view.link(1)
+        await until(lambda: not link.connected)
+        written = asyncio.create_task(directory.carry_out(operations.Put(LEAVING[0], b"v", "")))
+        await until(lambda: link.calls_waiting > 0)
+        one = topology.begin_move(1, ()).end_move()
+        server = store.buckets[0].server
+        assert server is not None
+        await server.mover_access.install(one)
+        directory.view.adopt(one)
+        assert (await written).bucket_id == 0
+
+
+@run_async
 async def test_an_answer_of_a_bucket_that_has_left_meanwhile_does_no_harm() -> None:
     async with local_store(2, TEST_LIMITS) as store:
         directory = await store.directory(2)
@@ -183,3 +236,86 @@ async def test_an_answer_of_a_bucket_that_has_left_meanwhile_does_no_harm() -> N
         deadline_s = asyncio.get_running_loop().time() + 5
         await directory._delivery.reconcile(1, topology, deadline_s)
         assert directory.view.topology == one
+
+
+@run_async
+async def test_what_was_held_is_decided_though_the_queue_of_writes_is_full() -> None:
+    """It had its place when it came. What it takes now it gives back, so that the queue's bound holds."""
+    async with local_store(1, Limits(disk_reserve_bytes=0, max_queued_writes=1)) as store:
+        await store.directory(1)
+        server = store.buckets[0].server
+        assert server is not None
+        bucket, writer = server.bucket, server.bucket.writer
+        outlet = Outlet()
+        calls = Calls(server, outlet)
+        for call in range(3):
+            envelope = messages.Envelope(call, 10_000, 0, operations.Put(KEYS[call], b"v", ""))
+            now_s = bucket.clock()
+            calls.hold(OperationWrite(bucket.state, envelope, calls, now_s + 10, now_s))
+        server.held.release()
+        assert writer.queued == 3
+        await until(lambda: len(outlet.sent) == 3)
+        assert [reply.call for reply in outlet.sent] == [0, 1, 2]
+        assert all(isinstance(reply.answer, operations.Written) for reply in outlet.sent)
+        assert (writer.queued, writer.queued_bytes) == (0, 0)
+
+
+def test_what_would_have_waited_is_refused_where_its_group_met_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No window ends any more that it could wait for, and it has changed nothing."""
+    bucket = moving_bucket()
+
+    def damaged(*batch: object) -> None:
+        raise StorageDamaged("a block of the log")
+
+    monkeypatch.setattr(bucket.engine, "write", damaged)
+    beside = next(key for key in KEYS if placement.bucket_of(key, 2) == 0)
+    waits, written = (
+        OperationWrite(
+            bucket.state, messages.Envelope(call, 1000, 0, operations.Put(key, b"v", "")), NoCaller(), 1e18, 0.0
+        )
+        for call, key in enumerate((LEAVING_NOW, beside))
+    )
+    group = bucket._committer.decide([waits, written])
+    assert waits.held
+    bucket._committer.write(group)
+    assert not waits.held
+    assert isinstance(waits.answer, messages.Refused)
+    assert isinstance(written.answer, messages.Refused)
+    assert (waits.answer.reason, written.answer.reason) == ("fault", "unknown")
+
+
+def test_a_write_to_the_first_key_that_the_mover_reads_is_noted() -> None:
+    state = moving_bucket().state
+    for key, noted in ((b"a", False), (b"b", True), (b"b\0", True)):
+        state.note_writes_from(b"b")
+        state.note_write(key)
+        assert state.end_noting() is noted
+
+
+@run_async
+async def test_reads_that_waited_go_on_where_the_window_can_not_end() -> None:
+    """Damage is met by the batch that would end it: what is there is served as before, and nothing ends the wait later."""
+    bucket = LocalBucket(0, TEST_LIMITS)
+    identity = bucket.engine.get_fact(IDENTITY)
+    assert identity is not None
+    topology = Topology(2, 1, 2, "store", (identity.decode(), "one"), move_epoch=2)
+    cursor = Cursor(2, b"", LEAVING[0] + b"\0")
+    bucket.engine.write(
+        [(LEAVING[0], encode(Record(b"v", "", 1, 1, 1)))], [topology_fact(topology), cursor_fact(cursor)]
+    )
+    await bucket.start()
+    try:
+        client = await greeted(bucket)
+        server = bucket.server
+        assert server is not None
+        damage_next_facts(bucket, CURSOR)
+        server.mover_access.hold_reads()
+        client.send(messages.Envelope(1, 60_000, 0, operations.Get(LEAVING[0])))
+        await until(lambda: len(server.held) == 1)
+        with pytest.raises(StorageDamaged):
+            await server.mover_access.advance(cursor, [])
+        assert len(server.held) == 0
+        assert isinstance(await client.receive(), operations.Value)
+    finally:
+        await bucket.stop_server()
+        await bucket.wire.stop()

@@ -10,8 +10,7 @@ from serve_app.errors import Unavailable
 from serve_app.settings import Limits
 from serve_app.storage.facts import topology_fact
 from serve_app.topology import Topology
-from tests.in_process.test_directory import keys_of
-from tests.support.asking import delete, get, put
+from tests.support.asking import delete, get, keys_of, put
 from tests.support.local_store import LocalStore, local_store, run_async, until
 from tests.support.memory_engine import MemoryEngine, new_bucket_engine
 
@@ -149,9 +148,10 @@ async def _foreign_volume(bucket_id: int, bucket_count: int) -> MemoryEngine:
         return other.buckets[bucket_id].engine.crash()
 
 
+@pytest.mark.parametrize("of_buckets", [3, 2])
 @run_async
-async def test_a_foreign_bucket_0_is_outvoted_and_its_keys_alone_are_refused() -> None:
-    foreign = await _foreign_volume(0, 3)
+async def test_a_foreign_bucket_0_is_outvoted_and_its_keys_alone_are_refused(of_buckets: int) -> None:
+    foreign = await _foreign_volume(0, of_buckets)
     async with local_store(3, IMPATIENT) as store:
         directory = await store.directory()
         for bucket_id in range(3):

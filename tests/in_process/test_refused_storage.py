@@ -10,9 +10,10 @@ from serve_app.bucket.move_writes import WindowWrite
 from serve_app.bucket.topology_writes import InstallWrite
 from serve_app.operations import Answer
 from serve_app.placement import bucket_of
-from serve_app.storage.facts import topology_fact
+from serve_app.storage.facts import TOPOLOGY, topology_fact
 from serve_app.topology import Topology
 from serve_app.wire import messages
+from tests.in_process.test_topology_in_doubt import damage_next_facts
 from tests.support.commits import NoCaller, nobody_is_told
 from tests.support.local_store import TEST_LIMITS, LocalBucket, MemoryStorage, run_async
 from tests.support.memory_engine import new_bucket_engine
@@ -49,6 +50,22 @@ async def test_it_takes_reads_and_writes_again_once_it_is_listed_again() -> None
         assert not status.fault
         assert isinstance(await answer(client, put), operations.Written)
         assert isinstance(await answer(client, get), operations.Value)
+
+
+@run_async
+async def test_it_stays_refused_where_the_topology_that_lists_it_again_met_damage() -> None:
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        assert bucket.server is not None
+        ours = bucket.server.bucket.identity
+        await answer(client, messages.Envelope(1, 10_000, 0, messages.Install(topology(2, "another"))))
+        damage_next_facts(bucket, TOPOLOGY)
+        unknown = await answer(client, messages.Envelope(2, 10_000, 0, messages.Install(topology(3, ours))))
+        assert isinstance(unknown, messages.Refused)
+        assert unknown.reason == "unknown"
+        refused = await answer(client, messages.Envelope(3, 10_000, 0, operations.Get(b"k")))
+        assert isinstance(refused, messages.Refused)
+        assert "came back empty" in refused.detail
 
 
 @run_async

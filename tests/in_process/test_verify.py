@@ -16,6 +16,7 @@ from rich.console import Console
 
 from serve_app import placement
 from serve_app.bucket import survey
+from serve_app.bucket.bucket import Bucket
 from serve_app.cli import operator, reading, verification
 from serve_app.cli.buckets import Buckets
 from serve_app.cli.reading import Count
@@ -26,11 +27,12 @@ from serve_app.errors import Unavailable
 from serve_app.resharding import mover
 from serve_app.settings import Limits
 from serve_app.storage.engine import Changes
-from serve_app.storage.facts import TOPOLOGY
+from serve_app.storage.facts import TOPOLOGY, read_bucket_facts, topology_fact
 from serve_app.topology import Topology
 from serve_app.wire import messages
 from tests.support.asking import delete, put
-from tests.support.local_store import TEST_LIMITS, LocalStore, local_store, run_async, until
+from tests.support.commits import nobody_is_told
+from tests.support.local_store import TEST_LIMITS, LocalStore, MemoryStorage, local_store, run_async, until
 from tests.support.memory_engine import new_bucket_engine
 from tests.support.quick_moves import move_quickly
 
@@ -78,6 +80,31 @@ async def test_a_page_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -
     async with filled_store(1, keys=7) as (store, _), Buckets(store, find_timeout_s=0.5) as buckets:
         assert (await verify(buckets, pages.append)).records == 7
     assert pages == [1] * 7
+
+
+@run_async
+async def test_a_page_that_nobody_waits_for_any_more_is_not_read_on() -> None:
+    async with filled_store(1, keys=7) as (store, _):
+        server = store.buckets[0].server
+        assert server is not None
+        late = survey.survey(server.bucket, b"", server.bucket.clock())
+        assert isinstance(late, messages.Refused)
+        assert late.reason == "expired"
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_what_came_from_a_bucket_whose_loss_was_accepted_is_at_home(replaced: bool) -> None:
+    """Its windows came, and nothing says so any more; of another source, a record without a marker has not come."""
+    storage = MemoryStorage(new_bucket_engine(1), 1)
+    moving = Topology(2, 1, 2, "store", ("zero", storage.own.identity), move_epoch=2)
+    topology = moving.accept_loss(0, "another") if replaced else moving
+    key = keys_of(1)[0]
+    storage.engine.write([(key, b"raw")], [topology_fact(topology)])
+    storage.facts = read_bucket_facts(storage.engine.get_fact, "memory")
+    bucket = Bucket(storage, TEST_LIMITS, incarnation="1", on_group_done=nobody_is_told, failed=lambda error: None)
+    found = survey.survey(bucket, b"", 1e18)
+    assert isinstance(found, messages.Surveyed)
+    assert found.misplaced == ([] if replaced else [key])
 
 
 @run_async

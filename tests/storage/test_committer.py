@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serve_app import operations
+from serve_app import operations, records
 from serve_app.storage.engine import EngineFailed
 from tests.support.commits import Commits
 from tests.support.memory_engine import new_bucket_engine
@@ -90,3 +90,17 @@ def test_a_group_stops_where_its_answers_grow_too_large() -> None:
     assert commits.commit(*deletes) == 2
     assert commits.commit(*deletes[2:]) == 2
     assert commits.committer.totals.keys == 0
+
+
+def test_a_record_keeps_when_it_was_made_until_it_is_deleted() -> None:
+    engine = new_bucket_engine(0)
+    commits = Commits(engine)
+    times: list[tuple[int, int]] = []
+    for now_ms, write in ((10, commits.put), (20, commits.put), (30, None), (40, commits.put)):
+        commits.state.now_ms = lambda now_ms=now_ms: now_ms  # type: ignore[misc]
+        commits.run(commits.delete(b"k") if write is None else write(b"k", b"v"))
+        raw = engine.get(b"k")
+        if raw is not None:
+            record = records.decode(raw)
+            times.append((record.created_ms, record.modified_ms))
+    assert times == [(10, 10), (10, 20), (40, 40)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tarfile
@@ -224,6 +225,16 @@ def test_damaged_facts_are_refused_and_left_as_they_are(tmp_path: Path, name: by
     engine.write([], [(name, value)])
     engine.close()
     with pytest.raises(StorageDamaged):
+        open_bucket(at)
+    assert is_format_1(at)
+
+
+def test_a_count_that_cannot_be_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    at = unpacked(tmp_path, "closed")
+    engine = raw_engine(at)
+    engine.write([], [(b"totals", struct.pack(">QQQ", 10_000, 10_000_000, 10_000))])
+    engine.close()
+    with pytest.raises(StorageDamaged, match="counts 10,000 keys"):
         open_bucket(at)
     assert is_format_1(at)
 

@@ -42,7 +42,7 @@ class SlowWriter:
         self.failures: list[EngineFailed] = []
         self.finished = threading.Semaphore(0)
         bounds = {"max_queued": 100, "max_queued_bytes": 1 << 20, "max_group": 50, "max_group_bytes": 1 << 20, **limits}
-        self.thread = WriterThread(self.commits.committer, done=self._done, failed=self._failed, **bounds)
+        self.thread = WriterThread(self.commits.committer, group_done=self._done, failed=self._failed, **bounds)
         self.thread.start()
 
     def _done(self, writes: list[Write], commit: Commit | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from serve_app import placement
 from serve_app.directory.directory import Directory
 from serve_app.operations import Delete, Deleted, Described, Get, Head, Put, Value
 
@@ -27,3 +28,9 @@ async def delete(directory: Directory, key: bytes) -> bytes | None:
     """The value that the record had, or None where no record had the key."""
     answer = (await directory.carry_out(Delete(key))).answer
     return answer.value if isinstance(answer, Deleted) else None
+
+
+def keys_of(bucket_id: int, bucket_count: int = 2) -> list[bytes]:
+    """Some keys whose home is that bucket."""
+    keys = [b"key%d" % number for number in range(200)]
+    return [key for key in keys if placement.bucket_of(key, bucket_count) == bucket_id]

@@ -35,7 +35,7 @@ class NoCaller:
 
 
 def nobody_is_told(writes: list[Write], commit: Commit | None, standing: Standing, *, whole: bool) -> None:
-    """A `Durable` for a bucket without a loop."""
+    """A `GroupDone` for a bucket without a loop."""
 
 
 class Commits:
