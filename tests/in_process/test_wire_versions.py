@@ -389,6 +389,24 @@ async def test_what_came_later_is_not_sent_to_an_old_bucket() -> None:
         connection.close()
 
 
+@pytest.mark.parametrize("wrong", ["get_elsewhere", "get"])
+@run_async
+async def test_a_bucket_that_answers_something_else_keeps_no_other_from_being_asked(wrong: str) -> None:
+    async with old_bucket(lambda _: wrong) as old, new_bucket(1, "one") as new:
+        directory = Directory(HalfReplaced(old, new), TEST_LIMITS)
+        directory.configuration.follow(2)
+        await directory.start()
+        try:
+            directory.view.ensure_links(range(2))
+            await until(lambda: all(link.connected for link in directory.view.links.values()))
+            await directory.polling.refresh()
+            assert [status.bucket_id for status in directory.view.statuses.values()] == [1]
+            with pytest.raises(Unavailable, match="bucket-0 answered"):
+                await directory.view.links[0].ask(Inspect("a directory", 1), 5)
+        finally:
+            await directory.stop()
+
+
 @run_async
 async def test_a_new_directory_serves_a_store_that_is_half_replaced() -> None:
     by_tag = {1: "get", 2: "put", 3: "delete", 4: "install", 5: "install"}
