@@ -105,6 +105,8 @@ async def test_a_good_hello_is_welcomed_with_who_it_is() -> None:
         server = bucket.server
         assert server is not None
         assert await client.receive() == Welcome(0, server.bucket.identity, server.bucket.incarnation, versions.NEWEST)
+        (served,) = server._connections
+        assert served._timer is None, "it may say nothing for as long as it likes"
 
 
 @run_async
@@ -389,6 +391,8 @@ async def test_a_peer_that_reads_nothing_does_not_grow_the_bucket() -> None:
         client.reader._transport.resume_reading()  # type: ignore[attr-defined]
         replies = [await client.receive_reply() for _ in range(100)]
         assert sorted(reply.call for reply in replies) == list(range(1, 101))
+        await until(lambda: not served.paused)
+        assert served._timer is None, "nothing is expected of it any more, however long it says nothing"
 
 
 @run_async
