@@ -437,6 +437,31 @@ def test_a_peer_that_reads_nothing_for_long_is_hung_up_on(monkeypatch: pytest.Mo
 
 
 @run_async
+async def test_what_is_under_way_when_it_stops_is_committed_and_answered() -> None:
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        writing, let_go, write = threading.Event(), threading.Event(), bucket.engine.write
+
+        def held(records: Changes, facts: Changes) -> None:
+            writing.set()
+            assert let_go.wait(10)
+            write(records, facts)
+
+        bucket.engine.write = held  # type: ignore[method-assign]
+        client.send(Envelope(1, 10_000, 0, operations.Put(b"k", b"v", "")))
+        await until(writing.is_set)
+        assert bucket.server is not None
+        stopping = asyncio.create_task(bucket.server.stop())
+        client.send(Envelope(2, 10_000, 0, operations.Get(b"other")))
+        await client.receive()
+        let_go.set()
+        assert isinstance(await client.receive(), operations.Written)
+        await stopping
+        bucket.server = None
+        assert bucket.records.keys() == {b"k"}
+
+
+@run_async
 async def test_a_failed_sync_is_reported_and_nothing_is_acknowledged() -> None:
     async with serving() as bucket:
         client = await greeted(bucket)
