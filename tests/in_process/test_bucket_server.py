@@ -275,7 +275,7 @@ async def test_a_full_read_queue_refuses_at_once() -> None:
         calls = Calls(bucket.server, outlet)
         for call in range(5):
             calls.handle(Envelope(call, 10_000, 0, operations.Get(b"k")), bucket.server.bucket.clock())
-        assert [(reply.call, reply.answer.reason) for reply in outlet.sent] == [(n, "busy") for n in (2, 3, 4)]  # type: ignore[union-attr]
+        assert [(reply.call, reply.answer.reason) for reply in outlet.sent] == [(n, "busy") for n in (2, 3, 4)]
         calls.begin_gathered()
         await until(lambda: len(outlet.sent) == 5)
         assert [reply.answer for reply in outlet.sent[3:]] == [operations.Missing()] * 2
