@@ -260,8 +260,9 @@ async def open_connection(
 
 
 def answered(bucket_id: int, answer: A | Moved | Refused) -> A:
-    """An answer to what a bucket is asked for its own sake. Raises Unavailable where it refused."""
+    """An answer to what a bucket is asked for its own sake. Raises Unavailable where there is none in it."""
     if isinstance(answer, Refused):
         raise Unavailable(f"bucket-{bucket_id}: {answer.detail}")
-    assert not isinstance(answer, Moved), "only what names a key or an epoch can have moved"
+    if isinstance(answer, Moved):  # a mistake of that bucket's, which must not keep others from being asked
+        raise Unavailable(f"bucket-{bucket_id} answered that a key has moved, and was not asked for one")
     return answer

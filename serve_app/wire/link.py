@@ -186,7 +186,10 @@ class BucketLink:
         if connection is None or not connection.open:
             raise Unavailable(f"bucket-{self.bucket_id} is away: {self.trouble}")
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        return answered(self.bucket_id, await connection.call(body, deadline_s, epoch))
+        answer = answered(self.bucket_id, await connection.call(body, deadline_s, epoch))
+        if not isinstance(answer, Status):
+            raise Unavailable(f"bucket-{self.bucket_id} answered without its status")
+        return answer
 
     async def _stay_connected(self) -> None:
         loop = asyncio.get_running_loop()

@@ -8,14 +8,22 @@ To be deleted with the release that speaks version 5. It is slower than version 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 import msgspec
 
 from serve_app.wire.frames import encode_frame
 from serve_app.wire.messages import Envelope, Reply
 
-_decode = msgspec.msgpack.Decoder().decode
+#: More than any message has.
+_MAX_FIELDS = 64
+# Fields are put together anew as they are, and read by their types: of what nobody reads nothing is made, however much it is.
+_fields = msgspec.msgpack.Decoder(Annotated[list[msgspec.Raw], msgspec.Meta(max_length=_MAX_FIELDS)]).decode
+_tag = msgspec.msgpack.Decoder(int).decode
+_encode = msgspec.msgpack.Encoder().encode
+_envelope = msgspec.msgpack.Decoder(Envelope).decode
+_reply = msgspec.msgpack.Decoder(Reply).decode
+_NO_EPOCH = msgspec.Raw(_encode(0))
 #: Where a call's array has its epoch, by the body's tag: an operation's and Inspect's at its end, with a default of 0.
 _EPOCH_AT = {1: 4, 2: 6, 3: 4, 4: 5, 7: 3}
 
@@ -32,9 +40,9 @@ def encode_call(envelope: Envelope) -> bytearray:
 def decode_call(payload: memoryview) -> Envelope:
     """Raises what `FrameReader` expects."""
     tag, call, timeout_ms, *_ = frame = _array(payload, 3)
-    at = _EPOCH_AT.get(tag) if isinstance(tag, int) else None
-    epoch = frame.pop(at) if at is not None and at < len(frame) else 0
-    return msgspec.convert([call, timeout_ms, epoch, [tag, *frame[3:]]], Envelope, builtin_types=(bytes,))
+    at = _EPOCH_AT.get(_tag(tag))
+    epoch = frame.pop(at) if at is not None and at < len(frame) else _NO_EPOCH
+    return _envelope(_encode([call, timeout_ms, epoch, [tag, *frame[3:]]]))
 
 
 def encode_reply(reply: Reply) -> bytearray:
@@ -45,11 +53,11 @@ def encode_reply(reply: Reply) -> bytearray:
 def decode_reply(payload: memoryview) -> Reply:
     """Raises what `FrameReader` expects."""
     tag, call, *fields = _array(payload, 2)
-    return msgspec.convert([call, [tag, *fields]], Reply, builtin_types=(bytes,))
+    return _reply(_encode([call, [tag, *fields]]))
 
 
-def _array(payload: memoryview, at_least: int) -> list[Any]:
-    frame = _decode(payload)
-    if not isinstance(frame, list) or len(frame) < at_least:
+def _array(payload: memoryview, at_least: int) -> list[msgspec.Raw]:
+    frame: list[msgspec.Raw] = _fields(payload)
+    if len(frame) < at_least:
         raise ValueError("not an array with a tag and a call")
     return frame

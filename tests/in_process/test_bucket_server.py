@@ -33,6 +33,8 @@ async def test_a_good_hello_is_welcomed_with_who_it_is() -> None:
         server = bucket.server
         assert server is not None
         assert await client.receive() == Welcome(0, server.bucket.identity, server.bucket.incarnation, versions.NEWEST)
+        (served,) = server._connections
+        assert served._timer is None, "it may say nothing for as long as it likes"
 
 
 @run_async
@@ -301,6 +303,8 @@ async def test_a_peer_that_reads_nothing_does_not_grow_the_bucket() -> None:
         client.reader._transport.resume_reading()  # type: ignore[attr-defined]
         replies = [await client.receive_reply() for _ in range(100)]
         assert sorted(reply.call for reply in replies) == list(range(1, 101))
+        await until(lambda: not served.paused)
+        assert served._timer is None, "nothing is expected of it any more, however long it says nothing"
 
 
 @run_async
@@ -342,6 +346,31 @@ def test_a_peer_that_reads_nothing_for_long_is_hung_up_on(monkeypatch: pytest.Mo
             del client  # kept until here: one that is collected hangs up itself
 
     check()
+
+
+@run_async
+async def test_what_is_under_way_when_it_stops_is_committed_and_answered() -> None:
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        writing, let_go, write = threading.Event(), threading.Event(), bucket.engine.write
+
+        def held(records: Changes, facts: Changes) -> None:
+            writing.set()
+            assert let_go.wait(10)
+            write(records, facts)
+
+        bucket.engine.write = held  # type: ignore[method-assign]
+        client.send(Envelope(1, 10_000, 0, operations.Put(b"k", b"v", "")))
+        await until(writing.is_set)
+        assert bucket.server is not None
+        stopping = asyncio.create_task(bucket.server.stop())
+        client.send(Envelope(2, 10_000, 0, operations.Get(b"other")))
+        await client.receive()
+        let_go.set()
+        assert isinstance(await client.receive(), operations.Written)
+        await stopping
+        bucket.server = None
+        assert bucket.records.keys() == {b"k"}
 
 
 @run_async

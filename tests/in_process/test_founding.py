@@ -198,6 +198,28 @@ async def test_no_store_is_founded_before_buckets_beyond_the_count_are_heard() -
 
 
 @run_async
+async def test_no_store_is_founded_beside_a_bucket_that_has_appeared_since_it_was_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with local_store(3, IMPATIENT) as store:
+        topology = await left_with_an_empty_bucket_0(store)
+        ids, asked = store.ids, 0
+
+        async def appearing() -> list[int]:
+            nonlocal asked
+            asked += 1
+            return [0] if asked == 1 else await ids()
+
+        monkeypatch.setattr(store, "ids", appearing)
+        fresh = await store.directory(1, settled=False)
+        await until(lambda: asked > 1)
+        await until(lambda: "bucket-2" in fresh.what_is_missing())
+        assert stored_topologies(store) == {None}
+        await store.buckets[2].start()
+        await until(lambda: fresh.view.topology == topology)
+
+
+@run_async
 async def test_no_store_is_founded_where_nobody_says_which_buckets_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     async with local_store(2, IMPATIENT) as store:
         ids, asked = store.ids, 0

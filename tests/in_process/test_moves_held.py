@@ -12,6 +12,7 @@ from serve_app.bucket.calls import Calls
 from serve_app.bucket.cold_reads import ColdRead
 from serve_app.bucket.held import Held, HeldOperations
 from serve_app.bucket.judgement import HOLD
+from serve_app.bucket.move_writes import NoteWritesWrite
 from serve_app.bucket.operation_write import OperationWrite
 from serve_app.cursor import Cursor
 from serve_app.directory.directory import Directory
@@ -258,6 +259,23 @@ async def test_what_was_held_is_decided_though_the_queue_of_writes_is_full() -> 
         assert [reply.call for reply in outlet.sent] == [0, 1, 2]
         assert all(isinstance(reply.answer, operations.Written) for reply in outlet.sent)
         assert (writer.queued, writer.queued_bytes) == (0, 0)
+
+
+@run_async
+async def test_a_step_that_nobody_awaits_any_more_does_the_others_of_its_group_no_harm() -> None:
+    async with local_store(1, TEST_LIMITS) as store:
+        await store.directory(1)
+        server = store.buckets[0].server
+        assert server is not None
+        bucket, outlet = server.bucket, Outlet()
+        step = NoteWritesWrite(bucket.state, asyncio.get_running_loop().create_future(), b"")
+        step.done.cancel()
+        put = messages.Envelope(1, 10_000, 0, operations.Put(KEYS[0], b"v", ""))
+        write = OperationWrite(bucket.state, put, Calls(server, outlet), 1e18, bucket.clock())
+        for queued in (step, write):
+            bucket.writer.reserve_own(queued)
+        bucket.writer.submit([step, write])
+        await until(lambda: len(outlet.sent) == 1)
 
 
 def test_what_would_have_waited_is_refused_where_its_group_met_damage(monkeypatch: pytest.MonkeyPatch) -> None:

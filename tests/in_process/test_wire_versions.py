@@ -90,6 +90,17 @@ def test_a_call_whose_epoch_was_left_out_has_none() -> None:
         assert (envelope.call, envelope.timeout_ms, envelope.epoch) == (7, 1000, 0)
 
 
+def test_of_fields_that_nobody_reads_nothing_is_made() -> None:
+    """A map whose key is a map can't even be: the release before read past it as well, and so does version 4."""
+    unreadable = msgspec.Raw(b"\x81\x80\x00")
+    decode_call, decode_reply = versions.CODECS[3].decode_call, versions.CODECS[3].decode_reply
+    call = decode_call(payload(encode_frame([1, 7, 1000, b"k", 9, unreadable])))
+    assert call == Envelope(7, 1000, 9, Get(b"k"))
+    assert decode_reply(payload(encode_frame([3, 7, True, 1, unreadable]))) == Reply(7, Written(True, 1))
+    with pytest.raises(msgspec.ValidationError):
+        decode_call(payload(encode_frame([1, 7, 1000, b"k", 0] + [0] * 100)))
+
+
 @pytest.mark.parametrize(
     "frame", [[1, 7, 1000, "aGVsbG8=", 0], [1, 7, 1000, b"k", "0"], [1, 7, 1000], [True, 7, 1000, b"k"]]
 )
@@ -224,6 +235,24 @@ async def test_what_came_later_is_not_sent_to_an_old_bucket() -> None:
         assert connection.open
         assert bucket.calls == []
         connection.close()
+
+
+@pytest.mark.parametrize("wrong", ["get_elsewhere", "get"])
+@run_async
+async def test_a_bucket_that_answers_something_else_keeps_no_other_from_being_asked(wrong: str) -> None:
+    async with old_bucket(lambda _: wrong) as old, new_bucket(1, "one") as new:
+        directory = Directory(HalfReplaced(old, new), TEST_LIMITS)
+        directory.configuration.follow(2)
+        await directory.start()
+        try:
+            directory.view.ensure_links(range(2))
+            await until(lambda: all(link.connected for link in directory.view.links.values()))
+            await directory.polling.refresh()
+            assert [status.bucket_id for status in directory.view.statuses.values()] == [1]
+            with pytest.raises(Unavailable, match="bucket-0 answered"):
+                await directory.view.links[0].ask(Inspect("a directory", 1), 5)
+        finally:
+            await directory.stop()
 
 
 @run_async

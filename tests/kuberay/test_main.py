@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,20 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeKubern
         path.write_text(yaml.safe_dump(document))
         monkeypatch.setenv("KUBECONFIG", str(path))
         yield fake
+
+
+_WITHOUT_THE_EXTRA = """
+import runpy, sys
+sys.modules["kubernetes"] = None
+sys.argv = ["kuberay", "status"]
+runpy.run_module("kuberay", run_name="__main__")
+"""
+
+
+def test_without_what_its_extra_installs_it_says_so() -> None:
+    done = subprocess.run([sys.executable, "-c", _WITHOUT_THE_EXTRA], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: kubernetes is not installed: pip install 'cloud-storage[kuberay]'\n"
 
 
 def invoke(*arguments: str, answers: str | None = None) -> Any:

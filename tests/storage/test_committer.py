@@ -6,6 +6,8 @@ import pytest
 
 from serve_app import operations, records
 from serve_app.storage.engine import EngineFailed
+from serve_app.storage.facts import Totals
+from serve_app.wire.messages import Refused
 from tests.support.commits import Commits
 from tests.support.memory_engine import new_bucket_engine
 
@@ -104,3 +106,15 @@ def test_a_record_keeps_when_it_was_made_until_it_is_deleted() -> None:
             record = records.decode(raw)
             times.append((record.created_ms, record.modified_ms))
     assert times == [(10, 10), (10, 20), (40, 40)]
+
+
+def test_a_record_that_can_not_be_read_is_not_deleted() -> None:
+    """It is refused, so it has changed nothing: whoever mends the disk finds the record."""
+    engine = new_bucket_engine(0)
+    engine.write([(b"k", b"no record")], [])
+    commits = Commits(engine, Totals(1, 10, 1))
+    (refused,) = commits.run(commits.delete(b"k"))
+    assert isinstance(refused, Refused)
+    assert refused.reason == "fault"
+    assert engine.get(b"k") == b"no record"
+    assert commits.made == [None]
