@@ -121,6 +121,43 @@ def there_is_no_marker() -> Iterator[None]:
 
 
 @contextmanager
+def the_last_window_is_taken_again() -> Iterator[None]:
+    """A marker covers what is below it, and not the very window that it was left by: the one that is most likely to come
+    again."""
+    decide = WindowWrite.decide
+
+    def deciding(self: WindowWrite, group: Group) -> None:
+        standing, window = self.state.standing, self.envelope.body
+        if Marker(self.envelope.epoch, window.end) == standing.markers.get(window.source):
+            others = {source: marker for source, marker in standing.markers.items() if source != window.source}
+            self.state.standing = standing._replace(markers=others)
+        decide(self, group)
+
+    with patch.object(WindowWrite, "decide", deciding):
+        yield
+
+
+@contextmanager
+def the_counter_is_read_before_the_intent() -> Iterator[None]:
+    """Writes to the window may be decided between the two, and what they deleted has a revision above the counter sent."""
+    intend, revision = MoverAccess.intend, MoverAccess.revision
+    read: dict[MoverAccess, int] = {}
+
+    async def intending(self: MoverAccess, before: Cursor, end: bytes) -> tuple[Cursor, bool]:
+        early = self.revision
+        intended = await intend(self, before, end)
+        read[self] = early
+        return intended
+
+    def reading(self: MoverAccess) -> int:
+        early = read.pop(self, None)
+        return revision.fget(self) if early is None else early  # type: ignore[attr-defined]
+
+    with patch.object(MoverAccess, "intend", intending), patch.object(MoverAccess, "revision", property(reading)):
+        yield
+
+
+@contextmanager
 def a_claim_of_another_epoch_is_believed() -> Iterator[None]:
     """A new home takes an operation on what a directory learned in another move."""
     with _judging(lambda epoch: epoch != 0):
@@ -311,11 +348,13 @@ MUTATIONS = [
     Mutation("the cursor moves before it is durable", 45, HISTORY | HELD, the_cursor_moves_before_it_is_durable),
     Mutation("the intent is kept in memory only", 180, HISTORY, the_intent_is_kept_in_memory_only),
     Mutation("there is no marker", 10, HISTORY, there_is_no_marker),
+    Mutation("the last window is taken again", 20, HISTORY, the_last_window_is_taken_again),
     Mutation("a claim of another epoch is believed", 100, HISTORY, a_claim_of_another_epoch_is_believed),
     Mutation("no claim is asked for", 20, HISTORY, no_claim_is_asked_for),
     Mutation("an epoch goes back", 15, HISTORY, an_epoch_goes_back),
     Mutation("empty windows are not sent", 25, REVISIONS | HISTORY, empty_windows_are_not_sent),
     Mutation("the counter is not raised", 10, REVISIONS, the_counter_is_not_raised),
+    Mutation("the counter is read before the intent", 30, REVISIONS, the_counter_is_read_before_the_intent),
     Mutation("markers are kept over epochs", 10, HISTORY, markers_are_kept_over_epochs),
     Mutation("cursors are kept over epochs", 10, HISTORY, cursors_are_kept_over_epochs),
     Mutation("a move ends too early", 10, HISTORY, a_move_ends_too_early),
