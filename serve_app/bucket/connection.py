@@ -59,6 +59,8 @@ class ServerConnection(asyncio.Protocol):
         self._calls: Calls | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._out = bytearray()
+        #: When the bytes came that are not handled yet, on the bucket's clock: a deadline counts from then, paused or not.
+        self._arrived_s = 0.0
         self.paused = False
         self.closing = False
 
@@ -80,6 +82,7 @@ class ServerConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
+        self._arrived_s = self._host.bucket.clock()
         self._handle_frames()
 
     def pause_writing(self) -> None:
@@ -110,7 +113,6 @@ class ServerConnection(asyncio.Protocol):
     # -- frames in ---------------------------------------------------------------------------------------------------
 
     def _handle_frames(self) -> None:
-        arrived_s = self._host.bucket.clock()
         try:
             while not self.closing and not self.paused:
                 message = self._reader.next()
@@ -120,7 +122,7 @@ class ServerConnection(asyncio.Protocol):
                     self._greet(message)
                 else:
                     assert self._calls is not None, "calls are decoded once the peer has been greeted"
-                    self._calls.handle(message, arrived_s)
+                    self._calls.handle(message, self._arrived_s)
         except FrameError as error:
             self.hang_up(str(error))
         except Exception as error:  # a mistake of ours costs this connection, and none of the calls that came before

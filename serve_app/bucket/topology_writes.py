@@ -35,6 +35,7 @@ class EstablishWrite(CalledWrite):
     def decide(self, group: Group) -> None:
         body: Establish = self.envelope.body
         state = self.state
+        state.check_standing()
         if state.topology is not None:
             return
         if state.bucket_id != 0:
@@ -57,6 +58,7 @@ class AcceptLossWrite(CalledWrite):
 
     def decide(self, group: Group) -> None:
         body: AcceptLoss = self.envelope.body
+        self.state.check_standing()
         topology = self.state.topology
         if self.state.bucket_id != 0 or topology is None:
             raise InvalidRequest("only bucket 0 of a store that was founded accepts a loss")
@@ -82,6 +84,7 @@ class CommitTopologyWrite(OwnWrite):
         self.before, self.new = before, new
 
     def decide(self, group: Group) -> None:
+        self.state.check_standing()
         if self.state.topology != self.before:
             raise Overtaken("the topology is another one by now")
         self.state.install(group, self.new)

@@ -37,6 +37,8 @@ class WriterState:
         self.note_error = note_error
         self.now_ms = platform.now_ms
         self.new_id = platform.new_id
+        #: The topology that lists another storage under this id: only a later one can list this one again.
+        self._given_up_by: Topology | None = None
         #: The mover reads records from this key on; `_written` is set by a write to one of them.
         self._noted_from: bytes | None = None
         self._written = False
@@ -44,6 +46,11 @@ class WriterState:
     @property
     def topology(self) -> Topology | None:
         return self.standing.topology
+
+    def check_standing(self) -> None:
+        """Before a decision of the authority's own. Raises StorageForeign where it is the authority no more."""
+        if self.standing.fault:
+            raise StorageForeign(self.standing.fault)
 
     def judge(self, key: bytes, epoch: int) -> Moved | Refused | Hold | None:
         """Why this bucket doesn't carry out a write to the key, `HOLD`, or None if it does. epoch: of the call's claim."""
@@ -96,6 +103,7 @@ class WriterState:
                 f"{new.identities[self.bucket_id]}: its volume came back empty or is another one"
             )
             self.standing = self.standing._replace(fault=fault)
+            self._given_up_by = new
             raise StorageForeign(fault)
         old = self.standing
         # In one batch with the topology: a move's epoch never meets another move's cursor or markers.
@@ -105,17 +113,17 @@ class WriterState:
         group.set_fact(*facts.cursor_fact(cursor))
         group.set_fact(*facts.markers_fact(markers))
         # It lists this storage, so whatever an earlier one said is past.
-        self.standing = Standing(new, cursor, markers)
+        self.standing, self._given_up_by = Standing(new, cursor, markers), None
 
     def _is_newer(self, new: Topology) -> bool:
-        own = self.topology
-        if own is None:
-            return True
-        if own.store_id != new.store_id:
+        own, refused_by = self.topology, self._given_up_by
+        if own is not None and own.store_id != new.store_id:
             raise StorageForeign(
                 f"the storage of bucket-{self.bucket_id} belongs to store {own.store_id}, not {new.store_id}"
             )
-        return new.epoch > own.epoch  # else it is late, or repeated
+        if refused_by is not None and refused_by.store_id == new.store_id and refused_by.epoch > new.epoch:
+            return False
+        return own is None or new.epoch > own.epoch  # else it is late, or repeated
 
     def _is_given_up_by(self, new: Topology) -> bool:
         return self.bucket_id < len(new.identities) and not new.lists(self.bucket_id, self.identity)

@@ -22,6 +22,10 @@ class Founding:
         self._configuration = configuration
         self._census = Census(find_buckets)
 
+    async def buckets_there(self) -> Collection[int]:
+        """The ids of the buckets that there are, as said within the last second. Raises Unavailable."""
+        return await self._census.ids()
+
     async def establish(self) -> None:
         """Found the store, once every bucket there is has been heard, and is empty and without a store.
 

@@ -84,7 +84,7 @@ class Polling:
             try:
                 await self.refresh()
                 if view.topology is None:
-                    self._settle_first(asyncio.get_running_loop().time() - started_s > _FIRST_ANSWERS_S)
+                    await self._settle_first(asyncio.get_running_loop().time() - started_s > _FIRST_ANSWERS_S)
                 if view.topology is not None:
                     self._configuration.compare(view)
                     await self._delivery.catch_up(view.topology)
@@ -99,15 +99,16 @@ class Polling:
                 events.error("topology refresh failed", exc_info=error)
             await asyncio.sleep(_UNSETTLED_REFRESH_S if view.topology is None else REFRESH_S)
 
-    def _settle_first(self, waited: bool) -> None:
-        """Adopt the first topology, once the buckets that it lists have been heard, or waited for.
+    async def _settle_first(self, waited: bool) -> None:
+        """Adopt the first topology, once the buckets that it lists have been heard, and those configured that there are.
 
-        Bucket 0 is asked first. Then those that it lists, or, where it has none or is away, those that are configured:
-        a volume of another store may have come in its place, and only the others can tell. The store that most of the
-        buckets heard belong to wins.
+        Bucket 0 is asked first. Then those that it lists, and those that are configured, as far as they are there: a volume
+        of another store, perhaps a smaller one, may have come in its place, and only the others can tell. The store that
+        most of the buckets heard belong to wins. Who does not answer is waited for a while.
 
         Raises:
-            Unavailable: as many belong to one store as to another; nobody can say which is the right one.
+            Unavailable: which buckets there are is not said; or as many belong to one store as to another, and nobody can
+                say which is the right one.
         """
         view = self._view
         reported = view.reported()
@@ -115,8 +116,11 @@ class Polling:
             if 0 in view.statuses or waited:
                 view.ensure_links(range(self._configuration.bucket_count or 1))
             return
-        expected = max(len(topology.identities) for topology in reported)
-        view.ensure_links(range(expected))
-        if not waited and any(bucket_id not in view.statuses for bucket_id in range(expected)):
+        expected = set(range(max(len(topology.identities) for topology in reported)))
+        configured = set(range(self._configuration.bucket_count or 1))
+        if configured - expected and not waited:
+            expected |= configured & set(await self._founding.buckets_there())  # none is made for this
+        view.ensure_links(expected)
+        if not waited and expected - view.statuses.keys():
             return
         view.adopt(topology_of(view.statuses.values()))

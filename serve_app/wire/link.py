@@ -134,7 +134,7 @@ class BucketLink:
 
     def check_identity(self) -> None:
         """Compare the storage behind the connection with the one the store knows. Called when either may be new."""
-        expected = self._expected_identity(self.bucket_id)
+        expected, was_wrong = self._expected_identity(self.bucket_id), self._wrong_storage
         self._wrong_storage = bool(self._connection and expected and expected != self._identity)
         if self._wrong_storage:
             self._note_trouble(
@@ -142,6 +142,9 @@ class BucketLink:
                 "the volume came back empty or is another one",
                 faulted=True,
             )
+        elif was_wrong and self.connected:  # the store has gone on with it
+            self.trouble, self.faulted = "", False
+            self._ready.set()
 
     def reconnect(self) -> None:
         """Break the connection, so that the bucket is looked for again."""

@@ -11,8 +11,10 @@ from serve_app.cli.loss import accept, find_loss
 from serve_app.cli.operator import accept_loss, described
 from serve_app.command_output.failure import Failure
 from serve_app.directory.directory import Directory
+from serve_app.directory.topology_delivery import TopologyDelivery
 from serve_app.errors import Unavailable
 from serve_app.storage.facts import TOPOLOGY
+from serve_app.topology import Topology
 from serve_app.wire import messages
 from tests.support.asking import get, put
 from tests.support.local_store import LocalStore, local_store, run_async, until
@@ -64,8 +66,12 @@ async def test_a_new_storage_that_was_told_late_of_what_was_before_takes_the_pla
 
 
 @run_async
-async def test_epochs_that_a_lost_authority_had_given_away_do_not_come_again() -> None:
+async def test_epochs_that_a_lost_authority_had_given_away_do_not_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def told_nobody(self: TopologyDelivery, topology: Topology) -> None:
+        """Not yet, however long this takes."""
+
     async with filled_store(3) as (store, directory):
+        monkeypatch.setattr(TopologyDelivery, "catch_up", told_nobody)
         before = known(store, 1)
         assert before is not None
         await lose(store, 0)
@@ -261,3 +267,19 @@ async def test_the_right_volume_that_comes_back_meanwhile_is_kept() -> None:
 def test_what_is_no_bucket_is_refused(name: str) -> None:
     with pytest.raises(Failure, match="is no bucket: write 1 or bucket-1"):
         accept_loss("auto", name, None)
+
+
+@run_async
+async def test_a_new_authority_is_not_said_to_be_away() -> None:
+    """The link's trouble was that its storage was not the one that the store knew; it is by now."""
+    async with filled_store(3) as (store, directory):
+        await lose(store, 0)
+        await until(lambda: directory.view.link(0).wrong_storage)
+        after = await accepted(store, 0)
+        await until(lambda: directory.view.topology == after)
+        await until(lambda: directory.view.link(0).connection() is not None)
+        assert not directory.view.link(0).trouble
+        assert not directory.view.link(0).faulted
+        directory.configuration.follow(2)
+        directory.configuration.compare(directory.view)
+        assert "can't serve" not in directory.configuration.problem

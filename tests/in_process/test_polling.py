@@ -148,7 +148,7 @@ async def _foreign_volume(bucket_id: int, bucket_count: int) -> MemoryEngine:
         return other.buckets[bucket_id].engine.crash()
 
 
-@pytest.mark.parametrize("of_buckets", [3, 2])
+@pytest.mark.parametrize("of_buckets", [3, 2, 1])
 @run_async
 async def test_a_foreign_bucket_0_is_outvoted_and_its_keys_alone_are_refused(of_buckets: int) -> None:
     foreign = await _foreign_volume(0, of_buckets)

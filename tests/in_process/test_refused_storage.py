@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from serve_app import operations
 from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.move_writes import WindowWrite
 from serve_app.bucket.topology_writes import InstallWrite
+from serve_app.errors import StorageForeign
 from serve_app.operations import Answer
 from serve_app.placement import bucket_of
 from serve_app.storage.facts import TOPOLOGY, topology_fact
@@ -128,3 +131,39 @@ def test_a_window_that_can_not_be_written_whole_leaves_nothing() -> None:
     assert commit is None
     assert bucket.totals == storage.facts.totals
     assert bucket.state.standing.markers == {}
+
+
+@run_async
+async def test_a_topology_of_before_does_not_end_the_refusal_by_a_later_one() -> None:
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        assert bucket.server is not None
+        ours = bucket.server.bucket.identity
+
+        async def install(call: int, new: Topology) -> Answer | messages.Welcome | None:
+            return await answer(client, messages.Envelope(call, 10_000, 0, messages.Install(new)))
+
+        put = messages.Envelope(1, 10_000, 0, operations.Put(b"k", b"v", ""))
+        assert isinstance(await install(2, topology(2, ours)), messages.Status)
+        assert isinstance(await install(3, topology(9, "another")), messages.Refused)
+        late = await install(4, topology(5, ours))
+        assert isinstance(late, messages.Status)
+        assert late.fault
+        assert isinstance(await answer(client, put), messages.Refused)
+        assert isinstance(await install(5, topology(10, ours)), messages.Status)
+        assert isinstance(await answer(client, put), operations.Written)
+
+
+@run_async
+async def test_who_is_the_authority_no_more_decides_no_topology() -> None:
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        assert bucket.server is not None
+        first = topology(2, bucket.server.bucket.identity)
+        await answer(client, messages.Envelope(2, 10_000, 0, messages.Install(first)))
+        await answer(client, messages.Envelope(3, 10_000, 0, messages.Install(topology(9, "another"))))
+        with pytest.raises(StorageForeign, match="came back empty"):
+            await bucket.server.mover_access.commit_topology(first, first.begin_move(2, ("one",)))
+        for body in (messages.AcceptLoss(0, "x"), messages.Establish(("x",))):
+            assert isinstance(await answer(client, messages.Envelope(4, 10_000, 0, body)), messages.Refused)
+        assert bucket.server.bucket.standing.fault

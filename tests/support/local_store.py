@@ -20,6 +20,8 @@ from serve_app.wire.endpoint import Endpoint
 from serve_app.wire.link import BucketFault
 from tests.support.memory_engine import MemoryEngine, new_bucket_engine
 
+#: Below pytest's own timeout.
+_LONGEST_TEST_S = 240.0
 TEST_LIMITS = Limits(request_timeout_s=5.0, disk_reserve_bytes=0)
 
 
@@ -224,8 +226,13 @@ async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
             await asyncio.sleep(0.005)
 
 
+async def _ending(test: Awaitable[None]) -> None:
+    async with asyncio.timeout(_LONGEST_TEST_S):
+        await test
+
+
 def run_async(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Run an async test on a fresh uvloop, as the product runs."""
+    """Run an async test on a fresh uvloop, as the product runs. One that hangs fails: uvloop swallows pytest's timeout."""
     import functools
 
     import uvloop
@@ -233,6 +240,6 @@ def run_async(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(test(*args, **kwargs))  # type: ignore[arg-type]
+            runner.run(_ending(test(*args, **kwargs)))
 
     return run
