@@ -24,7 +24,7 @@ from serve_app.operations import Operation
 from serve_app.operations.body import answer_types
 from serve_app.settings import Limits
 from serve_app.topology import Topology
-from serve_app.wire.connection import CallExpired, ClientConnection, ConnectionBroken, Connector, NotSent, connect_tcp
+from serve_app.wire.connection import CallExpired, ConnectionBroken, Connector, NotSent, connect_tcp
 from serve_app.wire.link import BucketLink, ControlPlane, Retired
 from serve_app.wire.messages import Moved, Refused
 from serve_app.wire.refusals import error_of
@@ -115,9 +115,21 @@ class Directory:
                 link = self.view.link(home)
                 try:
                     connection = link.connection() or await link.wait_for_connection(deadline_s)
-                    answer = await self._call(connection, operation, deadline_s, epoch, home)
-                except (Retired, _TryAgain):
-                    continue
+                    answer = await connection.call(operation, deadline_s, epoch)
+                except (Retired, NotSent):
+                    continue  # the topology has changed; or the connection broke, and nothing can have happened
+                except ConnectionBroken:
+                    if not operation.writes:
+                        continue  # until the deadline, which the wait for a connection keeps
+                    raise OutcomeUnknown(
+                        f"the connection to bucket-{home} broke after the {operation.name} was sent: it may have happened"
+                    ) from None
+                except CallExpired:
+                    if not operation.writes:
+                        raise Unavailable(f"bucket-{home} did not answer in time") from None
+                    raise OutcomeUnknown(
+                        f"bucket-{home} did not answer the {operation.name} in time: it may have happened"
+                    ) from None
                 if isinstance(answer, Moved):
                     reroutes += 1
                     if reroutes > MAX_REROUTES:
@@ -143,37 +155,7 @@ class Directory:
                 return new_home, topology.epoch, digest
         return home, 0, digest
 
-    async def _call(
-        self, connection: ClientConnection, operation: Operation[A], deadline_s: float, epoch: int, home: int
-    ) -> A | Moved | Refused:
-        """One bucket's answer.
-
-        Raises:
-            _TryAgain: the connection broke, and nothing can have happened, or it makes no difference.
-            Unavailable, OutcomeUnknown: there is no answer.
-        """
-        try:
-            return await connection.call(operation, deadline_s, epoch)
-        except NotSent:
-            raise _TryAgain from None
-        except ConnectionBroken:
-            if not operation.writes:
-                raise _TryAgain from None  # until the deadline, which the wait for a connection keeps
-            raise OutcomeUnknown(
-                f"the connection to bucket-{home} broke after the {operation.name} was sent: it may have happened"
-            ) from None
-        except CallExpired:
-            if not operation.writes:
-                raise Unavailable(f"bucket-{home} did not answer in time") from None
-            raise OutcomeUnknown(
-                f"bucket-{home} did not answer the {operation.name} in time: it may have happened"
-            ) from None
-
 
 def _check_kind(operation: Operation[Any], answer: object) -> None:
     """An answer is of a kind that its operation names: both ends have the same declaration."""
     assert isinstance(answer, answer_types(type(operation))), f"{operation.name} answered with {answer!r:.80}"
-
-
-class _TryAgain(Exception):
-    """An operation is to be routed again."""

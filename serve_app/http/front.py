@@ -46,7 +46,7 @@ class Front:
             await self._app(scope, receive, send)
             return
         if self._hosts is not None and not self._hosts.admit(scope):
-            await send_answer(send, _fitting(scope, _WRONG_HOST))
+            await send_answer(send, _without_body(_WRONG_HOST) if scope["method"] == "HEAD" else _WRONG_HOST)
             return
         handler = self._handler_of(scope)
         if handler is None:
@@ -58,7 +58,8 @@ class Front:
             return
         except Exception as error:
             answer = answer_to_error(error)
-        answer = _fitting(scope, answer)
+        if scope["method"] == "HEAD":
+            answer = _without_body(answer)
         if len(answer.body) < LARGE_BYTES:
             await send_answer(send, answer)
             return
@@ -74,11 +75,9 @@ class Front:
         return self._routes.find(method, local_path(scope))
 
 
-def _fitting(scope: Scope, answer: HttpAnswer) -> HttpAnswer:
-    """A HEAD's answer has no body (RFC 9110, 9.3.2)."""
-    if scope["method"] == "HEAD" and answer.body:
-        return answer._replace(body=b"", length=len(answer.body))
-    return answer
+def _without_body(answer: HttpAnswer) -> HttpAnswer:
+    """To a HEAD (RFC 9110, 9.3.2)."""
+    return answer._replace(body=b"", length=len(answer.body)) if answer.body else answer
 
 
 async def _refuse_body(scope: Scope, receive: Receive) -> HttpAnswer:

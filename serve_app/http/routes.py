@@ -139,22 +139,20 @@ class RouteTable:
     """Which handler answers a request, by its method and its path as it was written."""
 
     def __init__(self, api: FirstApi) -> None:
-        self._exact: dict[tuple[str, bytes], Handler] = {}
-        #: By method: what the path begins with.
+        #: By method: whole paths, and what longer ones begin with.
+        self._paths: dict[str, dict[bytes, Handler]] = {}
         self._prefixes: dict[str, list[tuple[bytes, Handler]]] = {}
         for route in ROUTES:
             handler: Handler = route.handler.__get__(api)
+            paths, prefixes = self._paths.setdefault(route.method, {}), self._prefixes.setdefault(route.method, [])
             if route.path.endswith(KEY_PATH):
-                prefix = route.path.removesuffix(KEY_PATH).encode()
-                self._prefixes.setdefault(route.method, []).append((prefix, handler))
+                prefixes.append((route.path.removesuffix(KEY_PATH).encode(), handler))
             else:
-                self._exact[route.method, route.path.encode()] = handler
+                paths[route.path.encode()] = handler
 
     def find(self, method: str, path: bytes) -> Handler | None:
         """The handler, or None where no route of this table is meant."""
-        handler = self._exact.get((method, path))
-        if handler is None:
-            for prefix, candidate in self._prefixes.get(method, ()):
-                if path.startswith(prefix):
-                    return candidate
-        return handler
+        for prefix, handler in self._prefixes.get(method, ()):
+            if path.startswith(prefix):
+                return handler
+        return self._paths[method].get(path) if method in self._paths else None
