@@ -38,8 +38,9 @@ class Case:
         assert account["wrong"] == []
         assert account["unread"] == 0
         assert account["acknowledged"] == account["keys"], "every worker wrote all its keys"
-        assert account["per_second"] >= LEAST_REQUESTS_PER_S
         assert [failure for failure in account.failures if not may_fail(failure)] == []
+        # Last, for a slow machine misses this alone, and it must hide nothing.
+        assert account["per_second"] >= LEAST_REQUESTS_PER_S
 
 
 @contextmanager
