@@ -94,7 +94,6 @@ def check(store: Store, account: Account, may_fail: Callable[[dict[str, Any]], b
     assert account["wrong"] == []
     assert account["unread"] == 0
     assert account["acknowledged"] == account["keys"], "every worker wrote all its keys"
-    assert account["per_second"] >= LEAST_REQUESTS_PER_S
     assert [failure for failure in account.failures if not may_fail(failure)] == []
     assert fill(store.kubectl, store.url, "check", RECORDS, VALUE_BYTES) == {"good": RECORDS, "bad": []}
     seen = store.topology()
@@ -102,6 +101,8 @@ def check(store: Store, account: Account, may_fail: Callable[[dict[str, Any]], b
     directory = name_of(store.kubectl.pods("ray.io/group=directory")[0])
     said = store.kubectl.exec(directory, "python", "-m", "serve_app", "verify", timeout_s=120)
     assert "every count is exact" in said
+    # Last, for a slow machine misses this alone, and it must hide nothing.
+    assert account["per_second"] >= LEAST_REQUESTS_PER_S
 
 
 def test_growing_goes_on_when_a_buckets_pod_is_killed(slow_store: Store) -> None:
