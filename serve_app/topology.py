@@ -91,6 +91,15 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
         """Whether this topology names exactly this storage as the bucket's."""
         return bucket_id < len(self.identities) and self.identities[bucket_id] == identity
 
+    def lists_another(self, bucket_id: int, identity: str) -> bool:
+        """Whether this topology names another storage as the bucket's: not so where it leaves the bucket out altogether."""
+        return bucket_id < len(self.identities) and not self.lists(bucket_id, identity)
+
+
+def expected_identity(topology: Topology | None, bucket_id: int) -> str:
+    """The storage that the store knows under this id; empty where there is none, or no topology is known."""
+    return "" if topology is None or bucket_id >= len(topology.identities) else topology.identities[bucket_id]
+
 
 def first_topology(identities: tuple[str, ...], store_id: str = "") -> Topology:
     """`STABLE(1, M)` of a new store made of the buckets with these identities, in order of their ids. store_id is made up

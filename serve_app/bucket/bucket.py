@@ -1,7 +1,7 @@
 """One bucket: its records, what it serves by, its writer, and what it remembers for people.
 
 No sockets and no Ray in here. Everything runs on one event loop, except what the writer's thread decides (`writer_state.py`)
-and the reads that have to wait for the disk (`reading.py`).
+and the reads that have to wait for the disk (`reader.py`).
 """
 
 from __future__ import annotations

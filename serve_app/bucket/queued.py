@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from serve_app.bucket.writer_state import WriterState
 from serve_app.errors import StorageFault, StoreError
 from serve_app.operations.body import Answer
+from serve_app.storage.group import Group
 from serve_app.wire.messages import Envelope, Refused, Status
 from serve_app.wire.refusals import refused
-
-if TYPE_CHECKING:
-    from serve_app.bucket.writer_state import WriterState
-    from serve_app.storage.group import Group
 
 # What a write costs in a queue beside its key and value.
 _OVERHEAD_BYTES = 200

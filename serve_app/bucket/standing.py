@@ -42,6 +42,6 @@ def standing_at_start(storage: StorageFacts, facts: BucketFacts) -> Standing:
 def _left_out_fault(storage: StorageFacts, topology: Topology | None) -> str:
     bucket_id = storage.bucket_id
     # One that leaves this bucket out altogether is no fault: the store has gone on without it, and may want it again.
-    if topology is None or bucket_id >= len(topology.identities) or topology.lists(bucket_id, storage.identity):
+    if topology is None or not topology.lists_another(bucket_id, storage.identity):
         return ""
     return f"the stored topology does not list this storage as bucket-{bucket_id}"

@@ -126,4 +126,4 @@ class WriterState:
         return own is None or new.epoch > own.epoch  # else it is late, or repeated
 
     def _is_given_up_by(self, new: Topology) -> bool:
-        return self.bucket_id < len(new.identities) and not new.lists(self.bucket_id, self.identity)
+        return new.lists_another(self.bucket_id, self.identity)

@@ -102,9 +102,8 @@ class Seen:
         """Whether a bucket's storage is not the one that the store knows under its id."""
         topology = self.topology
         assert topology is not None
-        if bucket_id >= len(topology.identities) or bucket_id not in self.statuses:
-            return False
-        return not topology.lists(bucket_id, self.statuses[bucket_id].identity)
+        status = self.statuses.get(bucket_id)
+        return status is not None and topology.lists_another(bucket_id, status.identity)
 
 
 async def look(buckets: Buckets, except_for: int | None = None) -> Seen:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from serve_app.wire.link import BucketLink
+from serve_app.wire.link import BucketLink, MakeLink
 
 #: A bucket that the store goes on without has this long to answer what is under way.
 _DRAIN_S = 2.0
-#: Makes a link from a bucket's id and what tells the identity of the storage that is expected there.
-MakeLink = Callable[[int, Callable[[int], str]], BucketLink]
 
 
 class Links:

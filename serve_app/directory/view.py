@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Callable
 
 from serve_app import events
-from serve_app.directory.links import Links, MakeLink
+from serve_app.directory.links import Links
 from serve_app.errors import Unavailable
-from serve_app.topology import Topology, newest
-from serve_app.wire.link import BucketLink
+from serve_app.topology import Topology, expected_identity, newest
+from serve_app.wire.link import BucketLink, MakeLink
 from serve_app.wire.messages import Moved, Status
 
 
@@ -104,5 +104,4 @@ class StoreView:
         ]
 
     def _expected_identity(self, bucket_id: int) -> str:
-        topology = self.topology
-        return "" if topology is None or bucket_id >= len(topology.identities) else topology.identities[bucket_id]
+        return expected_identity(self.topology, bucket_id)

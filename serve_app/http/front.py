@@ -81,7 +81,7 @@ def _without_body(answer: HttpAnswer) -> HttpAnswer:
 
 
 async def _refuse_body(scope: Scope, receive: Receive) -> HttpAnswer:
-    """HttpAnswer at once: Serve would take the body into memory, however long, for as long as the request lasts."""
+    """Answer at once: Serve would take the body into memory, however long, for as long as the request lasts."""
     raise InvalidRequest(f"a {scope['method']} takes no body")
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import TypeVar
 
 from serve_app.operations.body import Body
 from serve_app.resharding.moving_bucket import MovingBucket
+from serve_app.topology import expected_identity
 from serve_app.wire.connection import CallExpired, answered
-from serve_app.wire.link import BucketLink
+from serve_app.wire.link import BucketLink, MakeLink
 from serve_app.wire.messages import Inspect, Install, Moved, Refused, Status
 
 A = TypeVar("A")
-MakeLink = Callable[[int, Callable[[int], str]], BucketLink]
 
 
 class Peers:
@@ -74,5 +73,4 @@ class Peers:
             await link.stop()
 
     def _expected_identity(self, bucket_id: int) -> str:
-        topology = self._bucket.topology
-        return "" if topology is None or bucket_id >= len(topology.identities) else topology.identities[bucket_id]
+        return expected_identity(self._bucket.topology, bucket_id)

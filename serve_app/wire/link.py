@@ -251,3 +251,7 @@ class BucketLink:
             await asyncio.sleep(_SWEEP_S)
             if self._connection is not None:
                 self._connection.expire()
+
+
+#: Makes a link from a bucket's id and what tells the identity of the storage that is expected there.
+MakeLink = Callable[[int, Callable[[int], str]], BucketLink]
