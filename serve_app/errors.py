@@ -2,7 +2,16 @@
 
     StoreError
     ├── InvalidRequest
+    │   ├── PartialPut
+    │   └── UnsupportedEncoding
     ├── KeyNotFound
+    ├── RangeNotSatisfiable
+    ├── ConditionFailed
+    ├── NotText
+    ├── NotANumber
+    ├── NumberOverflow
+    ├── IdempotencyKeyReused
+    ├── HistoryLost
     ├── ValueTooLarge
     ├── UploadTimeout
     ├── Unavailable
@@ -36,8 +45,53 @@ class InvalidRequest(StoreError):
     """The request can never succeed as it is: a bad key, value or parameter."""
 
 
+class PartialPut(InvalidRequest):
+    """A request would store a part of a value; values are stored whole."""
+
+
+class UnsupportedEncoding(InvalidRequest):
+    """The body is encoded in a way, or of a type, that is not taken here."""
+
+
 class KeyNotFound(StoreError):
     """No record has the key."""
+
+
+class ConditionFailed(StoreError):
+    """The key's record does not meet the request's condition; nothing was changed."""
+
+    def __init__(self, detail: str, *, revision: int = 0) -> None:
+        """revision: of the record there is; 0 where there is none."""
+        super().__init__(detail)
+        self.revision = revision
+
+
+class NotText(StoreError):
+    """The value is not UTF-8 text, so it can't be in an answer of the first API."""
+
+
+class NotANumber(StoreError):
+    """An increment found a value that is not the decimal text of a 64-bit number; nothing was changed."""
+
+
+class NumberOverflow(StoreError):
+    """An increment would have gone beyond 64 bits; nothing was changed."""
+
+
+class IdempotencyKeyReused(StoreError):
+    """The idempotency key was given to another request on the same key before; nothing was changed."""
+
+
+class HistoryLost(StoreError):
+    """A watch asks for changes that the store does not have any more: list the keys, and watch from now on."""
+
+
+class RangeNotSatisfiable(StoreError):
+    """No byte of the value is in the range that a GET asks for. size: how long the value is."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"no byte of the value is in the range; it has {size:,} bytes")
+        self.size = size
 
 
 class ValueTooLarge(StoreError):

@@ -9,6 +9,7 @@ from serve_app.errors import InvalidRequest
 
 MAX_KEY_BYTES = 1024
 MAX_CONTENT_TYPE_BYTES = 255
+MAX_IDEMPOTENCY_KEY_BYTES = 64
 #: The longest value there is; `limits.max_value_bytes` may be lower.
 MAX_VALUE_BYTES = 25 * 1024 * 1024
 

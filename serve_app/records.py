@@ -15,6 +15,8 @@ from serve_app.errors import StorageDamaged, StorageNewer
 RECORD_VERSION = 1
 _HEADER = struct.Struct(">BQQQQB")
 HEADER_BYTES = _HEADER.size
+_EXPIRY = slice(25, 33)
+_NEVER = bytes(8)
 
 
 class Record(NamedTuple):
@@ -26,6 +28,17 @@ class Record(NamedTuple):
     created_ms: int
     modified_ms: int
     expires_ms: int = 0
+
+
+class Header(NamedTuple):
+    """What stands before the value, and how long that is (bytes)."""
+
+    size: int
+    content_type: str
+    revision: int
+    created_ms: int
+    modified_ms: int
+    expires_ms: int
 
 
 def encode(record: Record) -> bytes:
@@ -49,27 +62,40 @@ def decode(raw: bytes) -> Record:
         StorageDamaged: the bytes are too short to be a record.
         StorageNewer: a version this release does not know.
     """
-    created_ms, type_bytes = _check(raw)
-    _, revision, _, modified_ms, expires_ms, _ = _HEADER.unpack_from(raw)
+    size, content_type, revision, created_ms, modified_ms, expires_ms = header(raw)
+    return Record(raw[len(raw) - size :], content_type, revision, created_ms, modified_ms, expires_ms)
+
+
+def header(raw: bytes) -> Header:
+    """All but the value, which is not copied. Raises as `decode`."""
+    if len(raw) < HEADER_BYTES:
+        raise StorageDamaged(f"a record of {len(raw)} bytes is shorter than a record's header")
+    version, revision, created_ms, modified_ms, expires_ms, type_bytes = _HEADER.unpack_from(raw)
+    if version != RECORD_VERSION:
+        raise StorageNewer(f"a record has version {version}; this release knows version {RECORD_VERSION}")
     start = HEADER_BYTES + type_bytes
+    if len(raw) < start:
+        raise StorageDamaged("a record ends inside its content type")
     try:
         content_type = raw[HEADER_BYTES:start].decode("utf-8")
     except UnicodeDecodeError:
         raise StorageDamaged("a record's content type is not UTF-8") from None
-    return Record(raw[start:], content_type, revision, created_ms, modified_ms, expires_ms)
+    return Header(len(raw) - start, content_type, revision, created_ms, modified_ms, expires_ms)
 
 
-def created_ms(raw: bytes) -> int:
-    """Only the creation time of a stored record: what an update needs of the old one. Raises as `decode`."""
-    return _check(raw)[0]
+def expires_ms(raw: bytes) -> int:
+    """Only when a stored record expires; 0 means never. It is looked at with every read and write, so it checks nothing:
+    what is too short to be a record never expires."""
+    expiry = raw[_EXPIRY]
+    return 0 if expiry == _NEVER else int.from_bytes(expiry, "big")
 
 
-def _check(raw: bytes) -> tuple[int, int]:
-    if len(raw) < HEADER_BYTES:
-        raise StorageDamaged(f"a record of {len(raw)} bytes is shorter than a record's header")
-    version, _, created, _, _, type_bytes = _HEADER.unpack_from(raw)
-    if version != RECORD_VERSION:
-        raise StorageNewer(f"a record has version {version}; this release knows version {RECORD_VERSION}")
-    if len(raw) < HEADER_BYTES + type_bytes:
-        raise StorageDamaged("a record ends inside its content type")
-    return created, type_bytes
+def is_text(value: bytes) -> bool:
+    """Whether a value is UTF-8."""
+    if value.isascii():
+        return True
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

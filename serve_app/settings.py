@@ -67,6 +67,10 @@ class Limits(BaseModel):
     #: RocksDB's block cache and write buffer (of which up to three live at once), per bucket.
     cache_bytes: Annotated[int, Field(ge=MIB, le=1 << 40, strict=True)] = 96 * MIB
     write_buffer_bytes: Annotated[int, Field(ge=MIB, le=1 << 34, strict=True)] = 32 * MIB
+    #: Outcomes of requests with idempotency keys that a bucket remembers; further ones are refused. Some 200 bytes each.
+    max_outcomes: Annotated[int, Field(gt=0, le=10**8, strict=True)] = 4_000_000
+    #: Changes that a bucket keeps for watches that come back. Some 50 bytes each, and their keys.
+    watch_history: Annotated[int, Field(gt=0, le=10**7, strict=True)] = 100_000
     #: How fast a bucket's keys are moved when the number of buckets changes, at most: bytes of records a second.
     move_bytes_per_s: Bytes = 64 * MIB
     #: Below this much free space on a bucket's disk, puts are answered 507.

@@ -13,6 +13,12 @@ import msgspec
 MAX_BUCKET_COUNT = 64
 #: Beyond any epoch that there will be: who tells of a higher one is not believed. (JSON's readers know numbers to 2^53.)
 MAX_EPOCH = 2**52
+#: Beyond any revision that there will be, and far enough below what a bucket's counts can hold.
+MAX_REVISION = 2**62
+#: More writes than a storage takes in its life, and than a bucket takes in a second.
+_REVISIONS_OF_A_STORAGE = 2**40
+_REVISIONS_PER_S = 2**22
+_YEAR_2025_MS = 1_735_689_600_000
 #: No topology has a higher one. Above any that is believed there is room for losses to be accepted.
 _HIGHEST_EPOCH = 2 * MAX_EPOCH
 
@@ -29,6 +35,8 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
     replaced: buckets that in the move under way go on without the data they had (`accept-loss`).
     move_epoch: the epoch with which the move under way began; 0 when the store is stable. An accepted loss makes another
         epoch of the same move.
+    revision_base: whoever installs it gives no revision that is not higher. Raised with each accepted loss, above all that
+        the lost storage may have given.
     """
 
     epoch: int
@@ -38,6 +46,7 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
     identities: tuple[str, ...]
     replaced: tuple[int, ...] = ()
     move_epoch: int = 0
+    revision_base: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.epoch <= _HIGHEST_EPOCH:
@@ -45,6 +54,8 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
         for name, count in (("bucket_count", self.bucket_count), ("target_count", self.target_count)):
             if not 1 <= count <= MAX_BUCKET_COUNT:
                 raise ValueError(f"{name} must be 1 to {MAX_BUCKET_COUNT}, not {count}")
+        if not 0 <= self.revision_base <= MAX_REVISION:
+            raise ValueError(f"revision_base must be 0 to {MAX_REVISION}, not {self.revision_base}")
         if len(self.identities) != max(self.bucket_count, self.target_count):
             raise ValueError(
                 f"{len(self.identities)} identities for {max(self.bucket_count, self.target_count)} buckets"
@@ -64,23 +75,31 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
         """`MOVING(e+1, M → N)`; joining are the identities of buckets M to N - 1."""
         assert not self.moving, "one move after the other"
         epoch, identities = self.epoch + 1, self.identities + joining
-        return Topology(epoch, self.bucket_count, target_count, self.store_id, identities, move_epoch=epoch)
+        return msgspec.structs.replace(
+            self, epoch=epoch, target_count=target_count, identities=identities, move_epoch=epoch
+        )
 
     def end_move(self) -> Topology:
         """`STABLE(e+1, N)`, once every key is at its new home."""
         assert self.moving, "only a move can end"
         count = self.target_count
-        return Topology(self.epoch + 1, count, count, self.store_id, self.identities[:count])
+        return Topology(
+            self.epoch + 1, count, count, self.store_id, self.identities[:count], revision_base=self.revision_base
+        )
 
-    def accept_loss(self, bucket_id: int, identity: str, *, least_epoch: int = 0) -> Topology:
+    def accept_loss(self, bucket_id: int, identity: str, *, now_ms: int = 0, least_epoch: int = 0) -> Topology:
         """The same shape with another storage for one bucket, which goes on without the data it had.
 
-        least_epoch: where the authority is lost, an epoch above all that it may have given away already.
+        now_ms: milliseconds since the Unix epoch. least_epoch: where the authority is lost, an epoch above all that it may
+        have given away already.
         """
         identities = (*self.identities[:bucket_id], identity, *self.identities[bucket_id + 1 :])
         replaced = tuple(sorted({*self.replaced, bucket_id})) if self.moving else ()
         epoch = max(self.epoch + 1, least_epoch)
-        return msgspec.structs.replace(self, epoch=epoch, identities=identities, replaced=replaced)
+        base = max(self.revision_base + _REVISIONS_OF_A_STORAGE, _revision_base_at(now_ms))
+        return msgspec.structs.replace(
+            self, epoch=epoch, identities=identities, replaced=replaced, revision_base=min(base, MAX_REVISION)
+        )
 
     def same_move(self, later: Topology) -> bool:
         """Whether a later topology is of the very move of this one, so that what has moved has moved. Another move from as
@@ -94,6 +113,13 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
     def lists_another(self, bucket_id: int, identity: str) -> bool:
         """Whether this topology names another storage as the bucket's: not so where it leaves the bucket out altogether."""
         return bucket_id < len(self.identities) and not self.lists(bucket_id, identity)
+
+
+def _revision_base_at(now_ms: int) -> int:
+    """Above every revision that a storage can have given by then: nobody writes four million times a second. It counts for
+    what the topology at hand may not know of, an earlier loss that was accepted and forgotten with bucket 0. It stays below
+    2^53, which JSON's readers know numbers to, for another 60 years."""
+    return max(0, now_ms - _YEAR_2025_MS) // 1000 * _REVISIONS_PER_S
 
 
 def expected_identity(topology: Topology | None, bucket_id: int) -> str:

@@ -22,6 +22,7 @@ from serve_app.storage.commit import Commit
 from serve_app.storage.committer import Committer
 from serve_app.storage.engine import Engine, EngineFailed
 from serve_app.storage.facts import BucketFacts, StorageFacts, Totals
+from serve_app.storage.feed import FeedLog
 from serve_app.storage.group import Write
 
 
@@ -63,17 +64,21 @@ class Bucket:
         self.identity = storage.own.identity
         self.incarnation = incarnation
         self.clock = platform.monotonic_s
+        self.now_ms = platform.now_ms
         self.stats = BucketStats()
         self._engine = storage.engine
         standing = standing_at_start(storage.own, storage.facts)
         #: What is served by. One value, changed by the loop alone; whoever judges looks at it once.
         self._served = Served(standing)
         #: The writer's own.
-        self.state = WriterState(self.bucket_id, self.identity, standing, platform, self.note_error)
+        self.state = WriterState(
+            self.bucket_id, self.identity, standing, platform, self.note_error, limits.max_outcomes
+        )
         self._on_group_done = on_group_done
         self._committer = Committer(
             storage.engine,
             storage.facts.totals,
+            FeedLog(storage.engine, storage.facts.feed, limits.watch_history),
             reserve_bytes=limits.disk_reserve_bytes,
             max_answer_bytes=limits.max_group_bytes,
             clock=platform.monotonic_s,

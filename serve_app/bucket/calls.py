@@ -9,28 +9,47 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+from serve_app.bucket.batches import BatchWrite, only_reads, whole_answer
 from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.cold_reads import ColdReads, Outcome
+from serve_app.bucket.expiry import Expiry
+from serve_app.bucket.feed_tail import FeedTail
 from serve_app.bucket.held import Held, HeldOperations
 from serve_app.bucket.judgement import Hold
+from serve_app.bucket.listing import Page, page, still_expired
 from serve_app.bucket.move_writes import WindowWrite
 from serve_app.bucket.operation_write import OperationWrite
 from serve_app.bucket.queued import CalledWrite
+from serve_app.bucket.reader import Expired
 from serve_app.bucket.status import status_of
 from serve_app.bucket.survey import survey
 from serve_app.bucket.topology_writes import AcceptLossWrite, EstablishWrite, InstallWrite
-from serve_app.errors import Unavailable
+from serve_app.errors import StorageFault, StoreError, Unavailable
 from serve_app.operations import OPERATIONS
 from serve_app.operations.body import Answer, Body
 from serve_app.storage.group import Write
 from serve_app.topology import MAX_EPOCH
-from serve_app.wire.messages import AcceptLoss, Envelope, Establish, Inspect, Install, Refused, Reply, Survey, Window
+from serve_app.wire.messages import (
+    AcceptLoss,
+    Batch,
+    Changes,
+    Envelope,
+    Establish,
+    Inspect,
+    Install,
+    List,
+    Refused,
+    Reply,
+    Survey,
+    Window,
+)
 from serve_app.wire.refusals import refused
 
 T = TypeVar("T")
 #: What the writer decides, by the body that asks for it.
 _WRITES: dict[type[Body[Any]], type[CalledWrite]] = {
     **{operation: OperationWrite for operation in OPERATIONS if operation.writes},
+    Batch: BatchWrite,
     Install: InstallWrite,
     Establish: EstablishWrite,
     AcceptLoss: AcceptLossWrite,
@@ -61,6 +80,8 @@ class CallsHost(Protocol):
 
     bucket: Bucket
     held: HeldOperations
+    expiry: Expiry
+    feed: FeedTail
     max_queued_reads: int
     heard: Callable[[Inspect], None]
 
@@ -84,6 +105,9 @@ class Calls:
             **dict.fromkeys(_WRITES, self._write),
             Inspect: self._inspect,
             Survey: self._survey,
+            Batch: self._batch,
+            List: self._list,
+            Changes: self._changes,
         }
         self._handlers = handlers
 
@@ -112,13 +136,15 @@ class Calls:
         answer = self._bucket.reader.in_memory(envelope)
         if isinstance(answer, Hold):
             self._hold_read(envelope, arrived_s)
+        elif isinstance(answer, Expired):
+            self._read_once_deleted(envelope, arrived_s)
         elif answer is not None:
             self._reply(envelope, answer, arrived_s)
         elif not self._cold.add(envelope, arrived_s):
             self._reply(envelope, Refused("busy", "the connection's queue of reads is full"), arrived_s)
 
     def _write(self, envelope: Envelope, arrived_s: float) -> None:
-        deadline_s = arrived_s + envelope.timeout_ms / 1000
+        deadline_s = envelope.deadline_s(arrived_s)
         write = _WRITES[type(envelope.body)](self._bucket.state, envelope, self, deadline_s, arrived_s)
         try:
             self._bucket.writer.reserve(write)
@@ -134,12 +160,91 @@ class Calls:
             bucket.heard_epoch = envelope.epoch
         self._reply(envelope, status_of(bucket), arrived_s)
 
+    def _batch(self, envelope: Envelope, arrived_s: float) -> None:
+        if not only_reads(envelope.body):
+            self._write(envelope, arrived_s)
+            return
+
+        def done(answers: list[Answer | Hold | Expired]) -> None:
+            if self._outlet.closing:
+                return
+            expired = [
+                each.key for each, answer in zip(envelope.body.operations, answers, strict=True)
+                if isinstance(answer, Expired)
+            ]  # fmt: skip
+            if any(isinstance(answer, Hold) for answer in answers):
+                self._hold(envelope, arrived_s, lambda: self._batch(envelope, arrived_s))
+            elif expired:
+                self._once_deleted(envelope, arrived_s, expired, lambda: self._batch(envelope, arrived_s))
+            else:
+                self._reply(envelope, whole_answer([each for each in answers if isinstance(each, Answer)]), arrived_s)
+                self.flush()
+
+        self.in_thread(lambda: self._bucket.reader.batch(envelope, arrived_s), done)
+
+    def _list(self, envelope: Envelope, arrived_s: float) -> None:
+        bucket = self._bucket
+
+        def done(found: Page) -> None:
+            if not found.expired:
+                answer(found)
+                return
+            self._once_deleted(
+                envelope, arrived_s, found.expired, lambda: self.in_thread(lambda: check(found), checked)
+            )
+
+        def check(found: Page) -> tuple[Page, bool]:
+            try:
+                return found, still_expired(bucket, found.expired)
+            except StorageFault as error:
+                bucket.note_error(error)
+                return Page(refused(error), []), False
+
+        def checked(outcome: tuple[Page, bool]) -> None:
+            found, again = outcome
+            # What is just being moved is not deleted here: its new home does that.
+            answer(Page(Refused("busy", "expired keys are just being moved"), []) if again else found)
+
+        def answer(found: Page) -> None:
+            self._reply(envelope, found.answer, arrived_s)
+            self.flush()
+
+        self.in_thread(lambda: page(bucket, envelope.body, envelope.epoch), done)
+
+    def _changes(self, envelope: Envelope, arrived_s: float) -> None:
+        tail, asked = self._host.feed, envelope.body
+        if self._bucket.standing.fault:
+            self._reply(envelope, Refused("fault", self._bucket.standing.fault), arrived_s)
+            return
+
+        def done(answer: Answer) -> None:
+            self._reply(envelope, answer, arrived_s)
+            self.flush()
+
+        def again() -> None:
+            if not self._outlet.closing:
+                found = tail.recent(asked)
+                if found is None:
+                    self._reply(envelope, Refused("busy", "many changes came at once"), arrived_s)
+                else:
+                    self._reply(envelope, found, arrived_s)
+                self.flush()
+
+        found = tail.recent(asked)
+        if found is None:
+            upto = tail.upto
+            self.in_thread(lambda: tail.read(asked, upto), done)
+        elif found.changes or found.upto > asked.after or not asked.wait_ms:
+            self._reply(envelope, found, arrived_s)
+        elif not tail.wait(asked, again):
+            self._reply(envelope, Refused("busy", "many wait for changes already"), arrived_s)
+
     def _survey(self, envelope: Envelope, arrived_s: float) -> None:
         def done(answer: Answer) -> None:
             self._reply(envelope, answer, arrived_s)
             self.flush()
 
-        give_up_s = arrived_s + envelope.timeout_ms / 1000
+        give_up_s = envelope.deadline_s(arrived_s)
         self.in_thread(lambda: survey(self._bucket, envelope.body.start, give_up_s), done)
 
     # -- what comes of it --------------------------------------------------------------------------------------------
@@ -170,28 +275,61 @@ class Calls:
     def reads_done(self, outcomes: list[Outcome]) -> None:
         """Answer the reads of a batch."""
         for (envelope, arrived_s), outcome in outcomes:
-            if not isinstance(outcome, Hold):
+            if not isinstance(outcome, Hold | Expired):
                 self._reply(envelope, outcome, arrived_s)
             elif not self._outlet.closing:
                 # Judged anew: what it would wait for may have come while others of its batch were read.
                 self._read(envelope, arrived_s)
         self.flush()  # before more are read, for it may find that the peer does not read
 
+    def _read_once_deleted(self, envelope: Envelope, arrived_s: float) -> None:
+        """It found a record that has expired."""
+
+        def again() -> None:
+            self._read(envelope, arrived_s)
+            self._cold.start()
+
+        self._once_deleted(envelope, arrived_s, [envelope.body.key], again)
+
+    def _once_deleted(self, envelope: Envelope, arrived_s: float, keys: list[bytes], again: Callable[[], None]) -> None:
+        """Have expired records deleted, and then go on."""
+
+        def then(error: StoreError | None) -> None:
+            if error is not None:
+                self._reply(envelope, refused(error), arrived_s)
+            elif self._bucket.clock() >= envelope.deadline_s(arrived_s):
+                self._reply(
+                    envelope, Refused("expired", "the deadline passed before the bucket could answer"), arrived_s
+                )
+            elif not self._outlet.closing:
+                again()
+            self.flush()
+
+        self._host.expiry.delete_now(keys, then)
+
     # -- operations on keys that are just being moved ----------------------------------------------------------------
 
     def _hold_read(self, envelope: Envelope, arrived_s: float) -> None:
         def again() -> None:
+            self._read(envelope, arrived_s)
+            self._cold.start()
+            self.flush()
+
+        self._hold(envelope, arrived_s, again)
+
+    def _hold(self, envelope: Envelope, arrived_s: float, again: Callable[[], None]) -> None:
+        """Keep what only reads until it may be judged again."""
+
+        def judge_again() -> None:
             if not self._outlet.closing:
-                self._read(envelope, arrived_s)
-                self._cold.start()
-                self.flush()
+                again()
 
         def refuse(reason: str, detail: str) -> None:
             self._reply(envelope, Refused(reason, detail), arrived_s)
             self.flush()
 
-        deadline_s = arrived_s + envelope.timeout_ms / 1000
-        self._host.held.add(Held(self, deadline_s, len(envelope.body.key), again, refuse))
+        size = envelope.body.payload_bytes if isinstance(envelope.body, Batch) else len(envelope.body.key)
+        self._host.held.add(Held(self, envelope.deadline_s(arrived_s), size, judge_again, refuse))
 
     def hold(self, write: CalledWrite) -> None:
         """Keep a write that the writer would not decide now, until it may be decided again."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from serve_app.bucket.judgement import Hold
-from serve_app.bucket.reader import Reader
+from serve_app.bucket.reader import Expired, Reader
 from serve_app.operations.body import Answer
 from serve_app.wire.messages import Envelope
 
@@ -28,7 +28,7 @@ class ColdRead(NamedTuple):
 
 
 #: What came of it: an answer, or that it has to wait.
-Outcome = tuple[ColdRead, Answer | Hold]
+Outcome = tuple[ColdRead, Answer | Hold | Expired]
 
 
 class Client(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from serve_app import outcomes
 from serve_app.bucket.queued import CalledWrite, Caller, OwnWrite
 from serve_app.bucket.writer_state import WriterState
 from serve_app.cursor import Cursor, Marker
@@ -54,20 +55,30 @@ class IntentWrite(CursorWrite):
 
 
 class AdvanceWrite(CursorWrite):
-    """Delete the window's records and advance the cursor, in one batch: every target has acknowledged them."""
+    """Delete the window's records and outcomes and advance the cursor, in one batch: every target has acknowledged them."""
 
-    __slots__ = ("records",)
+    __slots__ = ("outcomes", "records")
 
     def __init__(
-        self, state: WriterState, done: asyncio.Future[None], before: Cursor, cursor: Cursor, records: RawRecords
+        self,
+        state: WriterState,
+        done: asyncio.Future[None],
+        before: Cursor,
+        cursor: Cursor,
+        records: RawRecords,
+        kept: RawRecords,
     ) -> None:
+        """kept: the outcomes, by the names of their facts."""
         super().__init__(state, done, before, cursor)
         self.records = records
+        self.outcomes = [(name, outcomes.decode(raw)) for name, raw in kept]
 
     def decide(self, group: Group) -> None:
         self._expect_before()
         for key, raw in self.records:
-            group.drop(key, len(raw))  # reading one might fail, with the others before it deleted and the cursor left
+            group.drop(key, raw)  # reading one might fail, with the others before it deleted and the cursor left
+        for name, outcome in self.outcomes:
+            group.drop_outcome(name, outcome)
         self.state.move_cursor(group, self.cursor)
 
 
@@ -80,7 +91,7 @@ class WindowWrite(CalledWrite):
         self, state: WriterState, envelope: Envelope, caller: Caller, deadline_s: float, arrived_s: float
     ) -> None:
         super().__init__(state, envelope, caller, deadline_s, arrived_s)
-        self.needs_space = bool(envelope.body.records)
+        self.needs_space = bool(envelope.body.records or envelope.body.outcomes)
 
     def decide(self, group: Group) -> None:
         window: Window = self.envelope.body
@@ -93,8 +104,13 @@ class WindowWrite(CalledWrite):
             self.answer = Moved(topology)
             return
         if marker is None or marker.epoch != epoch or marker.end < window.end:
+            kept = {name: outcomes.decode(raw) for name, raw in window.outcomes}
+            new = [name for name in kept if group.outcome(name) is None]
             group.put_all(dict(window.records))
+            for name in new:
+                group.keep_outcome(name, kept[name])
             # No key of the window may ever get a revision here that it had there, not even a deleted one.
             group.revision = max(group.revision, window.revision)
+            group.tell_taken(window.source, window.revision)
             state.mark(group, {**standing.markers, window.source: Marker(epoch, window.end)})
         self.answer = WindowWritten()

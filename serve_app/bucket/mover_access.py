@@ -6,12 +6,12 @@ Every change goes through the bucket's writer, and everything that reads the dis
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
-from serve_app import placement
+from serve_app import outcomes, placement
 from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.move_writes import AdvanceWrite, IntentWrite, NoteWritesWrite
 from serve_app.bucket.queued import OwnWrite
@@ -84,7 +84,7 @@ class MoverAccess:
     def hold_reads(self) -> None:
         self._bucket.hold_reads(True)
 
-    async def advance(self, before: Cursor, records: RawRecords) -> None:
+    async def advance(self, before: Cursor, records: RawRecords, kept: RawRecords) -> None:
         cursor = msgspec.structs.replace(
             before,
             position=before.intent_end,
@@ -93,7 +93,7 @@ class MoverAccess:
             moved_bytes=before.moved_bytes + sum(len(key) + len(raw) for key, raw in records),
         )
         try:
-            await self._commit(lambda state, done: AdvanceWrite(state, done, before, cursor, records))
+            await self._commit(lambda state, done: AdvanceWrite(state, done, before, cursor, records, kept))
         except Exception:  # not where this is cancelled: the records may just be about to be deleted
             self.release()
             raise
@@ -123,14 +123,43 @@ class MoverAccess:
 
     def _scan(self, topology: Topology, start: bytes, end: bytes, max_bytes: int) -> Scanned:
         old_count, new_count, own = topology.bucket_count, topology.target_count, self.bucket_id
-        records: list[tuple[bytes, bytes]] = []
-        size = seen = 0
-        for scanned, (key, raw) in enumerate(self._bucket.engine.scan(start, None if end == END else end)):
-            if size >= max_bytes or scanned >= _MAX_SCANNED or seen >= _MAX_SCANNED_BYTES:
-                return Scanned(records, key)
-            seen += len(raw)
+
+        def leaves(key: bytes) -> bool:
             hashed = placement.stable_hash(key)
-            if hashed % old_count == own and hashed % new_count != own:
-                records.append((key, raw))
-                size += len(key) + len(raw)
-        return Scanned(records, end)
+            return hashed % old_count == own and hashed % new_count != own
+
+        engine = self._bucket.engine
+        records, stopped = _first(
+            engine.scan(start, None if end == END else end), end, max_bytes, lambda key: key, leaves
+        )
+        # Outcomes may be many where records are few: those of deleted keys are here too.
+        names = engine.scan_facts(*outcomes.bounds(start, None if stopped == END else stopped))
+        kept, end_of_kept = _first(names, stopped, max_bytes, outcomes.key_in, leaves)
+        if end_of_kept < stopped:
+            stopped = end_of_kept
+            records = [(key, raw) for key, raw in records if key < stopped]
+        return Scanned(records, kept, stopped)
+
+
+def _first(
+    found: Iterator[tuple[bytes, bytes]],
+    end: bytes,
+    max_bytes: int,
+    key_of: Callable[[bytes], bytes],
+    leaves: Callable[[bytes], bool],
+) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """What leaves of what was found, in order, and the key at which there was enough, or `end`."""
+    chosen: list[tuple[bytes, bytes]] = []
+    size = seen = 0
+    last = b""
+    for scanned, (name, raw) in enumerate(found):
+        key = key_of(name)
+        enough = size >= max_bytes or scanned >= _MAX_SCANNED or seen >= _MAX_SCANNED_BYTES
+        if enough and key != last:
+            return chosen, key
+        last = key
+        seen += len(raw)
+        if leaves(key):
+            chosen.append((name, raw))
+            size += len(name) + len(raw)
+    return chosen, end

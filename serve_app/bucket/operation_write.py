@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from serve_app.bucket.judgement import Hold
+from serve_app.bucket.live_records import LiveRecords
 from serve_app.bucket.queued import CalledWrite, Caller
 from serve_app.bucket.writer_state import WriterState
-from serve_app.operations import WriteOperation
+from serve_app.operations import Operation, ReadOperation, WriteOperation
 from serve_app.operations.body import Answer
 from serve_app.storage.group import Group
 from serve_app.wire.messages import Envelope
@@ -21,7 +22,7 @@ class OperationWrite(CalledWrite):
     ) -> None:
         super().__init__(state, envelope, caller, deadline_s, arrived_s)
         self.operation: WriteOperation[Answer] = envelope.body
-        self.key = self.operation.key
+        self.keys = (self.operation.key,)
         self.size_bytes += len(self.operation.key)
 
     def decide(self, group: Group) -> None:
@@ -34,6 +35,17 @@ class OperationWrite(CalledWrite):
 
     def decide_at_home(self, group: Group) -> None:
         """Whatever the operation does."""
-        self.state.note_write(self.operation.key)
-        self.answer = self.operation.decide(group, self.state.now_ms())
+        self.answer = carry_out(self.operation, group, self.state)
         group.answer_bytes += self.answer.payload_bytes
+
+
+def carry_out(operation: Operation[Answer], group: Group, state: WriterState) -> Answer:
+    """The answer of an operation whose key is at home, in its group. Raises StoreError; nothing is changed then."""
+    state.note_write(operation.key)
+    records = LiveRecords(group, state.now_ms())
+    if isinstance(operation, ReadOperation):
+        return operation.answer(records.get(operation.key))
+    assert isinstance(operation, WriteOperation), "there is no third kind"
+    if operation.idempotency_key:
+        return records.decide_once(operation, state.max_outcomes)
+    return operation.decide(records)

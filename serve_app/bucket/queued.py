@@ -7,7 +7,7 @@ or coordinator, which awaits it. Both are decided in one order, which is what ma
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from serve_app.bucket.writer_state import WriterState
@@ -38,13 +38,13 @@ class Caller(Protocol):
 class QueuedWrite:
     """What both kinds share."""
 
-    __slots__ = ("deadline_s", "key", "needs_space", "size_bytes", "state")
+    __slots__ = ("deadline_s", "keys", "needs_space", "size_bytes", "state")
 
     def __init__(self, state: WriterState, deadline_s: float) -> None:
         """state: for `decide` alone, which the writer calls. deadline_s: on the bucket's clock."""
         self.state = state
         self.deadline_s = deadline_s
-        self.key: bytes | None = None
+        self.keys: Sequence[bytes] = ()
         self.size_bytes = _OVERHEAD_BYTES
         self.needs_space = False
 

@@ -16,9 +16,19 @@ from serve_app.bucket.standing import Served
 from serve_app.errors import StorageDamaged, StorageFault, StorageNewer
 from serve_app.operations import ReadOperation
 from serve_app.operations.body import Answer
+from serve_app.records import expires_ms
 from serve_app.storage.engine import Engine, NotInMemory
 from serve_app.wire.messages import Envelope, Moved, Refused
 from serve_app.wire.refusals import refused
+
+
+class Expired:
+    """The type of `EXPIRED`."""
+
+
+#: The record's time has come: it is to be deleted, and then read again.
+EXPIRED = Expired()
+_TOO_LATE = Refused("expired", "the deadline passed before the bucket took it up")
 
 
 class ReadBucket(Protocol):
@@ -26,6 +36,7 @@ class ReadBucket(Protocol):
 
     bucket_id: int
     clock: Callable[[], float]
+    now_ms: Callable[[], int]
 
     @property
     def served(self) -> Served: ...
@@ -42,25 +53,26 @@ class Reader:
     def __init__(self, bucket: ReadBucket) -> None:
         self._bucket = bucket
 
-    def in_memory(self, envelope: Envelope) -> Answer | Hold | None:
-        """The answer to a read, `HOLD`, or None when the disk has to be asked (`on_disk`). On the loop."""
-        verdict = self._judge(envelope, self._bucket.served)
+    def in_memory(self, envelope: Envelope) -> Answer | Hold | Expired | None:
+        """The answer to a read, `HOLD`, `EXPIRED`, or None when the disk has to be asked (`on_disk`). On the loop."""
+        served = self._bucket.served
+        verdict = self._judge(envelope.body.key, envelope.epoch, served)
         if verdict is not None:
             return verdict
         try:
             raw = self._bucket.engine.get_in_memory(envelope.body.key)
-            return None if isinstance(raw, NotInMemory) else self._answer(envelope.body, raw)
+            return None if isinstance(raw, NotInMemory) else self._answer(envelope.body, raw, served)
         except Exception as error:
             return self._mistaken(error)
 
-    def on_disk(self, envelope: Envelope, arrived_s: float) -> Answer | Hold:
-        """The answer, from the disk if need be, or `HOLD`. In a reading thread; never raises."""
+    def on_disk(self, envelope: Envelope, arrived_s: float) -> Answer | Hold | Expired:
+        """The answer, from the disk if need be, `HOLD` or `EXPIRED`. In a reading thread; never raises."""
         bucket = self._bucket
-        if bucket.clock() >= arrived_s + envelope.timeout_ms / 1000:
-            return Refused("expired", "the deadline passed before the bucket took it up")
+        if bucket.clock() >= envelope.deadline_s(arrived_s):
+            return _TOO_LATE
         before = bucket.served
         try:
-            answer = self._answer(envelope.body, bucket.engine.get(envelope.body.key))
+            answer = self._answer(envelope.body, bucket.engine.get(envelope.body.key), before)
         except StorageFault as error:
             bucket.note_error(error)
             return refused(error)
@@ -68,19 +80,43 @@ class Reader:
             return self._mistaken(error)
         # Judged within one epoch, in which no key comes back: one that was away and is here again would not show.
         served = bucket.served
-        verdict = self._judge(envelope, served)
+        verdict = self._judge(envelope.body.key, envelope.epoch, served)
         if verdict is None and served.standing.topology is not before.standing.topology:
             return self.on_disk(envelope, arrived_s)
         return verdict or answer
 
-    def _judge(self, envelope: Envelope, served: Served) -> Moved | Refused | Hold | None:
+    def batch(self, envelope: Envelope, arrived_s: float) -> list[Answer | Hold | Expired]:
+        """As `on_disk` for each operation of a batch of reads, in order, with one call to the engine."""
+        bucket = self._bucket
+        operations: list[ReadOperation[Answer]] = envelope.body.operations
+        if bucket.clock() >= envelope.deadline_s(arrived_s):
+            return [_TOO_LATE] * len(operations)
+        before = bucket.served
+        try:
+            found = bucket.engine.get_many([operation.key for operation in operations])
+        except StorageFault:
+            # Only those that meet the damage are refused for it.
+            return [
+                self.on_disk(Envelope(envelope.call, envelope.timeout_ms, envelope.epoch, operation), arrived_s)
+                for operation in operations
+            ]
+        except Exception as error:
+            return [self._mistaken(error)] * len(operations)
+        answers = [self._answer(each, raw, before) for each, raw in zip(operations, found, strict=True)]
+        served = bucket.served
+        if served.standing.topology is not before.standing.topology:
+            return self.batch(envelope, arrived_s)
+        return [
+            self._judge(operation.key, envelope.epoch, served) or answer
+            for operation, answer in zip(operations, answers, strict=True)
+        ]
+
+    def _judge(self, key: bytes, epoch: int, served: Served) -> Moved | Refused | Hold | None:
         """Why the bucket does not answer a read, or None if it does. It looks at nothing but `served` for that."""
         standing = served.standing
         if standing.fault:
             return Refused("fault", standing.fault)
-        verdict = judgement.judge(
-            self._bucket.bucket_id, envelope.body.key, envelope.epoch, standing.topology, standing.cursor
-        )
+        verdict = judgement.judge(self._bucket.bucket_id, key, epoch, standing.topology, standing.cursor)
         # Reads of the window go on until its records are about to be deleted.
         return None if isinstance(verdict, Hold) and not served.holds_reads else verdict
 
@@ -88,7 +124,11 @@ class Reader:
         events.error("read failed", exc_info=error, bucket=self._bucket.bucket_id)
         return Refused("fault", "the bucket made a mistake; its log says more")
 
-    def _answer(self, operation: ReadOperation[Answer], raw: bytes | None) -> Answer:
+    def _answer(self, operation: ReadOperation[Answer], raw: bytes | None, served: Served) -> Answer | Hold | Expired:
+        if raw is not None and 0 < expires_ms(raw) <= self._bucket.now_ms():
+            # While its window moves nothing is deleted from it; its new home does that.
+            cursor = served.standing.cursor
+            return judgement.HOLD if cursor is not None and cursor.in_window(operation.key) else EXPIRED
         try:
             return operation.answer(raw)
         except (StorageDamaged, StorageNewer) as error:

@@ -14,6 +14,8 @@ from typing import TypeVar
 from serve_app import events
 from serve_app.bucket.bucket import Bucket, Storage
 from serve_app.bucket.connection import HANDSHAKE_TIMEOUT_S, ServerConnection
+from serve_app.bucket.expiry import Expiry
+from serve_app.bucket.feed_tail import FeedTail
 from serve_app.bucket.held import HeldOperations
 from serve_app.bucket.mover_access import MoverAccess
 from serve_app.bucket.platform import Platform
@@ -83,6 +85,9 @@ class BucketServer:
         self._readers = platform.readers()
         self.held = HeldOperations(loop, platform.monotonic_s, limits)
         self.mover_access = MoverAccess(self.bucket, loop, self._readers.submit, self.held.release)
+        self.expiry = Expiry(self.bucket, loop, self._readers.submit)
+        self.feed = FeedTail(self.bucket, loop, storage.facts.feed.since)
+        self._expiring: asyncio.Task[None] | None = None
         #: Set by who runs the coordinator: gets each Inspect.
         self.heard: Callable[[Inspect], None] = lambda inspect: None
         self._servers: list[asyncio.Server] = []
@@ -92,10 +97,13 @@ class BucketServer:
         self._was_full = False
         self._subscribers: list[Callable[[Commit], None]] = []
         self._space = SpaceKeeper(self.bucket, limits.disk_reserve_bytes, loop)
+        self.subscribe(self.expiry.heard)
+        self.subscribe(self.feed.heard)
 
     async def start(self, host: str) -> Endpoint:
         """Begin to serve, and `listen`."""
         self.bucket.writer.start()
+        self._expiring = self.loop.create_task(self.expiry.run())
         return await self.listen(host)
 
     async def listen(self, host: str) -> Endpoint:
@@ -158,9 +166,10 @@ class BucketServer:
 
     async def stop(self) -> None:
         """Take no more requests, commit what is queued, answer it, and close all connections."""
-        for task in self._moving:
+        own = [*self._moving, *filter(None, [self._expiring])]
+        for task in own:
             task.cancel()
-        await asyncio.gather(*self._moving, return_exceptions=True)
+        await asyncio.gather(*own, return_exceptions=True)
         for peers in self._peers:
             await peers.close()
         for server in self._servers:
@@ -168,6 +177,7 @@ class BucketServer:
         await self.loop.run_in_executor(None, self.bucket.writer.stop)
         await asyncio.sleep(0)  # the last group's `_finish_group` is queued before this
         self.held.stop()
+        self.feed.stop()
         for connection in [*self._connections, *self._strangers]:
             connection.close()
         self.peer_events.flush()

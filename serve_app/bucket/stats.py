@@ -5,6 +5,7 @@ from __future__ import annotations
 from serve_app.latency import Histogram
 from serve_app.operations import OPERATIONS
 from serve_app.storage.committer import WriterStats
+from serve_app.wire.messages import Batch
 
 
 class BucketStats:
@@ -13,7 +14,7 @@ class BucketStats:
     def __init__(self) -> None:
         self.writer = WriterStats()
         #: Seconds from a call's arrival to its reply, by operation.
-        self.latency_s = {operation.name: Histogram() for operation in OPERATIONS}
+        self.latency_s = {name: Histogram() for name in (*(operation.name for operation in OPERATIONS), Batch.name)}
         #: Replies that refused, by reason.
         self.refused: dict[str, int] = {}
 

@@ -67,7 +67,7 @@ class AcceptLossWrite(CalledWrite):
         if topology.identities[body.bucket_id] == body.identity:
             return  # asked for twice
         try:
-            new = topology.accept_loss(body.bucket_id, body.identity)
+            new = topology.accept_loss(body.bucket_id, body.identity, now_ms=self.state.now_ms())
         except ValueError as error:
             raise InvalidRequest(str(error)) from None
         events.warning("accepting loss", bucket=body.bucket_id, identity=body.identity)

@@ -29,12 +29,14 @@ class WriterState:
         standing: Standing,
         platform: Platform,
         note_error: Callable[[StorageFault], None],
+        max_outcomes: int,
     ) -> None:
-        """note_error: gets what a write ran into, for people; in the writer's thread."""
+        """note_error: gets what a write ran into, for people; in the writer's thread. max_outcomes: as in the limits."""
         self.bucket_id = bucket_id
         self.identity = identity
         self.standing = standing
         self.note_error = note_error
+        self.max_outcomes = max_outcomes
         self.now_ms = platform.now_ms
         self.new_id = platform.new_id
         #: The topology that lists another storage under this id: only a later one can list this one again.
@@ -112,6 +114,10 @@ class WriterState:
         group.set_fact(*facts.topology_fact(new))
         group.set_fact(*facts.cursor_fact(cursor))
         group.set_fact(*facts.markers_fact(markers))
+        if new.revision_base > group.revision:
+            group.revision = new.revision_base
+            if old.topology is None and self.bucket_id < new.bucket_count:
+                group.begin_feed_after(new.revision_base)  # it goes on for one that is lost
         # It lists this storage, so whatever an earlier one said is past.
         self.standing, self._given_up_by = Standing(new, cursor, markers), None
 

@@ -147,7 +147,8 @@ async def _commit(buckets: Buckets, loss: Loss, now_us: Callable[[], int]) -> To
     """Make the next topology durable in bucket 0; from then on it is the store's."""
     try:
         if loss.bucket_id == 0:
-            new = loss.topology.accept_loss(0, loss.identity, least_epoch=_epoch_above(loss, now_us()))
+            now = now_us()
+            new = loss.topology.accept_loss(0, loss.identity, now_ms=now // 1000, least_epoch=_epoch_above(loss, now))
             return await _install(buckets, 0, new)
         status = await buckets.changed_status(0, AcceptLoss(loss.bucket_id, loss.identity), _TIMEOUT_S)
     except NO_ANSWER as error:

@@ -12,6 +12,7 @@ class HttpAnswer(NamedTuple):
 
     status: int
     body: bytes
+    #: Empty where there is no body to have one.
     content_type: bytes = b"application/json"
     headers: Headers = []  # noqa: RUF012 - a constant
     #: Whether a refusal may be sent instead of it: nothing was changed for it.

@@ -21,24 +21,31 @@ from serve_app.directory.directory import Directory
 from serve_app.errors import StoreError
 from serve_app.http import problems
 from serve_app.http.answer import HttpAnswer
-from serve_app.http.declarations import DESCRIPTION, RECORDS, STORE, TAGS, declaration
+from serve_app.http.declarations import DESCRIPTION, STORE, TAGS, answered_with, declaration
 from serve_app.http.docs_page import add_docs
 from serve_app.http.first_api import FirstApi
+from serve_app.http.first_routes import FIRST_ROUTES
 from serve_app.http.front import AsgiApp, Front, answer_to_error
 from serve_app.http.hosts import Hosts
 from serve_app.http.models import HealthAnswer, TopologyAnswer
-from serve_app.http.routes import ROUTES, Route, RouteTable
+from serve_app.http.routes import Handler, RouteTable
 from serve_app.http.status import health, topology
+from serve_app.http.uploads import Uploads
+from serve_app.http.v1.counters import Counters
+from serve_app.http.v1.kv import Values
+from serve_app.http.v1.routes import V1_ROUTES
 from serve_app.settings import Limits
 
 
 def build_http(directory: Directory, limits: Limits, hosts: Hosts | None = None) -> Front:
     """The ASGI application on a directory, which it starts and stops with its lifespan. hosts: as `Front`."""
-    api = FirstApi(directory, limits)
-    return Front(cast(AsgiApp, _build_app(directory, api)), RouteTable(api), limits, hosts)
+    uploads = Uploads(limits)
+    apis = (FirstApi(directory, uploads), Values(directory, uploads), Counters(directory, uploads))
+    routes = RouteTable((*V1_ROUTES, *FIRST_ROUTES), apis)
+    return Front(cast(AsgiApp, _build_app(directory, routes)), routes, limits, hosts)
 
 
-def _build_app(directory: Directory, api: FirstApi) -> FastAPI:
+def _build_app(directory: Directory, routes: RouteTable) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await directory.start()
@@ -65,20 +72,27 @@ def _build_app(directory: Directory, api: FirstApi) -> FastAPI:
     async def root(request: Request) -> RedirectResponse:
         return RedirectResponse(request.scope.get("root_path", "") + "/docs")
 
-    for route in ROUTES:
+    for route, handler in routes.bound:
         app.add_api_route(
             route.path,
-            _endpoint(route, api),
+            _endpoint(handler),
             methods=[route.method],
             summary=route.summary,
             description=route.description,
-            **declaration(route.name, RECORDS, route.answer, route.success, route.statuses, route.request),
+            **declaration(
+                route.name,
+                route.tag,
+                route.successes,
+                route.statuses,
+                route.request,
+                with_bodies=route.method != "HEAD",
+            ),
         )
 
     @app.get(
         "/health",
         summary="Is the store up?",
-        **declaration("health", STORE, HealthAnswer, "The store knows its shape.", (421, 503)),
+        **declaration("health", STORE, answered_with(HealthAnswer, "The store knows its shape."), (421, 503)),
     )
     async def get_health() -> HealthAnswer:
         """M, the number of buckets. 503 until the store knows its topology."""
@@ -87,7 +101,12 @@ def _build_app(directory: Directory, api: FirstApi) -> FastAPI:
     @app.get(
         "/topology",
         summary="The buckets and their state",
-        **declaration("topology", STORE, TopologyAnswer, "The shape, and what each bucket says of itself.", (421, 503)),
+        **declaration(
+            "topology",
+            STORE,
+            answered_with(TopologyAnswer, "The shape, and what each bucket says of itself."),
+            (421, 503),
+        ),
     )
     async def get_topology() -> TopologyAnswer:
         """The shape of the store and, from each bucket just now, its exact counts and what is wrong with it."""
@@ -96,16 +115,18 @@ def _build_app(directory: Directory, api: FirstApi) -> FastAPI:
     return app
 
 
-def _endpoint(route: Route, api: FirstApi) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        return _response(await route.handler(api, request.scope, request.receive))  # type: ignore[arg-type]
+        answer = await handler(request.scope, request.receive)  # type: ignore[arg-type]
+        assert isinstance(answer, HttpAnswer), "what streams is answered by the front"
+        return _response(answer)
 
     return endpoint
 
 
 def _response(answer: HttpAnswer) -> Response:
     headers = {name.decode(): value.decode() for name, value in answer.headers}
-    return Response(answer.body, answer.status, headers, media_type=answer.content_type.decode())
+    return Response(answer.body, answer.status, headers, media_type=answer.content_type.decode() or None)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -8,16 +8,38 @@ from fastapi import Response
 from pydantic import BaseModel
 
 _ERRORS = {
+    400: ("partial-put", "Values are stored whole", "a value is stored as a whole: Content-Range is not taken"),
     404: ("key-not-found", "No such key", "no record has the key 'hello'"),
     408: (
         "upload-timeout",
         "The request body stopped arriving",
         "no more of the body came for 10 s; nothing was stored",
     ),
+    409: ("not-text", "The value is not text", "the value is not UTF-8 text; its bytes are at /v1/kv?key=hello"),
+    410: (
+        "history-lost",
+        "Those changes are not known any more",
+        "bucket-1 knows its changes since revision 5000 only",
+    ),
+    412: (
+        "condition-failed",
+        "The condition is not met; nothing changed",
+        "the key 'hello' does not meet the condition: it has revision 7",
+    ),
     413: (
         "value-too-large",
         "Value too large",
         "a value has at most 26,214,400 bytes; this one has 30,000,000 or more",
+    ),
+    415: (
+        "unsupported-encoding",
+        "The body's encoding or type is not taken",
+        "values are kept as they are: send it without Content-Encoding",
+    ),
+    416: (
+        "range-not-satisfiable",
+        "No byte of the value is in the range",
+        "no byte of the value is in the range; it has 5 bytes",
     ),
     421: (
         "misdirected-request",
@@ -37,9 +59,11 @@ _ERRORS = {
         "bucket-1: the disk has less than its reserve left",
     ),
 }
-RECORDS, STORE = "Records", "The store"
+VALUES, MANY, RECORDS, STORE = "Values", "Many keys", "Text values, the first API", "The store"
 TAGS = [
-    {"name": RECORDS, "description": "Put, get and delete."},
+    {"name": VALUES, "description": "A key's value as it is, with conditions, expiry, and counters."},
+    {"name": MANY, "description": "Lists, batches, watches, export and import."},
+    {"name": RECORDS, "description": "Put, get and delete, with JSON for answers."},
     {"name": STORE, "description": "Is it up, and how are its buckets?"},
 ]
 
@@ -72,25 +96,24 @@ _LINKS = {
 def declaration(
     name: str,
     tag: str,
-    answer: type[BaseModel] | None,
-    success: str,
+    successes: dict[int, dict[str, Any]],
     statuses: tuple[int, ...],
     request: dict[str, Any] | None = None,
+    *,
+    with_bodies: bool = True,
 ) -> dict[str, Any]:
     """Keyword arguments that declare a route to FastAPI.
 
-    name: the operation id. answer: the model of a success, None where answers have no body. success: what it means.
-    statuses: the errors there are. request: parameters and body, as OpenAPI has them.
+    name: the operation id. successes: what good answers are like, by status. statuses: the errors there are. request:
+    parameters and body, as OpenAPI has them. with_bodies: not so for a HEAD.
     """
-    responses: dict[int | str, dict[str, Any]] = {200: {"description": success}}
-    if answer is not None:
-        responses[200]["model"] = answer
+    responses: dict[int | str, dict[str, Any]] = dict(successes.items())
     if name == "put":
-        responses[200]["links"] = _LINKS
+        responses[200] = responses[200] | {"links": _LINKS}
     for status in statuses:
         kind, title, detail = _ERRORS[status]
         responses[status] = {"description": title}
-        if answer is not None:
+        if with_bodies:
             example = {"type": f"urn:cloud-storage:{kind}", "title": title, "status": status, "detail": detail}
             responses[status]["content"] = {
                 "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
@@ -99,5 +122,14 @@ def declaration(
             responses[status]["headers"] = {
                 "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}
             }
-    declared = {"operation_id": name, "tags": [tag], "responses": responses, "openapi_extra": request or {}}
-    return declared if answer is not None else declared | {"response_class": Response}
+    declared: dict[str, Any] = {
+        "operation_id": name, "tags": [tag], "responses": responses, "openapi_extra": request or {},
+    }  # fmt: skip
+    if any("model" in success for success in successes.values()):
+        return declared
+    return declared | {"response_class": Response, "status_code": min(successes)}
+
+
+def answered_with(model: type[BaseModel], description: str) -> dict[int, dict[str, Any]]:
+    """200 with a JSON body."""
+    return {200: {"description": description, "model": model}}

@@ -25,6 +25,8 @@ CHUNK_BYTES = 128 * 1024
 #: What every answer says. `nosniff`: it is what its type says, and never a script for another site's page (Fetch Standard,
 #: 2.2). `no-store`: what a key holds now is not to be answered from a cache later, nor kept on a disk.
 ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+#: They have no body, and say nothing of one (RFC 9110, 8.6).
+_WITHOUT_LENGTH = frozenset({204, 304})
 #: An answer of which nothing was taken for this long has to give way where room is needed.
 STALLED_S = 1.0
 
@@ -99,16 +101,12 @@ class Downloads:
 
 def head(answer: HttpAnswer) -> dict[str, Any]:
     """The ASGI message that starts an answer."""
-    return {
-        "type": "http.response.start",
-        "status": answer.status,
-        "headers": [
-            (b"content-type", answer.content_type),
-            (b"content-length", b"%d" % (len(answer.body) if answer.length is None else answer.length)),
-            *ALWAYS,
-            *answer.headers,
-        ],
-    }
+    headers = [*ALWAYS, *answer.headers]
+    if answer.content_type:
+        headers.append((b"content-type", answer.content_type))
+    if answer.status not in _WITHOUT_LENGTH:
+        headers.append((b"content-length", b"%d" % (len(answer.body) if answer.length is None else answer.length)))
+    return {"type": "http.response.start", "status": answer.status, "headers": headers}
 
 
 def with_always(send: Send) -> Send:

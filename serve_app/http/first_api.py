@@ -6,16 +6,17 @@ raise the errors of `serve_app.errors`. `routes.py` says which request goes to w
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import msgspec
 
 from serve_app.directory.directory import Directory
-from serve_app.errors import InvalidRequest, KeyNotFound
+from serve_app.errors import InvalidRequest, KeyNotFound, NotText
 from serve_app.http import requests
 from serve_app.http.answer import HttpAnswer
 from serve_app.http.requests import Scope
 from serve_app.http.uploads import Receive, Uploads
-from serve_app.operations import Delete, Get, Head, Missing, Put
-from serve_app.settings import Limits
+from serve_app.operations import Delete, Deleted, Described, Get, Head, Put, Value, Written
 
 DEFAULT_CONTENT_TYPE = "text/plain; charset=utf-8"
 _encode = msgspec.json.Encoder().encode
@@ -24,9 +25,9 @@ _encode = msgspec.json.Encoder().encode
 class FirstApi:
     """The handlers, on one directory."""
 
-    def __init__(self, directory: Directory, limits: Limits) -> None:
+    def __init__(self, directory: Directory, uploads: Uploads) -> None:
         self._directory = directory
-        self._uploads = Uploads(limits)
+        self._uploads = uploads
 
     async def put(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`PUT /put?key=…&value=…`, or the value as the body."""
@@ -47,6 +48,7 @@ class FirstApi:
         if value is None:
             raise InvalidRequest("the value is missing: give the parameter 'value' (it may be empty) or a body")
         written, bucket_id, digest = await self._directory.carry_out(Put(key, value, content_type))
+        assert isinstance(written, Written), "there is no condition"
         return HttpAnswer(
             200,
             _encode(
@@ -64,25 +66,27 @@ class FirstApi:
         """`GET /get/{key}` and `GET /get?key=…`."""
         key = _key_of(scope, b"/get")
         found, bucket_id, digest = await self._directory.carry_out(Get(key))
-        if isinstance(found, Missing):
+        if not isinstance(found, Value):
             raise _not_found(key)
-        body = _encode({"value": found.value.decode(), "bucket_id": bucket_id, "digest": digest})
+        body = _encode({"value": _text(key, found.value), "bucket_id": bucket_id, "digest": digest})
         return HttpAnswer(200, body, repeatable=True)
 
     async def head(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`HEAD /get/{key}` and `HEAD /get?key=…`: as long as the answer to a GET."""
         key = _key_of(scope, b"/get")
         found, bucket_id, digest = await self._directory.carry_out(Head(key))
-        if isinstance(found, Missing):
+        if not isinstance(found, Described):
             raise _not_found(key)
+        if not found.json_bytes:
+            raise _not_text(key)
         around = _encode({"value": "", "bucket_id": bucket_id, "digest": digest})
         return HttpAnswer(200, b"", length=len(around) - len(b'""') + found.json_bytes)
 
     async def delete(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`DELETE /delete/{key}` and `DELETE /delete?key=…`; the answer holds what the record held."""
         key = _key_of(scope, b"/delete")
-        deleted, bucket_id, digest = await self._directory.carry_out(Delete(key))
-        if isinstance(deleted, Missing):
+        deleted, bucket_id, digest = await self._directory.carry_out(Delete(key, text_only=True))
+        if not isinstance(deleted, Deleted):
             raise _not_found(key)
         value = deleted.value.decode()
         return HttpAnswer(200, _encode({"key": key.decode(), "value": value, "bucket_id": bucket_id, "digest": digest}))
@@ -97,6 +101,17 @@ def _key_of(scope: Scope, route: bytes) -> bytes:
     if requests.local_path(scope) == route:
         return requests.required_key(requests.parameters(scope, ("key",)))
     return requests.key_from_path(scope, route + b"/")
+
+
+def _text(key: bytes, value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise _not_text(key) from None
+
+
+def _not_text(key: bytes) -> NotText:
+    return NotText(f"the value is not UTF-8 text; its bytes are at /v1/kv?key={quote(key, safe='')}")
 
 
 def _not_found(key: bytes) -> KeyNotFound:

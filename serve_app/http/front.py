@@ -16,6 +16,7 @@ from serve_app.http.downloads import LARGE_BYTES, Downloads, Send, send_answer, 
 from serve_app.http.hosts import Hosts
 from serve_app.http.requests import Scope, has_body, local_path
 from serve_app.http.routes import Handler, RouteTable
+from serve_app.http.streams import StreamedAnswer, send_stream
 from serve_app.http.uploads import ClientGone, Receive
 from serve_app.settings import Limits
 
@@ -58,6 +59,9 @@ class Front:
             return
         except Exception as error:
             answer = answer_to_error(error)
+        if isinstance(answer, StreamedAnswer):
+            await send_stream(send, receive, answer)
+            return
         if scope["method"] == "HEAD":
             answer = _without_body(answer)
         if len(answer.body) < LARGE_BYTES:

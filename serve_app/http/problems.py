@@ -29,8 +29,17 @@ class Problem(BaseModel):
 #: error class -> (status, last part of the type URN, title). Subclasses are listed before their bases.
 _PROBLEMS: tuple[tuple[type[errors.StoreError], int, str, str], ...] = (
     (errors.KeyNotFound, 404, "key-not-found", "No such key"),
+    (errors.PartialPut, 400, "partial-put", "Values are stored whole"),
+    (errors.UnsupportedEncoding, 415, "unsupported-encoding", "The body's encoding or type is not taken"),
+    (errors.NotText, 409, "not-text", "The value is not text"),
+    (errors.NotANumber, 409, "not-a-number", "The value is not a number; nothing changed"),
+    (errors.NumberOverflow, 409, "overflow", "The number would be too large; nothing changed"),
+    (errors.HistoryLost, 410, "history-lost", "Those changes are not known any more"),
+    (errors.ConditionFailed, 412, "condition-failed", "The condition is not met; nothing changed"),
+    (errors.IdempotencyKeyReused, 422, "idempotency-key-reused", "The idempotency key names another request"),
     (errors.UploadTimeout, 408, "upload-timeout", "The request body stopped arriving"),
     (errors.ValueTooLarge, 413, "value-too-large", "Value too large"),
+    (errors.RangeNotSatisfiable, 416, "range-not-satisfiable", "No byte of the value is in the range"),
     (errors.InvalidRequest, 422, "invalid-request", "Bad key or parameter"),
     (errors.Unavailable, 503, "unavailable", "Refused for now; nothing changed"),
     (errors.OutcomeUnknown, 504, "outcome-unknown", "The write's outcome is not known"),
@@ -56,6 +65,10 @@ def answer_to(error: errors.StoreError) -> tuple[int, bytes, Headers]:
     headers: Headers = []
     if isinstance(error, errors.Unavailable):
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
+    if isinstance(error, errors.ConditionFailed) and error.revision:
+        headers.append((b"etag", b'"%d"' % error.revision))
+    if isinstance(error, errors.RangeNotSatisfiable):
+        headers.append((b"content-range", b"bytes */%d" % error.size))
     return status, problem(status, kind, title, str(error)), headers
 
 

@@ -11,7 +11,7 @@ import re
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from serve_app.errors import InvalidRequest
+from serve_app.errors import InvalidRequest, UnsupportedEncoding
 from serve_app.record_bounds import MAX_CONTENT_TYPE_BYTES, check_key_bytes
 
 Scope = dict[str, Any]
@@ -30,7 +30,7 @@ def key_from_path(scope: Scope, prefix: bytes) -> bytes:
     path = local_path(scope)
     if not path.startswith(prefix):
         raise InvalidRequest(f"only the key may be percent-encoded; the path starts with {prefix.decode()}")
-    return check_key_bytes(_decode(path[len(prefix) :], "the key"))
+    return check_key_bytes(decode(path[len(prefix) :], "the key"))
 
 
 def local_path(scope: Scope) -> bytes:
@@ -54,12 +54,12 @@ def parameters(scope: Scope, allowed: tuple[str, ...]) -> dict[str, bytes]:
         if not part:
             continue
         raw_name, _, raw_value = part.partition(b"=")
-        name = _decode(raw_name.replace(b"+", b" "), "a parameter's name").decode()
+        name = decode(raw_name.replace(b"+", b" "), "a parameter's name").decode()
         if name not in allowed:
             raise InvalidRequest(f"unknown parameter {name[:64]!r}; this takes {' and '.join(allowed)}")
         if name in found:
             raise InvalidRequest(f"the parameter {name!r} is given more than once")
-        found[name] = _decode(raw_value.replace(b"+", b" "), f"the parameter {name!r}")
+        found[name] = decode(raw_value.replace(b"+", b" "), f"the parameter {name!r}")
     return found
 
 
@@ -104,7 +104,24 @@ def content_type(scope: Scope) -> str:
     return raw.decode("ascii")
 
 
-def _decode(raw: bytes, what: str) -> bytes:
+def check_media_type(scope: Scope, taken: tuple[bytes, ...]) -> bytes:
+    """Which of these media types the body has.
+
+    It has to be said: a page of another site can have a browser send a body without asking first only if its type is one that
+    forms have (Fetch Standard, 2.2.2).
+
+    Raises:
+        UnsupportedEncoding: it has another one, or none.
+    """
+    given = (header(scope, b"content-type") or b"").partition(b";")[0].strip().lower()
+    if given not in taken:
+        names = " or ".join(name.decode() for name in taken)
+        raise UnsupportedEncoding(f"the body's Content-Type is to be {names}")
+    return given
+
+
+def decode(raw: bytes, what: str) -> bytes:
+    """Percent-decoded bytes that are known to be UTF-8. what: names them in errors. Raises InvalidRequest."""
     if b"%" in raw:
         if _BAD_ESCAPE.search(raw):
             raise InvalidRequest(

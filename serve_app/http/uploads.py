@@ -45,8 +45,8 @@ class Uploads:
         self._bytes = 0
         self._sweeping = False
 
-    async def read(self, scope: Scope, receive: Receive) -> bytes:
-        """The whole body.
+    async def read(self, scope: Scope, receive: Receive, max_bytes: int = 0) -> bytes:
+        """The whole body. max_bytes: how long it may be; as long as a value, by default.
 
         Raises:
             ValueTooLarge: by its length header, or as soon as what has come is too long.
@@ -56,7 +56,7 @@ class Uploads:
         """
         length = header(scope, b"content-length")
         if length is not None:
-            self.check_size(_length(length))
+            self.check_size(_length(length), max_bytes)
         task = asyncio.current_task()
         assert task is not None, "requests are handled in tasks"
         loop = asyncio.get_running_loop()
@@ -73,7 +73,7 @@ class Uploads:
                     raise ClientGone
                 chunk = message.get("body", b"")
                 if chunk:
-                    self.check_size(upload.size + len(chunk))
+                    self.check_size(upload.size + len(chunk), max_bytes)
                     self._grow(upload, len(chunk), loop.time())
                     chunks.append(chunk)
                 if upload.stop_reason:  # it stopped itself: no other was left to give way
@@ -88,13 +88,17 @@ class Uploads:
         finally:
             self._forget(upload)
 
-    def check_size(self, size: int) -> None:
-        """Refuse a value that is too long.
+    def check_size(self, size: int, max_bytes: int = 0) -> None:
+        """Refuse a value, or a body of another kind that has at most `max_bytes`, that is too long.
 
         Raises:
             ValueTooLarge: it is.
         """
-        if size > self._limits.max_value_bytes:
+        if max_bytes and size > max_bytes:
+            raise ValueTooLarge(
+                f"the body of this request has at most {max_bytes:,} bytes; this one has {size:,} or more"
+            )
+        if not max_bytes and size > self._limits.max_value_bytes:
             raise ValueTooLarge(
                 f"a value has at most {self._limits.max_value_bytes:,} bytes; this one has {size:,} or more"
             )

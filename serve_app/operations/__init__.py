@@ -5,35 +5,50 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Union
 
-from serve_app.operations.answers import Deleted, Missing, Value, Written
+import msgspec
+
+from serve_app.operations.answers import Counted, Deleted, Missing, NotMet, Touched, Value, Written
 from serve_app.operations.body import Answer, Body, answer_types
 from serve_app.operations.delete import Delete
 from serve_app.operations.get import Get
 from serve_app.operations.head import Described, Head
+from serve_app.operations.increment import Increment
 from serve_app.operations.operation import Operation, ReadOperation, WriteOperation
 from serve_app.operations.put import Put
+from serve_app.operations.touch import Touch
 
-OPERATIONS: tuple[type[Operation[Any]], ...] = (Get, Head, Put, Delete)
+OPERATIONS: tuple[type[Operation[Any]], ...] = (Get, Head, Put, Delete, Touch, Increment)
 #: In the order in which they are first named; each once.
 ANSWERS: tuple[type[Answer], ...] = tuple(dict.fromkeys(kind for each in OPERATIONS for kind in answer_types(each)))
+_answers: Any = Union[(*ANSWERS,)]
+encode_answer = msgspec.msgpack.Encoder().encode
+#: An operation's answer from the bytes that `encode_answer` made of it. Raises msgspec.DecodeError.
+decode_answer = msgspec.msgpack.Decoder(_answers).decode
 
 __all__ = [
     "ANSWERS",
     "OPERATIONS",
     "Answer",
     "Body",
+    "Counted",
     "Delete",
     "Deleted",
     "Described",
     "Get",
     "Head",
+    "Increment",
     "Missing",
+    "NotMet",
     "Operation",
     "Put",
     "ReadOperation",
+    "Touch",
+    "Touched",
     "Value",
     "WriteOperation",
     "Written",
+    "decode_answer",
+    "encode_answer",
 ]

@@ -1,4 +1,4 @@
-"""The answers to operations. Several operations may share one."""
+"""The answers to operations. Several operations may share one. Times are milliseconds since the Unix epoch."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from serve_app.operations.body import Answer
 
 
 class Value(Answer, tag=1):
-    """A key's value, its content type, and the revision of the write that stored it."""
+    """A key's value, and its record's metadata. expires_ms: 0 where it never does. modified_ms: 0 where an earlier release
+    answers, which does not say."""
 
     value: bytes
     content_type: str
     revision: int
+    modified_ms: int = 0
+    expires_ms: int = 0
 
     @property
     def payload_bytes(self) -> int:
@@ -38,3 +41,27 @@ class Deleted(Answer, tag=4):
     @property
     def payload_bytes(self) -> int:
         return len(self.value)
+
+
+class NotMet(Answer, tag=11):
+    """The condition is not met, and nothing was changed. revision, modified_ms, expires_ms: of the record there is; a
+    revision of 0 where there is none. unchanged: a reader has the very record already (RFC 9110, 15.4.5: 304)."""
+
+    revision: int
+    modified_ms: int = 0
+    expires_ms: int = 0
+    unchanged: bool = False
+
+
+class Touched(Answer, tag=12):
+    """The record expires at another time now; 0: never."""
+
+    expires_ms: int
+    revision: int
+
+
+class Counted(Answer, tag=13):
+    """The number that the record holds now."""
+
+    value: int
+    revision: int

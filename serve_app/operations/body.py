@@ -27,6 +27,10 @@ class Body(msgspec.Struct, Generic[A], array_like=True, gc=False):
     #: Whether a bucket refuses it while its disk is full.
     needs_space: ClassVar[bool] = False
 
+    def version_needed(self) -> int:
+        """The version of the data plane that this one needs: an older peer would misread what it asks for."""
+        return self.since
+
     @property
     def payload_bytes(self) -> int:
         """Bytes of values in it: what it counts against the limits of queues and connections, beside its key."""

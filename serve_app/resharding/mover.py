@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from serve_app import events, placement
+from serve_app import events
 from serve_app.cursor import END, Cursor, possible_homes
 from serve_app.errors import StoreError, Unavailable
-from serve_app.resharding.moving_bucket import MovingBucket, Overtaken, RawRecords, Scanned
+from serve_app.resharding.moving_bucket import MovingBucket, Overtaken, Scanned
+from serve_app.resharding.parts import Part, parts_of
 from serve_app.resharding.peers import Peers
 from serve_app.topology import Topology
 from serve_app.wire.connection import NO_ANSWER
@@ -32,15 +33,11 @@ _WINDOWS_PER_S = 10
 _WAY_TO_CLIENTS = 3.0
 #: No longer than this, though: a window that had to wait for a bucket that was away says nothing of the load.
 _LONGEST_REST_S = 1.0
-#: What one message carries, about: a window may have grown until its intent was durable.
-PART_BYTES = 8 * 1024 * 1024
 #: A bucket that is away is waited for this many seconds before the status says so; one that is sent much, longer.
 _ASK_TIMEOUT_S = 5.0
 _LEAST_BYTES_PER_S = 1024 * 1024
 _RETRY_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _END_POLL_S = 1.0
-
-Part = tuple[bytes, list[tuple[bytes, bytes]]]
 
 
 class Mover:
@@ -133,17 +130,17 @@ class Mover:
     async def _move_window(self, topology: Topology, cursor: Cursor) -> int:
         """Move the next window, or the one that was begun; the bytes of its records."""
         bucket = self._bucket
-        records: RawRecords | None = None
+        window: Scanned | None = None
         if not cursor.intent_end:
             # Read first, so that nothing is held for that; what is written meanwhile is noted, and then read again.
             await bucket.note_writes_from(cursor.position)
             scanned = await self._scan_next(topology, cursor)
             cursor, touched = await bucket.intend(cursor, scanned.end)
-            records = None if touched else scanned.records
-        if records is None:
-            records = await self._read_window(topology, cursor)
+            window = None if touched else scanned
+        if window is None:
+            window = await self._read_window(topology, cursor)
         revision = bucket.revision
-        parts = _parts(topology, bucket.bucket_id, records, cursor.intent_end)
+        parts = parts_of(topology, bucket.bucket_id, window.records, window.outcomes, cursor.intent_end)
         # All at once; and all are waited for, so that none of them is still under way when the next try begins.
         outcomes = await asyncio.gather(
             *(self._give(topology, home, some, revision) for home, some in parts.items()), return_exceptions=True
@@ -152,32 +149,34 @@ class Mover:
             if isinstance(outcome, BaseException):
                 raise outcome
         bucket.hold_reads()
-        await bucket.advance(cursor, records)
-        return sum(len(key) + len(raw) for key, raw in records)
+        await bucket.advance(cursor, window.records, window.outcomes)
+        return sum(len(name) + len(raw) for name, raw in (*window.records, *window.outcomes))
 
     async def _scan_next(self, topology: Topology, cursor: Cursor) -> Scanned:
         """The next window's records. A bucket that loses none need not look at what it has."""
         if not possible_homes(topology, self._bucket.bucket_id):
-            return Scanned([], END)
+            return Scanned([], [], END)
         return await self._bucket.scan(topology, cursor.position, END, self._window_bytes)
 
-    async def _read_window(self, topology: Topology, cursor: Cursor) -> RawRecords:
-        """All records of the window. Its writes are held, so reading it in pieces reads it as of one moment."""
+    async def _read_window(self, topology: Topology, cursor: Cursor) -> Scanned:
+        """All of the window. Its writes are held, so reading it in pieces reads it as of one moment."""
         records: list[tuple[bytes, bytes]] = []
+        outcomes: list[tuple[bytes, bytes]] = []
         start = cursor.position
         while True:
             scanned = await self._bucket.scan(topology, start, cursor.intent_end, WINDOW_BYTES)
             records += scanned.records
+            outcomes += scanned.outcomes
             if scanned.end == cursor.intent_end:
-                return records
+                return Scanned(records, outcomes, scanned.end)
             start = scanned.end
 
     async def _give(self, topology: Topology, home: int, parts: list[Part], revision: int) -> None:
         """Bring one new home its parts, in order, until it has acknowledged them."""
         bucket = self._bucket
-        for end, records in parts:
+        for part in parts:
             while True:
-                window = Window(bucket.bucket_id, end, revision, records)
+                window = Window(bucket.bucket_id, part.end, revision, part.records, part.outcomes)
                 answer = await self._peers.ask(
                     home, window, _ASK_TIMEOUT_S + window.payload_bytes / _LEAST_BYTES_PER_S, topology.epoch
                 )
@@ -192,23 +191,3 @@ class Mover:
                     await bucket.install(theirs)
                     raise Overtaken("the move goes on under another epoch")
                 await self._peers.install(home, _ASK_TIMEOUT_S)
-
-
-def _parts(topology: Topology, own: int, records: RawRecords, end: bytes) -> dict[int, list[Part]]:
-    """What each possible new home gets, split where it is large; the last part goes to the window's end."""
-    by_home: dict[int, list[tuple[bytes, bytes]]] = {home: [] for home in possible_homes(topology, own)}
-    for key, raw in records:
-        by_home[placement.bucket_of(key, topology.target_count)].append((key, raw))
-    return {home: list(_split(some, end)) for home, some in by_home.items()}
-
-
-def _split(records: list[tuple[bytes, bytes]], end: bytes) -> Iterator[Part]:
-    part: list[tuple[bytes, bytes]] = []
-    size = 0
-    for key, raw in records:
-        if part and size + len(key) + len(raw) > PART_BYTES:
-            yield key, part
-            part, size = [], 0
-        part.append((key, raw))
-        size += len(key) + len(raw)
-    yield end, part

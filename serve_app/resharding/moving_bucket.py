@@ -15,14 +15,16 @@ class Overtaken(StoreError):
     """The topology or the cursor is not what this step was made for: whoever made it looks again."""
 
 
-#: Keys and records as they are stored, in the order of the keys.
+#: Keys and records, or names and outcomes, as they are stored, in the order of the keys.
 RawRecords = Sequence[tuple[bytes, bytes]]
 
 
 class Scanned(NamedTuple):
-    """The records in [start, end) that move; end is where the scan stopped."""
+    """What moves of the keys in [start, end): records, and outcomes of requests (`serve_app/outcomes.py`). end is where the
+    scan stopped."""
 
     records: RawRecords
+    outcomes: RawRecords
     end: bytes
 
 
@@ -60,7 +62,7 @@ class MovingBucket(Protocol):
         """From when this returns, writes to keys from `start` on are noted, until the next `intend`."""
 
     async def scan(self, topology: Topology, start: bytes, end: bytes, max_bytes: int) -> Scanned:
-        """The first records in [start, end) that leave this bucket, of `max_bytes` and a little (at least one)."""
+        """What leaves this bucket of the first keys in [start, end): `max_bytes` and a little, at least of one key."""
 
     async def intend(self, before: Cursor, end: bytes) -> tuple[Cursor, bool]:
         """Make the intent to move [position, end) durable; from then on writes to its keys are held.
@@ -72,8 +74,9 @@ class MovingBucket(Protocol):
     def hold_reads(self) -> None:
         """Hold reads of the window as well, until `advance`."""
 
-    async def advance(self, before: Cursor, records: RawRecords) -> None:
-        """Delete the records and advance the cursor to the intent's end in one batch, then judge everything held anew."""
+    async def advance(self, before: Cursor, records: RawRecords, outcomes: RawRecords) -> None:
+        """Delete the records and outcomes and advance the cursor to the intent's end in one batch, then judge everything
+        held anew."""
 
     async def commit_topology(self, before: Topology, new: Topology) -> None:
         """Make what follows the topology `before` durable. Raises Overtaken where that is not the topology any more."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from serve_app.changes import Change
+
 #: Changes in the order in which they were made: (key or name, new bytes), or (key or name, None) to delete.
 Changed = tuple[tuple[bytes, bytes | None], ...]
 
@@ -15,8 +17,12 @@ class Commit(NamedTuple):
     records: each key that was changed once, with what it has now, in the order of their last changes. A key may be deleted
         that was not there before: it was put in the same group.
     facts: the bucket's facts that were changed; always the totals, which hold the sequence number. None of the storage's.
+    changes: what watches are told of it, in order; it is in the facts too (`feed.py`).
+    revision: the last that was given.
     """
 
     sequence: int
     records: Changed
     facts: Changed
+    changes: tuple[Change, ...] = ()
+    revision: int = 0

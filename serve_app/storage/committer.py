@@ -10,6 +10,7 @@ from serve_app.latency import BOUNDS_COUNT, Histogram
 from serve_app.storage.commit import Commit
 from serve_app.storage.engine import Engine
 from serve_app.storage.facts import Totals
+from serve_app.storage.feed import FeedLog
 from serve_app.storage.group import Group, Write
 
 
@@ -28,18 +29,20 @@ class Committer:
         self,
         engine: Engine,
         totals: Totals,
+        feed: FeedLog,
         *,
         reserve_bytes: int,
         max_answer_bytes: int,
         clock: Callable[[], float],
         stats: WriterStats,
     ) -> None:
-        """totals: as of the last group on disk. reserve_bytes: while less is free, what needs space is refused.
+        """totals, feed: as of the last group on disk. reserve_bytes: while less is free, what needs space is refused.
 
         max_answer_bytes: a group whose answers hold more is cut short. clock: seconds, as the writes' deadlines.
         """
         self._stats = stats
         self._engine = engine
+        self._feed = feed
         self._reserve_bytes = reserve_bytes
         self._max_answer_bytes = max_answer_bytes
         self._clock = clock
@@ -59,7 +62,7 @@ class Committer:
 
     def decide(self, writes: Sequence[Write]) -> Group:
         """Decide the writes from the first on (at least one), until their answers together grow too large."""
-        group = Group(self._engine, self.totals)
+        group = Group(self._engine, self.totals, self._feed)
         if self._stopped_by is not None:
             for write in writes:
                 write.refuse(self._stopped_by)
@@ -67,10 +70,10 @@ class Committer:
             return group
         now_s = self._clock()
         try:
-            group.read_ahead([write.key for write in writes if write.key is not None])
+            group.read_ahead([key for write in writes for key in write.keys])
         except StorageFault:
             pass  # the write that hits the damage meets it again alone, and only it is refused
-        self.disk_full = self.lacks_space()
+        self.disk_full = group.lacks_space = self.lacks_space()
         for write in writes:
             self._decide(write, group, now_s)
             group.writes.append(write)

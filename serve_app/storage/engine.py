@@ -45,6 +45,9 @@ class Engine(Protocol):
     def get_fact(self, name: bytes) -> bytes | None:
         """A fact of the bucket's own, or None."""
 
+    def scan_facts(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Facts with start <= name < end in the order of their bytes, as of the call."""
+
     def write(self, records: Changes, facts: Changes) -> None:
         """Apply all changes or none, and return when they are on disk.
 

@@ -7,10 +7,13 @@ Those of the storage say which storage it is, and stay with it. Those of the buc
 | `format` | ASCII decimal, the version of this layout; under this name in every version, so that any release can tell |
 | `storage.identity` | 32 hex digits, random, made with the storage |
 | `storage.bucket` | ASCII decimal, the bucket id the storage was made for |
-| `bucket.totals` | four u64, big-endian: keys, bytes (keys and values), last revision, sequence number of the last commit |
+| `bucket.totals` | five u64, big-endian: keys, bytes (keys and values), last revision, number of the last commit, outcomes |
 | `bucket.topology` | msgpack of `topology.Topology` |
 | `bucket.cursor` | msgpack of `cursor.Cursor`: how far this bucket's keys have moved |
 | `bucket.markers` | msgpack of {source bucket: `cursor.Marker`}: what this bucket has taken from others |
+| `bucket.feed`, `bucket.changes/…` | what watches are told (`feed.py`) |
+| `bucket.due/…` | what is to be deleted when its time has come (`due.py`) |
+| `bucket.outcome/…` | what came of requests that may be repeated (`serve_app/outcomes.py`) |
 """
 
 from __future__ import annotations
@@ -26,9 +29,10 @@ import msgspec
 from serve_app.cursor import Cursor, Marker
 from serve_app.errors import StorageDamaged, StorageForeign, StorageNewer
 from serve_app.records import HEADER_BYTES
+from serve_app.storage.extent import EXTENT, Extent, read_extent
 from serve_app.topology import Topology
 
-FORMAT = 2
+FORMAT = 3
 FORMAT_NAME = b"format"
 _FORMAT_DIGITS = 9
 IDENTITY, OWNER = b"storage.identity", b"storage.bucket"
@@ -40,7 +44,7 @@ TOTALS, TOPOLOGY, CURSOR, MARKERS = b"bucket.totals", b"bucket.topology", b"buck
 Stored = Callable[[bytes], bytes | None]
 T = TypeVar("T")
 
-_TOTALS = struct.Struct(">QQQQ")
+_TOTALS = struct.Struct(">QQQQQ")
 _topology_decoder = msgspec.msgpack.Decoder(Topology)
 _cursor_decoder = msgspec.msgpack.Decoder(Cursor)
 _markers_decoder = msgspec.msgpack.Decoder(dict[int, Marker])
@@ -49,13 +53,15 @@ _markers_decoder = msgspec.msgpack.Decoder(dict[int, Marker])
 class Totals(NamedTuple):
     """Exact counts, kept up to date by every batch. `bytes` counts keys and values, not what the disk adds.
 
-    revision: the last that was given. sequence: of the last commit; 0 where there was none.
+    revision: the last that was given. sequence: of the last commit; 0 where there was none. outcomes: of requests that may be
+    repeated, with those whose time has come and that are not deleted yet.
     """
 
     keys: int
     bytes: int
     revision: int
     sequence: int = 0
+    outcomes: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ class BucketFacts:
     topology: Topology | None = None
     cursor: Cursor | None = None
     markers: dict[int, Marker] = field(default_factory=dict)
+    feed: Extent = Extent()  # noqa: RUF009 - it is immutable
 
 
 def totals_fact(totals: Totals) -> tuple[bytes, bytes]:
@@ -144,7 +151,8 @@ def read_bucket_facts(stored: Stored, where: str) -> BucketFacts:
     if not _can_be(counted):
         raise StorageDamaged(f"{where}: the count of {counted.keys:,} keys, {counted.bytes:,} bytes can't be")
     cursor = _decoded(stored, CURSOR, _cursor_decoder, where)
-    return BucketFacts(counted, read_topology(stored, where), cursor, read_markers(stored, where))
+    feed = read_extent(stored(EXTENT), where)
+    return BucketFacts(counted, read_topology(stored, where), cursor, read_markers(stored, where), feed)
 
 
 def read_topology(stored: Stored, where: str) -> Topology | None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from serve_app.errors import StorageDamaged, StorageForeign, StorageInUse, StorageUnusable
 from serve_app.record_bounds import MAX_VALUE_BYTES
 from serve_app.settings import MIB
-from serve_app.storage import facts, format_1, private, tables, wal
+from serve_app.storage import earlier_formats, facts, private, tables, wal
 from serve_app.storage.engine import Changes, EngineFailed
 from serve_app.storage.facts import BucketFacts, StorageFacts, first_facts, read_bucket_facts, read_storage_facts
 from serve_app.storage.rocks import RocksEngine
@@ -63,7 +63,7 @@ class OpenedStorage:
 def open_folder(
     folder: Path, bucket_id: int, *, cache_bytes: int, write_buffer_bytes: int, max_group_bytes: int = 32 * MIB
 ) -> OpenedStorage:
-    """Open the bucket in `folder`, made first where the folder is missing or empty, and taken over where it is of format 1.
+    """Open the bucket in `folder`: made first where that is missing or empty, taken over where it is of an earlier format.
 
     max_group_bytes: the largest group that was ever configured; a log's torn end can't be larger than one.
 
@@ -99,8 +99,8 @@ def open_folder(
         raise
     try:
         # What an earlier release has left is checked in full before a byte of it is changed.
-        taken_over = format_1.take_over(engine.get_fact)
-        stored = format_1.with_changes(engine.get_fact, taken_over)
+        taken_over = earlier_formats.take_over(engine.get_fact)
+        stored = earlier_formats.with_changes(engine.get_fact, taken_over)
         own = read_storage_facts(stored, bucket_id, str(folder))
         bucket_facts = read_bucket_facts(stored, str(folder))
         _check_count(folder, engine, bucket_facts)
@@ -172,7 +172,7 @@ def _check_never_served(new: Path, bucket_id: int, sizes: dict[str, int]) -> Non
             ) from error
         return
     try:
-        founded = any(engine.get_fact(name) is not None for name in (facts.TOPOLOGY, format_1.TOPOLOGY))
+        founded = any(engine.get_fact(name) is not None for name in (facts.TOPOLOGY, earlier_formats.TOPOLOGY_1))
         if founded or next(engine.scan(), None) is not None:
             raise StorageDamaged(
                 f"{new} holds a bucket that has served, under the name of one being made: rename it to 'db'"

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from serve_app import outcomes
+from serve_app.changes import TAKEN, Change
 from serve_app.errors import StorageFault, StoreError
+from serve_app.outcomes import Outcome
+from serve_app.records import expires_ms
+from serve_app.storage import due
 from serve_app.storage.commit import Commit
 from serve_app.storage.engine import Engine
 from serve_app.storage.facts import OF_BUCKET, Totals, totals_fact
+from serve_app.storage.feed import FeedLog
 
 # What a group reads ahead is bounded: this many records in one call, and records larger than `_KEPT_RECORD_BYTES` are not
 # kept but read again when their turn comes.
@@ -20,8 +26,8 @@ _KEPT_RECORD_BYTES = 64 * 1024
 class Write(Protocol):
     """Something that the writer decides and that is answered after the group's sync. It may change nothing."""
 
-    #: The record it will look at, so that a group's records are read in one call; None if none.
-    key: bytes | None
+    #: The records it will look at, so that a group's records are read in one call.
+    keys: Sequence[bytes]
     #: What it adds to the queue and to a group.
     size_bytes: int
     #: When its client stops waiting, on the clock given to the committer (seconds).
@@ -43,20 +49,29 @@ class Write(Protocol):
 
 
 class Group:
-    """The state as one group sees it: the engine's, with the group's own changes on top."""
+    """The state as one group sees it: the engine's, with the group's own changes on top.
 
-    def __init__(self, engine: Engine, totals: Totals) -> None:
+    What belongs to a record or an outcome, in the counts and in the index of what is due, is changed with it here.
+    """
+
+    def __init__(self, engine: Engine, totals: Totals, feed: FeedLog) -> None:
         """totals: as of the group before, which is durable."""
         self._engine = engine
         self._before = totals
+        self._feed = feed
         #: The writes that were taken and decided.
         self.writes: list[Write] = []
         self._records: dict[bytes, bytes | None] = {}
         self._changed: dict[bytes, bytes | None] = {}
         self._facts: dict[bytes, bytes | None] = {}
-        self.keys, self.bytes, self.revision, self.sequence = totals
+        self._changes: list[Change] = []
+        self.keys, self.bytes, self.revision, self.sequence, self.outcomes = totals
+        #: Whether the disk has less than its reserve left.
+        self.lacks_space = False
         #: Bytes held by the answers so far: a delete answers with what it deleted.
         self.answer_bytes = 0
+
+    # -- records -----------------------------------------------------------------------------------------------------
 
     def read_ahead(self, keys: Sequence[bytes]) -> None:
         """Load what the writes will look at, with as few calls to the engine as the bounds allow.
@@ -97,22 +112,33 @@ class Group:
             self.bytes += len(key) + len(raw)
         else:
             self.bytes += len(raw) - len(old)
+            self._expire_no_more(key, old)
+        at_ms = expires_ms(raw)
+        if at_ms:
+            self._facts[due.due_name(at_ms, due.RECORD, key)] = b""
         self._change(key, raw)
 
     def delete(self, key: bytes) -> None:
         """Remove a record that `get` found. Raises as `put`."""
         old = self.get(key)
         assert old is not None, "only a record that is there is deleted"
+        self._remove(key, old)
+
+    def drop(self, key: bytes, raw: bytes) -> None:
+        """Remove a record that is known to be there as it is: nothing is read, so nothing fails."""
+        assert key not in self._changed, "nobody else changes it in this group"
+        self._remove(key, raw)
+
+    def _remove(self, key: bytes, old: bytes) -> None:
         self.keys -= 1
         self.bytes -= len(key) + len(old)
+        self._expire_no_more(key, old)
         self._change(key, None)
 
-    def drop(self, key: bytes, size_bytes: int) -> None:
-        """Remove a record that is known to be there and whose size is known too: nothing is read, so nothing fails."""
-        assert key not in self._changed, "nobody else changes it in this group"
-        self.keys -= 1
-        self.bytes -= len(key) + size_bytes
-        self._change(key, None)
+    def _expire_no_more(self, key: bytes, old: bytes) -> None:
+        at_ms = expires_ms(old)
+        if at_ms:
+            self._facts[due.due_name(at_ms, due.RECORD, key)] = None
 
     def _change(self, key: bytes, raw: bytes | None) -> None:
         self._changed.pop(key, None)  # so that they are in the order of their last changes, and revisions rise
@@ -123,15 +149,53 @@ class Group:
         self.revision += 1
         return self.revision
 
+    def tell(self, kind: int, key: bytes, revision: int) -> None:
+        """Have watches told of a change. What a move changes in the records is none."""
+        self._changes.append(Change(kind, key, revision))
+
+    def tell_taken(self, source: int, reached: int) -> None:
+        """Have watches told that a window of another bucket's keys is here from now on (`feed.Change`)."""
+        self._changes.append(Change(TAKEN, b"", self.next_revision(), source, reached))
+
+    def begin_feed_after(self, revision: int) -> None:
+        """Watches can't be told of what was before: this storage goes on for one that is lost."""
+        self.set_fact(*self._feed.begin_after(revision))
+
+    # -- facts -------------------------------------------------------------------------------------------------------
+
     def set_fact(self, name: bytes, value: bytes) -> None:
         """Change one of the bucket's facts in the same batch."""
         assert name.startswith(OF_BUCKET), "facts of the storage are no part of what the bucket does"
         self._facts[name] = value
 
+    def _fact(self, name: bytes) -> bytes | None:
+        return self._facts[name] if name in self._facts else self._engine.get_fact(name)
+
+    def outcome(self, name: bytes) -> Outcome | None:
+        """What is remembered under the name of an outcome. Raises StorageDamaged."""
+        raw = self._fact(name)
+        return None if raw is None else outcomes.decode(raw)
+
+    def keep_outcome(self, name: bytes, outcome: Outcome) -> None:
+        """Remember an outcome that is not there yet."""
+        self.outcomes += 1
+        self._facts[name] = outcomes.encode(outcome)
+        self._facts[due.due_name(outcome.due_ms, due.OUTCOME, name)] = b""
+
+    def drop_outcome(self, name: bytes, outcome: Outcome) -> None:
+        """Forget an outcome that is known to be there as it is: nothing is read, so nothing fails."""
+        self.outcomes -= 1
+        self._facts[name] = None
+        self._facts[due.due_name(outcome.due_ms, due.OUTCOME, name)] = None
+
+    def drop_due(self, at: due.Due) -> None:
+        """Nothing is due then any more. Only where what it names has gone, or is due at another time."""
+        self._facts[due.PREFIX + at.at_ms.to_bytes(8, "big") + bytes((at.kind,)) + at.name] = None
+
     @property
     def totals(self) -> Totals:
         """As of the writes decided so far."""
-        return Totals(self.keys, self.bytes, self.revision, self.sequence)
+        return Totals(self.keys, self.bytes, self.revision, self.sequence, self.outcomes)
 
     def write(self) -> Commit | None:
         """Make the group's changes durable: what they are, or None where nothing changed, so that nothing was written.
@@ -149,4 +213,8 @@ class Group:
             return None
         self.sequence = self._before.sequence + 1
         self.set_fact(*totals_fact(self.totals))
-        return Commit(self.sequence, tuple(self._changed.items()), tuple(self._facts.items()))
+        if self._changes:
+            self._facts.update(self._feed.append(self._changes))
+        return Commit(
+            self.sequence, tuple(self._changed.items()), tuple(self._facts.items()), tuple(self._changes), self.revision
+        )

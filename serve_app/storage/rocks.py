@@ -92,6 +92,9 @@ class RocksEngine:
             raise _fault(error, self._folder) from error
         return found
 
+    def scan_facts(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return self._scan(self._facts, start, end)
+
     def write(self, records: Changes, facts: Changes) -> None:
         batch = WriteBatch(raw_mode=True)
         for key, value in records:
@@ -137,12 +140,15 @@ class RocksEngine:
             return None
 
     def scan(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        return self._scan(self._db, start, end)
+
+    def _scan(self, family: Rdict, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         options = ReadOptions()
         if end is not None:
             options.set_iterate_upper_bound(end)
         # A long scan must not push out what clients read again and again.
         options.fill_cache(False)  # type: ignore[call-arg]
-        cursor = self._db.iter(options)
+        cursor = family.iter(options)
         cursor.seek(start)
         return self._walk(cursor)
 

@@ -11,11 +11,15 @@ from typing import Any, ClassVar, Union
 
 import msgspec
 
+from serve_app import outcomes
+from serve_app.changes import Change
+from serve_app.errors import StorageDamaged
 from serve_app.operations import ANSWERS, OPERATIONS
 from serve_app.operations.body import Answer, Body
+from serve_app.operations.operation import CONDITIONS_SINCE
 from serve_app.record_bounds import MAX_KEY_BYTES
-from serve_app.records import HEADER_BYTES
-from serve_app.topology import MAX_BUCKET_COUNT, Topology
+from serve_app.records import HEADER_BYTES, expires_ms
+from serve_app.topology import MAX_BUCKET_COUNT, MAX_REVISION, Topology
 
 # -- the handshake, which is the same in every version ---------------------------------------------------------------
 
@@ -112,10 +116,6 @@ class AcceptLoss(Body[Status], tag=8):
     identity: str
 
 
-#: Beyond any that there will be, and far enough below what a bucket's counts can hold.
-_MAX_REVISION = 2**62
-
-
 class WindowWritten(Answer, tag=8):
     """A window's records, and its marker, are on the target's disk."""
 
@@ -124,7 +124,8 @@ class Window(Body[WindowWritten], tag=7):
     """From bucket to bucket: all records of a window of the source's keys that have their new home here.
 
     The target writes it only in the envelope's very epoch, and once; a late or repeated one is acknowledged and not written.
-    revision: the source's counter; nothing in the window has a higher revision, nor had what was deleted there.
+    revision: the source's counter; nothing in the window has a higher revision, nor had what was deleted there. outcomes: of
+    requests that may come again, by the names of their facts (`storage/outcomes.py`).
     """
 
     name: ClassVar[str] = "window"
@@ -132,21 +133,32 @@ class Window(Body[WindowWritten], tag=7):
     end: bytes
     revision: int
     records: list[tuple[bytes, bytes]]
+    outcomes: list[tuple[bytes, bytes]] = msgspec.field(default_factory=list)
 
     @property
     def payload_bytes(self) -> int:
-        return sum(len(key) + len(raw) for key, raw in self.records)
+        return sum(len(key) + len(raw) for key, raw in (*self.records, *self.outcomes))
+
+    def version_needed(self) -> int:
+        plain = not self.outcomes and not any(expires_ms(raw) for _, raw in self.records)
+        return self.since if plain else CONDITIONS_SINCE
 
     def problem(self) -> str:
         # All of it becomes durable: what could not be read again would keep the bucket from opening.
         if not 0 <= self.source < MAX_BUCKET_COUNT:
             return f"a window comes from one of the buckets 0 to {MAX_BUCKET_COUNT - 1}"
-        if not 0 <= self.revision <= _MAX_REVISION:
-            return f"a revision is 0 to {_MAX_REVISION}"
+        if not 0 <= self.revision <= MAX_REVISION:
+            return f"a revision is 0 to {MAX_REVISION}"
         if len(self.end) > MAX_KEY_BYTES + 1:
             return "a window ends at a key or just behind it"
         if not all(1 <= len(key) <= MAX_KEY_BYTES and len(raw) >= HEADER_BYTES for key, raw in self.records):
             return "a window holds what is no record"
+        try:
+            for name, raw in self.outcomes:
+                outcomes.key_in(name)
+                outcomes.decode(raw)
+        except StorageDamaged as error:
+            return str(error)
         return ""
 
 
@@ -188,19 +200,140 @@ class Refused(Answer, tag=6):
     """Nothing was changed, unless the reason is `unknown`: it may have happened. detail is a sentence for people.
 
     reason: `busy` (a queue is full), `disk-full`, `expired` (its deadline had passed), `fault` (the storage can't serve, or
-    not this), `invalid` (it can never succeed), `unknown`. `refusals.py` has the errors that they stand for.
+    not this), `invalid` (it can never succeed), `unknown`; of operations that came later `not-a-number`, `overflow`,
+    `key-reused`. `refusals.py` has the errors that they stand for.
     """
 
     reason: str
     detail: str
 
 
+# -- many keys at once --------------------------------------------------------------------------------------------------
+
+_AN_OPERATION: Any = Union[(*OPERATIONS,)]
+_ANSWER_OF_AN_OPERATION: Any = Union[(*ANSWERS, Moved, Refused)]
+
+
+class BatchAnswered(Answer, tag=14):
+    """The answers, in the order of the operations."""
+
+    answers: list[_ANSWER_OF_AN_OPERATION]
+
+    @property
+    def payload_bytes(self) -> int:
+        return sum(answer.payload_bytes for answer in self.answers)
+
+
+#: Operations in one message.
+MAX_BATCH = 1000
+
+
+class Batch(Body[BatchAnswered], tag=13):
+    """Carry out each of these operations, in order, as if it had come alone; the envelope's epoch is each one's claim."""
+
+    name: ClassVar[str] = "batch"
+    since: ClassVar[int] = CONDITIONS_SINCE
+    operations: list[_AN_OPERATION]
+
+    @property
+    def payload_bytes(self) -> int:
+        return sum(operation.payload_bytes + len(operation.key) for operation in self.operations)
+
+    def problem(self) -> str:
+        if not 1 <= len(self.operations) <= MAX_BATCH:
+            return f"a batch has 1 to {MAX_BATCH} operations"
+        return next(filter(None, (operation.problem() for operation in self.operations)), "")
+
+
+class Entry(msgspec.Struct, array_like=True, gc=False):
+    """A record in a list. size: its value's bytes. Times are milliseconds since the Unix epoch. value: empty where values were
+    not asked for."""
+
+    key: bytes
+    size: int
+    content_type: str
+    revision: int
+    created_ms: int
+    modified_ms: int
+    expires_ms: int
+    value: bytes = b""
+
+
+class Listed(Answer, tag=15):
+    """entries, prefixes: in the order of their bytes. upto: there may be more behind this name; empty at the end."""
+
+    entries: list[Entry]
+    prefixes: list[bytes]
+    upto: bytes
+
+    @property
+    def payload_bytes(self) -> int:
+        return sum(len(entry.value) + len(entry.key) for entry in self.entries)
+
+
+class List(Body[Listed], tag=14):
+    """Ask for the bucket's first records whose names are behind `start_after`, in order. The envelope's epoch is that of the
+    topology by which the buckets are asked; a bucket that has another answers `Moved`.
+
+    A record's name is its key; where a delimiter is given and is in the key behind the prefix, the key up to its first one,
+    and of those with one name only that is told. taken: whether those are asked for that came from other buckets, or those
+    whose old home this is. values: whether values are to be in the answer.
+    """
+
+    name: ClassVar[str] = "list"
+    since: ClassVar[int] = CONDITIONS_SINCE
+    start_after: bytes
+    prefix: bytes
+    delimiter: bytes
+    limit: int
+    values: bool
+    taken: bool
+
+    def problem(self) -> str:
+        if max(map(len, (self.start_after, self.prefix, self.delimiter))) > MAX_KEY_BYTES:
+            return f"a name has at most {MAX_KEY_BYTES} bytes"
+        return "" if 1 <= self.limit <= MAX_LISTED else f"a list has 1 to {MAX_LISTED} names"
+
+
+#: Names in one answer.
+MAX_LISTED = 1000
+
+
+class Changed(Answer, tag=16):
+    """changes: in order, none of them at or before the place that was asked for. since: what is before is not known any more.
+    upto: the place up to which this is all. identity: of the storage that says so."""
+
+    changes: list[Change]
+    since: int
+    upto: int
+    identity: str
+
+
+#: Changes in one answer, about.
+MAX_CHANGES = 2000
+
+
+class Changes(Body[Changed], tag=15):
+    """Ask for the bucket's changes after a place in its feed; where there are none yet, they are waited for, for at most
+    `wait_ms` milliseconds."""
+
+    name: ClassVar[str] = "changes"
+    since: ClassVar[int] = CONDITIONS_SINCE
+    after: int
+    wait_ms: int
+
+    def problem(self) -> str:
+        return "" if 0 <= self.after <= MAX_REVISION else f"a place in a feed is 0 to {MAX_REVISION}"
+
+
 # -- envelopes ---------------------------------------------------------------------------------------------------------
 
 #: What directories and buckets ask for their own sake.
-INTERNAL: tuple[type[Body[Any]], ...] = (Inspect, Install, Establish, Window, AcceptLoss, Survey)
+INTERNAL: tuple[type[Body[Any]], ...] = (
+    Inspect, Install, Establish, Window, AcceptLoss, Survey, Batch, List, Changes,
+)  # fmt: skip
 _BODIES: Any = Union[(*OPERATIONS, *INTERNAL)]
-_ANSWERS: Any = Union[(*ANSWERS, Moved, Refused, Status, WindowWritten, Surveyed)]
+_ANSWERS: Any = Union[(*ANSWERS, Moved, Refused, Status, WindowWritten, Surveyed, BatchAnswered, Listed, Changed)]
 
 
 class Envelope(msgspec.Struct, array_like=True, gc=False):
@@ -215,6 +348,10 @@ class Envelope(msgspec.Struct, array_like=True, gc=False):
     timeout_ms: int
     epoch: int
     body: _BODIES
+
+    def deadline_s(self, arrived_s: float) -> float:
+        """On the clock that says when it arrived."""
+        return arrived_s + self.timeout_ms / 1000
 
 
 class Reply(msgspec.Struct, array_like=True, gc=False):

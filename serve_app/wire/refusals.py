@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from serve_app.errors import DiskFull, InvalidRequest, OutcomeUnknown, StorageFault, StoreError, Unavailable
+from serve_app.errors import (
+    DiskFull,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    NotANumber,
+    NotText,
+    NumberOverflow,
+    OutcomeUnknown,
+    StorageFault,
+    StoreError,
+    Unavailable,
+    ValueTooLarge,
+)
 from serve_app.wire.messages import Refused
 
 #: What a bucket met, by the reason that stands for it. `unknown`, the exception, says that it may have happened.
@@ -11,6 +23,11 @@ _CARRIED: dict[str, type[StoreError]] = {
     "fault": StorageFault,
     "invalid": InvalidRequest,
     "unknown": OutcomeUnknown,
+    "too-large": ValueTooLarge,
+    "not-text": NotText,
+    "not-a-number": NotANumber,
+    "overflow": NumberOverflow,
+    "key-reused": IdempotencyKeyReused,
 }
 #: What that is to whoever asked, where it is another error: the bucket's storage is not theirs to mend.
 _MET_BY_THE_CALLER = {"fault": Unavailable}

@@ -8,6 +8,7 @@ know. Peers that have none in common hang up.
 | --- | --- |
 | 3 | envelope and body in one array (`version_3.py`) |
 | 4 | envelopes with bodies in them; Hello and Welcome negotiate |
+| 5 | conditions, expiry, idempotency keys, batches, lists, feeds; envelopes as in 4, so a body says which version it needs |
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from serve_app.wire import version_3
 from serve_app.wire.frames import Decode, encode_frame
 from serve_app.wire.messages import Envelope, Hello, Reply, Welcome
 
-OLDEST, NEWEST = 3, 4
+OLDEST, NEWEST = 3, 5
 
 
 class Codec(NamedTuple):
@@ -33,16 +34,18 @@ class Codec(NamedTuple):
     decode_reply: Decode[Reply]
 
 
+_CODEC_4 = Codec(
+    encode_frame,
+    msgspec.msgpack.Decoder(Envelope).decode,
+    encode_frame,
+    msgspec.msgpack.Decoder(Reply).decode,
+)
 CODECS = {
     3: Codec(
         version_3.encode_call, version_3.decode_call, version_3.encode_reply, version_3.decode_reply
     ),
-    4: Codec(
-        encode_frame,
-        msgspec.msgpack.Decoder(Envelope).decode,
-        encode_frame,
-        msgspec.msgpack.Decoder(Reply).decode,
-    ),
+    4: _CODEC_4,
+    5: _CODEC_4,
 }  # fmt: skip
 
 decode_hello: Decode[Hello] = msgspec.msgpack.Decoder(Hello).decode

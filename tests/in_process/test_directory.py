@@ -11,7 +11,7 @@ import pytest
 from serve_app import placement
 from serve_app.directory.directory import MAX_REROUTES
 from serve_app.errors import DiskFull, OutcomeUnknown, Unavailable
-from serve_app.operations import Body, Get, Operation, Put
+from serve_app.operations import Body, Get, Operation, Put, Written
 from serve_app.settings import Limits
 from serve_app.wire import connection as connection_module
 from serve_app.wire.messages import Moved
@@ -26,6 +26,7 @@ async def test_operations_go_to_the_keys_home() -> None:
         for number in range(60):
             key = b"key%d" % number
             written, bucket_id, digest = await directory.carry_out(Put(key, b"v%d" % number, "text/plain"))
+            assert isinstance(written, Written)
             assert (written.created, bucket_id, digest) == (True, *placement.place(key, 3))
             assert key in store.buckets[bucket_id].records
         assert sum(len(bucket.records) for bucket in store.buckets) == 60

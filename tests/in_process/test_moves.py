@@ -19,6 +19,7 @@ from serve_app.errors import StoreError
 from serve_app.operations import Answer, Body, Delete, Deleted, Missing
 from serve_app.records import Record, encode
 from serve_app.resharding.mover import Mover
+from serve_app.resharding.parts import Part
 from serve_app.topology import Topology
 from serve_app.wire import messages
 from tests.support.asking import delete, get, put
@@ -144,6 +145,6 @@ async def test_a_window_is_given_as_long_as_its_size_may_take() -> None:
 
     mover = Mover(Source(), SlowPeers(), 1 << 20, lambda: None)  # type: ignore[arg-type]
     moving = Topology(2, 1, 2, "store", ("zero", "one"), move_epoch=2)
-    await mover._give(moving, 1, [(b"k", []), (b"l", [(b"k", b"x" * 8_000_000)])], 1)
+    await mover._give(moving, 1, [Part(b"k", [], []), Part(b"l", [(b"k", b"x" * 8_000_000)], [])], 1)
     (_, empty_s), (size, full_s) = asked
     assert full_s >= empty_s + size / (1 << 20)

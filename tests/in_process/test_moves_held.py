@@ -331,7 +331,7 @@ async def test_reads_that_waited_go_on_where_the_window_can_not_end() -> None:
         client.send(messages.Envelope(1, 60_000, 0, operations.Get(LEAVING[0])))
         await until(lambda: len(server.held) == 1)
         with pytest.raises(StorageDamaged):
-            await server.mover_access.advance(cursor, [])
+            await server.mover_access.advance(cursor, [], [])
         assert len(server.held) == 0
         assert isinstance(await client.receive(), operations.Value)
     finally:

@@ -138,7 +138,7 @@ def plant(folder: Path, bucket_id: int, keys: list[str]) -> None:
     """Write records into a bucket's folder that no bucket process has open, as the bucket itself would: counted."""
     storage = open_folder(folder, bucket_id, cache_bytes=MIB, write_buffer_bytes=MIB)
     try:
-        count, size, revision, sequence = storage.facts.totals
+        count, size, revision, sequence, _ = storage.facts.totals
         raw = encode(Record(b"planted", "text/plain", revision + 1, 0, 0))
         added = len(keys), sum(len(key) + len(raw) for key in keys)
         totals = Totals(count + added[0], size + added[1], revision + 1, sequence + 1)

@@ -120,6 +120,9 @@ class SimulatedDisk:
         """What it holds, readable or not."""
         return sorted(self._records)
 
+    def scan_facts(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return iter(sorted(item for item in self._facts.items() if start <= item[0] < end))
+
     def free_bytes(self) -> int:
         return self.free
 

@@ -16,7 +16,7 @@ from unittest.mock import patch
 from serve_app.bucket import mover_access, server
 from serve_app.cli import buckets
 from serve_app.directory import polling
-from serve_app.resharding import coordinator, mover
+from serve_app.resharding import coordinator, mover, parts
 from serve_app.wire import link
 from tests.simulation.bounds import bounded
 from tests.simulation.checks import check_disks, check_history, wait_until_whole, watch_held
@@ -153,9 +153,8 @@ def _small_steps(plan: Plan, rng: random.Random) -> Iterator[None]:
             await asyncio.sleep(rng.random() * plan.closing_s)
 
     with (
-        patch.multiple(
-            mover, WINDOW_BYTES=moving.window_bytes, PART_BYTES=moving.part_bytes, _WAY_TO_CLIENTS=moving.rest
-        ),
+        patch.multiple(mover, WINDOW_BYTES=moving.window_bytes, _WAY_TO_CLIENTS=moving.rest),
+        patch.object(parts, "PART_BYTES", moving.part_bytes),
         patch.object(mover_access, "_MAX_SCANNED", moving.max_scanned),
         patch.multiple(
             coordinator, AGREED_S=moving.agreed_s, LATELY_S=moving.lately_s, _INTERVAL_S=moving.refresh_s / 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from serve_app import placement
 from serve_app.directory.directory import Directory
-from serve_app.operations import Delete, Deleted, Described, Get, Head, Put, Value
+from serve_app.operations import Delete, Deleted, Described, Get, Head, Put, Value, Written
 
 
 async def get(directory: Directory, key: bytes) -> bytes | None:
@@ -15,7 +15,9 @@ async def get(directory: Directory, key: bytes) -> bytes | None:
 
 async def put(directory: Directory, key: bytes, value: bytes, content_type: str = "") -> bool:
     """Whether the key is new."""
-    return (await directory.carry_out(Put(key, value, content_type))).answer.created
+    answer = (await directory.carry_out(Put(key, value, content_type))).answer
+    assert isinstance(answer, Written), "there is no condition"
+    return answer.created
 
 
 async def described(directory: Directory, key: bytes) -> int | None:

@@ -15,7 +15,9 @@ from serve_app.operations import Delete, Put, WriteOperation
 from serve_app.storage.commit import Commit
 from serve_app.storage.committer import Committer, WriterStats
 from serve_app.storage.engine import Engine
+from serve_app.storage.extent import EXTENT, read_extent
 from serve_app.storage.facts import Totals
+from serve_app.storage.feed import FeedLog
 from serve_app.storage.group import Write
 from serve_app.topology import first_topology
 from serve_app.wire.messages import Envelope
@@ -41,15 +43,22 @@ def nobody_is_told(writes: list[Write], commit: Commit | None, standing: Standin
 class Commits:
     """A committer on an engine and a short way to run groups through it; of bucket 0, the only one."""
 
-    def __init__(self, engine: Engine, totals: Totals = Totals(0, 0, 0), **options: Any) -> None:  # noqa: B008
+    def __init__(
+        self,
+        engine: Engine,
+        totals: Totals = Totals(0, 0, 0),  # noqa: B008
+        keep: int = 1000,
+        **options: Any,
+    ) -> None:
         self.now_s = 100.0
         settings = {"reserve_bytes": 0, "max_answer_bytes": 1 << 20, **options}
         self.stats = WriterStats()
-        self.committer = Committer(engine, totals, clock=lambda: self.now_s, stats=self.stats, **settings)
+        feed = FeedLog(engine, read_extent(engine.get_fact(EXTENT), "the test"), keep)
+        self.committer = Committer(engine, totals, feed, clock=lambda: self.now_s, stats=self.stats, **settings)
         #: What writes ran into.
         self.errors: list[StorageFault] = []
         standing = Standing(first_topology(("zero",)), None, {})
-        self.state = WriterState(0, "zero", standing, Platform(), self.errors.append)
+        self.state = WriterState(0, "zero", standing, Platform(), self.errors.append, 1000)
         #: The commits so far; None for a group that changed nothing, or met damage.
         self.made: list[Commit | None] = []
         self._call = 0

@@ -69,6 +69,9 @@ class MemoryEngine:
                 raise StorageDamaged(f"the block of {key!r} is damaged")
             yield key, raw
 
+    def scan_facts(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return iter(sorted(item for item in self._facts.items() if start <= item[0] < end))
+
     def free_bytes(self) -> int:
         return self.free
 

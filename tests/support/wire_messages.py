@@ -8,16 +8,31 @@ import msgspec
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from serve_app.changes import Change
 from serve_app.operations import ANSWERS, OPERATIONS
 from serve_app.operations.body import Answer, Body, answer_types
+from serve_app.operations.condition import Condition
 from serve_app.topology import Topology
-from serve_app.wire.messages import INTERNAL, Envelope, Hello, Moved, Refused, Reply, Welcome
+from serve_app.wire.messages import (
+    INTERNAL,
+    Batch,
+    BatchAnswered,
+    Entry,
+    Envelope,
+    Hello,
+    Moved,
+    Refused,
+    Reply,
+    Welcome,
+)
 
 BODIES: tuple[type[Body[Any]], ...] = (*OPERATIONS, *INTERNAL)
 #: In the order in which they are first named; each once. Moved and Refused are answers to anything.
 EVERY_ANSWER: tuple[type[Answer], ...] = tuple(
     dict.fromkeys((*ANSWERS, *(kind for body in INTERNAL for kind in answer_types(body)), Moved, Refused))
 )
+
+_OF_AN_OPERATION: tuple[type[Answer], ...] = (*ANSWERS, Moved, Refused)
 
 numbers = st.integers(0, 2**63 - 1)
 texts = st.text(max_size=30)
@@ -42,15 +57,32 @@ _BY_TYPE: dict[Any, SearchStrategy[Any]] = {
     tuple[str, ...]: st.lists(texts, max_size=5).map(tuple),
     list[bytes]: st.lists(blobs, max_size=5),
     list[tuple[bytes, bytes]]: st.lists(st.tuples(blobs, blobs), max_size=5),
+    list[Change]: st.lists(
+        st.builds(Change, st.integers(0, 3), blobs, numbers, st.integers(-1, 63), numbers), max_size=5
+    ),
     Topology: topologies(),
     Topology | None: st.none() | topologies(),
+    Condition | None: st.none()
+    | st.builds(Condition, *[st.none() | st.lists(numbers, max_size=3).map(tuple)] * 2, *[st.none() | numbers] * 2),
 }
+
+
+def _item_type(kind: type[msgspec.Struct], name: str) -> Any:
+    return next(field.type for field in msgspec.structs.fields(kind) if field.name == name)
 
 
 def instances(kind: type[msgspec.Struct]) -> SearchStrategy[Any]:
     """Instances of one class, every field at random."""
-    return st.builds(kind, *(_BY_TYPE[field.type] for field in msgspec.structs.fields(kind)))
+    fields = msgspec.structs.fields(kind)
+    return st.builds(kind, **{field.name: _BY_TYPE[field.type] for field in fields})
 
+
+_BY_TYPE[list[Entry]] = st.lists(instances(Entry), max_size=4)
+# What is in a batch is what may be sent alone.
+_BY_TYPE[_item_type(Batch, "operations")] = st.lists(st.one_of(*map(instances, OPERATIONS)), max_size=4)
+_BY_TYPE[_item_type(BatchAnswered, "answers")] = st.lists(
+    st.one_of(*map(instances, _OF_AN_OPERATION)), max_size=4
+)
 
 hellos: SearchStrategy[Hello] = instances(Hello)
 welcomes: SearchStrategy[Welcome] = instances(Welcome)

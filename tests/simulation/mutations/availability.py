@@ -37,10 +37,10 @@ def a_full_source_gives_nothing_away() -> Iterator[None]:
 def reads_stay_held_where_an_advance_fails() -> Iterator[None]:
     """Reads of the window are let go when it has moved, and by nothing else."""
 
-    async def advancing(self: MoverAccess, before: Cursor, records: RawRecords) -> None:
+    async def advancing(self: MoverAccess, before: Cursor, records: RawRecords, kept: RawRecords) -> None:
         self.release = lambda: None  # type: ignore[method-assign]
         try:
-            await advance(self, before, records)
+            await advance(self, before, records, kept)
         finally:
             del self.release
         self.release()

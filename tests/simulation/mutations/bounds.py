@@ -45,7 +45,7 @@ def a_scan_that_has_read_enough_skips_the_rest() -> Iterator[None]:
         size = seen = 0
         for key, raw in self._bucket.engine.scan(start, None if end == END else end):
             if size >= max_bytes:
-                return Scanned(records, key)
+                return Scanned(records, [], key)
             if seen >= mover_access._MAX_SCANNED_BYTES:
                 break
             seen += len(raw)
@@ -53,7 +53,7 @@ def a_scan_that_has_read_enough_skips_the_rest() -> Iterator[None]:
             if hashed % topology.bucket_count == self.bucket_id != hashed % topology.target_count:
                 records.append((key, raw))
                 size += len(key) + len(raw)
-        return Scanned(records, end)
+        return Scanned(records, [], end)
 
     with patch.object(MoverAccess, "_scan", scanning):
         yield

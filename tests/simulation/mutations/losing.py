@@ -66,7 +66,7 @@ def a_window_is_deleted_in_another_epoch() -> Iterator[None]:
         if now is None or (now.position, now.intent_end) != (before.position, before.intent_end):
             raise Overtaken("the cursor is another one by now")
         for key, raw in self.records:
-            group.drop(key, len(raw))
+            group.drop(key, raw)
         state.move_cursor(group, msgspec.structs.replace(self.cursor, epoch=now.epoch))
 
     with patch.object(AdvanceWrite, "decide", deciding):

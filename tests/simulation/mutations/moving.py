@@ -21,8 +21,9 @@ from serve_app.cursor import Cursor, Marker, cursor_for
 from serve_app.directory.view import StoreView
 from serve_app.placement import bucket_of
 from serve_app.resharding.coordinator import Coordinator
-from serve_app.resharding.mover import Mover, Part
+from serve_app.resharding.mover import Mover
 from serve_app.resharding.moving_bucket import Overtaken
+from serve_app.resharding.parts import Part
 from serve_app.storage.group import Group
 from serve_app.topology import Topology
 from serve_app.wire.messages import Moved, Refused
@@ -210,7 +211,7 @@ def empty_windows_are_not_sent() -> Iterator[None]:
     give = Mover._give
 
     async def giving(self: Mover, topology: Topology, home: int, parts: list[Part], revision: int) -> None:
-        if any(records for _, records in parts):
+        if any(part.records or part.outcomes for part in parts):
             await give(self, topology, home, parts, revision)
 
     with patch.object(Mover, "_give", giving):

@@ -10,7 +10,7 @@ from serve_app.bucket import judgement
 from serve_app.bucket.calls import Calls
 from serve_app.bucket.cold_reads import Outcome
 from serve_app.bucket.judgement import Hold
-from serve_app.bucket.reader import Reader
+from serve_app.bucket.reader import Expired, Reader
 from serve_app.bucket.standing import Served
 from serve_app.errors import StorageFault
 from serve_app.operations.body import Answer
@@ -23,9 +23,9 @@ from tests.simulation.mutations import HELD, HISTORY, Mutation
 def a_read_from_the_disk_is_not_judged_again() -> Iterator[None]:
     """A read that waited for the disk is answered with what it found, though the key may have moved meanwhile."""
 
-    def reading(self: Reader, envelope: Envelope, arrived_s: float) -> Answer:
+    def reading(self: Reader, envelope: Envelope, arrived_s: float) -> Answer | Hold | Expired:
         try:
-            return self._answer(envelope.body, self._bucket.engine.get(envelope.body.key))
+            return self._answer(envelope.body, self._bucket.engine.get(envelope.body.key), self._bucket.served)
         except StorageFault as error:
             return refused(error)
 
@@ -41,6 +41,8 @@ def a_late_verdict_is_kept_held() -> Iterator[None]:
         for (envelope, arrived_s), outcome in outcomes:
             if isinstance(outcome, Hold):
                 self._hold_read(envelope, arrived_s)
+            elif isinstance(outcome, Expired):
+                self._read_once_deleted(envelope, arrived_s)
             else:
                 self._reply(envelope, outcome, arrived_s)
         self.flush()
@@ -53,12 +55,12 @@ def a_late_verdict_is_kept_held() -> Iterator[None]:
 def a_read_is_judged_in_another_epoch() -> Iterator[None]:
     """A key that was away when it was read, and is here again when that is judged, is answered as missing."""
 
-    def reading(self: Reader, envelope: Envelope, arrived_s: float) -> Answer | Hold:
+    def reading(self: Reader, envelope: Envelope, arrived_s: float) -> Answer | Hold | Expired:
         try:
-            answer = self._answer(envelope.body, self._bucket.engine.get(envelope.body.key))
+            answer = self._answer(envelope.body, self._bucket.engine.get(envelope.body.key), self._bucket.served)
         except StorageFault as error:
             return refused(error)
-        return self._judge(envelope, self._bucket.served) or answer
+        return self._judge(envelope.body.key, envelope.epoch, self._bucket.served) or answer
 
     with patch.object(Reader, "on_disk", reading):
         yield

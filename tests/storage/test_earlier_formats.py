@@ -21,7 +21,7 @@ from serve_app import records
 from serve_app.cursor import Cursor, Marker
 from serve_app.errors import StorageDamaged, StorageForeign, StorageNewer, StorageUnusable
 from serve_app.records import Record
-from serve_app.storage import facts, format_1
+from serve_app.storage import earlier_formats, facts
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.facts import TOPOLOGY, TOTALS, Totals, totals_fact
 from serve_app.storage.folder import OpenedStorage, open_folder
@@ -290,7 +290,7 @@ def test_a_format_that_never_was_is_damage(tmp_path: Path, version: bytes) -> No
 def test_one_that_was_never_written_to_has_a_commit_too_for_its_topology_has_none() -> None:
     """Number 0 means no commit, and whoever has seen all since then has seen all facts."""
     stored = {b"format": b"1", b"totals": bytes(24), b"topology": b"as it was"}
-    changed = dict(format_1.take_over(stored.get))
+    changed = dict(earlier_formats.take_over(stored.get))
     assert changed[TOTALS] == totals_fact(Totals(0, 0, 0, sequence=1))[1]
     assert changed[TOPOLOGY] == b"as it was"
 
@@ -309,7 +309,7 @@ def as_one_being_made(at: Path, *removed: bytes) -> None:
 
 def test_one_of_format_1_that_was_being_made_is_made_anew(tmp_path: Path) -> None:
     at = unpacked(tmp_path, "closed")
-    as_one_being_made(at, format_1.TOPOLOGY, b"cursor", b"markers")
+    as_one_being_made(at, earlier_formats.TOPOLOGY_1, b"cursor", b"markers")
     storage = open_bucket(at)
     assert storage.created
     storage.close()

@@ -1,0 +1,75 @@
+"""A batch: several operations in one message, each judged and answered as if it had come alone.
+
+Reads alone are carried out by a reading thread, with one call to the engine. Where something is written, all of the batch is
+decided by the writer, in order, so that what stands later in it sees what stands earlier.
+"""
+
+from __future__ import annotations
+
+from serve_app.bucket.judgement import Hold
+from serve_app.bucket.operation_write import carry_out
+from serve_app.bucket.queued import CalledWrite, Caller
+from serve_app.bucket.writer_state import WriterState
+from serve_app.errors import DiskFull, StorageFault, StoreError
+from serve_app.operations import Operation
+from serve_app.operations.body import Answer
+from serve_app.storage.group import Group
+from serve_app.wire.messages import Batch, BatchAnswered, Envelope, Refused
+from serve_app.wire.refusals import refused
+
+#: Bytes of values in the answers of one batch; what is beyond is refused, for it fits into no message.
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+_TOO_LARGE = Refused("too-large", "the answers of this batch hold too many bytes: ask for this key alone")
+
+
+def only_reads(batch: Batch) -> bool:
+    """Whether nothing in it can change anything."""
+    return not any(operation.writes for operation in batch.operations)
+
+
+class BatchWrite(CalledWrite):
+    """A batch in which something is written. Held as a whole where one of its keys is just being moved."""
+
+    __slots__ = ("operations",)
+
+    def __init__(
+        self, state: WriterState, envelope: Envelope, caller: Caller, deadline_s: float, arrived_s: float
+    ) -> None:
+        super().__init__(state, envelope, caller, deadline_s, arrived_s)
+        self.operations: list[Operation[Answer]] = envelope.body.operations
+        self.keys = [operation.key for operation in self.operations]
+
+    def decide(self, group: Group) -> None:
+        verdicts = [self.state.judge(operation.key, self.envelope.epoch) for operation in self.operations]
+        self.held = any(isinstance(verdict, Hold) for verdict in verdicts)
+        if self.held:
+            return
+        answers: list[Answer] = []
+        for operation, verdict in zip(self.operations, verdicts, strict=True):
+            answer = self._decide_one(group, operation) if verdict is None else verdict
+            assert not isinstance(answer, Hold), "then all of it is held"
+            answers.append(answer)
+        self.answer = whole_answer(answers)
+        group.answer_bytes += self.answer.payload_bytes
+
+    def _decide_one(self, group: Group, operation: Operation[Answer]) -> Answer:
+        state = self.state
+        try:
+            if group.lacks_space and operation.needs_space:
+                raise DiskFull("the disk has less than its reserve left")
+            return carry_out(operation, group, state)
+        except StoreError as error:
+            if isinstance(error, StorageFault):
+                state.note_error(error)
+            return refused(error)
+
+
+def whole_answer(answers: list[Answer]) -> BatchAnswered:
+    """The answers of a batch of reads as one, as large as a message may be."""
+    room = MAX_ANSWER_BYTES
+    fitting: list[Answer] = []
+    for answer in answers:
+        fits = answer.payload_bytes <= room
+        room -= answer.payload_bytes if fits else 0
+        fitting.append(answer if fits else _TOO_LARGE)
+    return BatchAnswered(fitting)

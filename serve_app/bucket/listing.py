@@ -1,0 +1,150 @@
+"""A page of the bucket's records in the order of their names. In a reading thread.
+
+Which records: while keys move, those that have always been this bucket's, or those that it has taken from others; the caller
+asks every bucket for the former first and for the latter then. A record that moves in between is seen twice, never missed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from serve_app import events, placement
+from serve_app.bucket.reader import ReadBucket
+from serve_app.errors import StorageFault
+from serve_app.operations.body import Answer
+from serve_app.records import expires_ms, header
+from serve_app.storage.engine import Engine
+from serve_app.topology import Topology
+from serve_app.wire.messages import Entry, List, Listed, Moved, Refused
+from serve_app.wire.refusals import refused
+
+#: What is read for one page, at most: other calls want the threads too.
+_MAX_SCANNED = 20_000
+_MAX_SCANNED_BYTES = 64 * 1024 * 1024
+#: Values in one page.
+_MAX_VALUE_BYTES = 4 * 1024 * 1024
+#: Above every byte of UTF-8.
+_ABOVE = b"\xff"
+
+
+class Page(NamedTuple):
+    """What was found, and the keys of records that were left out because they have expired."""
+
+    answer: Answer
+    expired: list[bytes]
+
+
+def page(bucket: ReadBucket, asked: List, epoch: int) -> Page:
+    """A page as of one moment. epoch: of the topology that it is asked by. Never raises."""
+    standing = bucket.served.standing
+    topology = standing.topology
+    if standing.fault:
+        return Page(Refused("fault", standing.fault), [])
+    if topology is None or topology.epoch != epoch:
+        return Page(Moved(topology), [])
+    try:
+        found = _Finder(bucket, asked, topology).find()
+    except StorageFault as error:
+        bucket.note_error(error)
+        return Page(refused(error), [])
+    except Exception as error:
+        events.error("list failed", exc_info=error, bucket=bucket.bucket_id)
+        return Page(Refused("fault", "the bucket made a mistake; its log says more"), [])
+    # In another topology others may have had to be asked for what has come or gone meanwhile.
+    if bucket.served.standing.topology is not topology:
+        return Page(Moved(bucket.served.standing.topology), [])
+    return found
+
+
+def still_expired(bucket: ReadBucket, keys: list[bytes]) -> bool:
+    """Whether some of these records, which had expired, are there as they were: their deletion is not durable. Raises
+    StorageFault."""
+    now_ms = bucket.now_ms()
+    return any(raw is not None and 0 < expires_ms(raw) <= now_ms for raw in bucket.engine.get_many(keys))
+
+
+class _Finder:
+    def __init__(self, bucket: ReadBucket, asked: List, topology: Topology) -> None:
+        self._bucket, self._asked, self._topology = bucket, asked, topology
+        self._now_ms = bucket.now_ms()
+        self._entries: list[Entry] = []
+        self._prefixes: list[bytes] = []
+        self._expired: list[bytes] = []
+        self._scanned = self._scanned_bytes = self._value_bytes = 0
+
+    def find(self) -> Page:
+        asked = self._asked
+        end = asked.prefix + _ABOVE if asked.prefix else None
+        start = max(asked.prefix, asked.start_after + b"\0") if asked.start_after else asked.prefix
+        if asked.delimiter and asked.start_after:
+            name, rolled = self._name_of(asked.start_after)
+            if rolled and name <= asked.start_after:
+                start = max(start, name + _ABOVE)  # all of that name has been told, or lies before
+        next_start: bytes | None = start
+        while next_start is not None:
+            upto, next_start = self._walk(self._bucket.engine, next_start, end)
+        return Page(Listed(self._entries, self._prefixes, upto), self._expired)
+
+    def _walk(self, engine: Engine, start: bytes, end: bytes | None) -> tuple[bytes, bytes | None]:
+        """Look at records from `start` on: the name up to which all was seen, empty at the end, and where to go on, if so."""
+        last = b""
+        for key, raw in engine.scan(start, end):
+            if last and self._has_enough():
+                return last, None
+            self._scanned += 1
+            self._scanned_bytes += len(raw)
+            last = key
+            if not self._is_asked_for(key):
+                continue
+            if 0 < expires_ms(raw) <= self._now_ms:
+                self._expired.append(key)
+                continue
+            name, rolled = self._name_of(key)
+            if rolled:
+                self._prefixes.append(name)
+                if len(self._entries) + len(self._prefixes) >= self._asked.limit:
+                    return name, None
+                return last, name + _ABOVE
+            self._add(key, raw)
+        return b"", None
+
+    def _has_enough(self) -> bool:
+        return (
+            len(self._entries) + len(self._prefixes) + len(self._expired) >= self._asked.limit
+            or self._scanned >= _MAX_SCANNED
+            or self._scanned_bytes >= _MAX_SCANNED_BYTES
+            or self._value_bytes >= _MAX_VALUE_BYTES
+        )
+
+    def _is_asked_for(self, key: bytes) -> bool:
+        topology = self._topology
+        if not topology.moving:
+            return not self._asked.taken
+        own = placement.bucket_of(key, topology.bucket_count) == self._bucket.bucket_id
+        return own is not self._asked.taken
+
+    def _name_of(self, key: bytes) -> tuple[bytes, bool]:
+        """The record's name, and whether others may have the same."""
+        asked = self._asked
+        if asked.delimiter and key.startswith(asked.prefix):
+            at = key.find(asked.delimiter, len(asked.prefix))
+            if at >= 0:
+                return key[: at + len(asked.delimiter)], True
+        return key, False
+
+    def _add(self, key: bytes, raw: bytes) -> None:
+        known = header(raw)
+        value = raw[len(raw) - known.size :] if self._asked.values else b""
+        self._value_bytes += len(value)
+        self._entries.append(
+            Entry(
+                key,
+                known.size,
+                known.content_type,
+                known.revision,
+                known.created_ms,
+                known.modified_ms,
+                known.expires_ms,
+                value,
+            )
+        )

@@ -1,0 +1,22 @@
+"""What watches are told of: the changes of a bucket's records, as they are in its feed and on the data plane."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+PUT, DELETE, EXPIRE, TAKEN = 0, 1, 2, 3
+
+
+class Change(NamedTuple):
+    """One change of a record by a client or by its expiry; or that a window of another bucket was taken in.
+
+    kind: PUT, DELETE, EXPIRE or TAKEN. revision: the change's own. source, reached (TAKEN alone): the bucket that the window
+    came from, and its revision when it sent it: what happened to the window's keys before is in that bucket's feed, up to
+    there.
+    """
+
+    kind: int
+    key: bytes
+    revision: int
+    source: int = -1
+    reached: int = 0

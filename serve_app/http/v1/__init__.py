@@ -1,0 +1,1 @@
+"""The API `/v1`: raw values with their metadata, conditions, expiry, and operations on many keys."""

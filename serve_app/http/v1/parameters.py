@@ -1,0 +1,80 @@
+"""The parameters, headers and bodies of `/v1`, as OpenAPI describes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serve_app.http.parameters import KEY_IN_PATH, KEY_IN_QUERY
+
+
+def query(name: str, description: str, schema: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A parameter in the query that may be left out."""
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description, **more}
+
+
+def _header(name: str, description: str, **schema: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": description,
+        "schema": {"type": "string", **schema},
+    }
+
+
+# What is made up for a header has to be one: a tester draws from the pattern.
+_TAGS = r'^(\*|"[0-9]{1,15}"(, "[0-9]{1,15}"){0,3})$'
+IF_MATCH = _header(
+    "If-Match", 'Only where the record has this ETag: `"7"`, a list of them, or `*` for any.', pattern=_TAGS
+)
+IF_NONE_MATCH = _header(
+    "If-None-Match", "Only where it has none of these. `*` in a PUT: only where there is no record.", pattern=_TAGS
+)
+IF_MODIFIED_SINCE = _header("If-Modified-Since", "304 where it was not modified since. An HTTP date.")
+IF_UNMODIFIED_SINCE = _header("If-Unmodified-Since", "412 where it was modified since. An HTTP date.")
+RANGE = _header("Range", "One range of bytes: `bytes=0-99`, `bytes=100-`, `bytes=-100`.")
+IDEMPOTENCY_KEY = _header(
+    "Idempotency-Key",
+    "Names the request: one that comes again within ten minutes gets the answer of the first, and changes nothing.",
+    pattern="^[!-~]{1,64}$",
+)
+TTL = query(
+    "ttl",
+    "Seconds until the record expires, with at most three decimals.",
+    {"type": "number", "exclusiveMinimum": 0, "maximum": 3_153_600_000, "multipleOf": 0.001},
+)
+EXPIRES_AT = query(
+    "expires_at",
+    "When the record expires instead: seconds since 1970, as RFC 3339 writes it, or `never`.",
+    {"type": "string"},
+)
+READ_CONDITIONS = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE]
+WRITE_CONDITIONS = [IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, IDEMPOTENCY_KEY]
+KEYS = (KEY_IN_PATH, KEY_IN_QUERY)
+RAW_BODY = {
+    "required": False,
+    "description": "The value: any bytes, up to 25 MiB. Its Content-Type is kept with it.",
+    "content": {
+        "text/plain": {"schema": {"type": "string"}, "example": "world"},
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    },
+}
+
+
+def answer_header(description: str, **schema: Any) -> dict[str, Any]:
+    """A header of an answer."""
+    return {"description": description, "schema": {"type": "string", **schema}}
+
+
+ETAG = answer_header("The record's revision, in quotes.", pattern='^"[0-9]+"$')
+WHERE = {
+    "ETag": ETAG,
+    "Bucket": answer_header("The bucket that holds it: SHA256(key) % bucket_count.", pattern="^[0-9]+$"),
+    "Digest": answer_header("SHA256 of the key, in hex.", pattern="^[0-9a-f]{64}$"),
+}
+METADATA = WHERE | {
+    "Last-Modified": answer_header("When the value was stored. An HTTP date."),
+    "Expires-At": answer_header("When the record expires, as RFC 3339 writes it; absent where it never does."),
+    "Accept-Ranges": answer_header("`bytes`"),
+}
+VALUE_CONTENT = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
