@@ -3,6 +3,7 @@
     StoreError
     ├── InvalidRequest
     ├── KeyNotFound
+    ├── RangeNotSatisfiable
     ├── ValueTooLarge
     ├── UploadTimeout
     ├── Unavailable
@@ -38,6 +39,14 @@ class InvalidRequest(StoreError):
 
 class KeyNotFound(StoreError):
     """No record has the key."""
+
+
+class RangeNotSatisfiable(StoreError):
+    """No byte of the value is in the range that a GET asks for. size: how long the value is."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"no byte of the value is in the range; it has {size:,} bytes")
+        self.size = size
 
 
 class ValueTooLarge(StoreError):

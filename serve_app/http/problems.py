@@ -31,6 +31,7 @@ _PROBLEMS: tuple[tuple[type[errors.StoreError], int, str, str], ...] = (
     (errors.KeyNotFound, 404, "key-not-found", "No such key"),
     (errors.UploadTimeout, 408, "upload-timeout", "The request body stopped arriving"),
     (errors.ValueTooLarge, 413, "value-too-large", "Value too large"),
+    (errors.RangeNotSatisfiable, 416, "range-not-satisfiable", "No byte of the value is in the range"),
     (errors.InvalidRequest, 422, "invalid-request", "Bad key or parameter"),
     (errors.Unavailable, 503, "unavailable", "Refused for now; nothing changed"),
     (errors.OutcomeUnknown, 504, "outcome-unknown", "The write's outcome is not known"),
@@ -56,6 +57,8 @@ def answer_to(error: errors.StoreError) -> tuple[int, bytes, Headers]:
     headers: Headers = []
     if isinstance(error, errors.Unavailable):
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
+    if isinstance(error, errors.RangeNotSatisfiable):
+        headers.append((b"content-range", b"bytes */%d" % error.size))
     return status, problem(status, kind, title, str(error)), headers
 
 
