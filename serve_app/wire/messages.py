@@ -246,7 +246,7 @@ class Batch(Body[BatchAnswered], tag=13):
 
 
 class Entry(msgspec.Struct, array_like=True, gc=False):
-    """A record in a list. size: its value's bytes. Times are milliseconds since the Unix epoch. value: empty where values were
+    """A record in a list. size: its value's bytes. Times are milliseconds since the Unix epoch. value: empty where they were
     not asked for."""
 
     key: bytes

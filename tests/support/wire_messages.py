@@ -80,9 +80,7 @@ def instances(kind: type[msgspec.Struct]) -> SearchStrategy[Any]:
 _BY_TYPE[list[Entry]] = st.lists(instances(Entry), max_size=4)
 # What is in a batch is what may be sent alone.
 _BY_TYPE[_item_type(Batch, "operations")] = st.lists(st.one_of(*map(instances, OPERATIONS)), max_size=4)
-_BY_TYPE[_item_type(BatchAnswered, "answers")] = st.lists(
-    st.one_of(*map(instances, _OF_AN_OPERATION)), max_size=4
-)
+_BY_TYPE[_item_type(BatchAnswered, "answers")] = st.lists(st.one_of(*map(instances, _OF_AN_OPERATION)), max_size=4)
 
 hellos: SearchStrategy[Hello] = instances(Hello)
 welcomes: SearchStrategy[Welcome] = instances(Welcome)
