@@ -5,6 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 PUT, DELETE, EXPIRE, TAKEN = 0, 1, 2, 3
+_TAG_CHARACTERS = 8
+
+
+def tag_of(identity: str) -> str:
+    """What tells a storage, or a store, from another where all of its identity would be too long."""
+    return identity[:_TAG_CHARACTERS].ljust(_TAG_CHARACTERS, "0")
 
 
 class Change(NamedTuple):
@@ -12,7 +18,7 @@ class Change(NamedTuple):
 
     kind: PUT, DELETE, EXPIRE or TAKEN. revision: the change's own. source, reached (TAKEN alone): the bucket that the window
     came from, and its revision when it sent it: what happened to the window's keys before is in that bucket's feed, up to
-    there.
+    there; the key is the tag of that bucket's storage then.
     """
 
     kind: int

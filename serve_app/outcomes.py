@@ -20,7 +20,7 @@ _END_OF_KEY = b"\0\x01"
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """due_ms: until when it is remembered, milliseconds since the Unix epoch. request: a digest of what was asked for.
-    answer: what it was answered with, as `operations.encode_answer` makes it."""
+    answer: what it was answered with, as `bucket/live_records.py` encodes it."""
 
     due_ms: int
     request: bytes

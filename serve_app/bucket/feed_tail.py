@@ -17,7 +17,7 @@ from serve_app.errors import StorageFault
 from serve_app.operations.body import Answer
 from serve_app.storage.commit import Commit
 from serve_app.storage.engine import Engine
-from serve_app.storage.extent import EXTENT, read_extent
+from serve_app.storage.extent import EXTENT, Extent, read_extent
 from serve_app.storage.facts import Totals
 from serve_app.storage.feed import read_changes
 from serve_app.wire.messages import MAX_CHANGES, Changed, Changes, Refused
@@ -49,10 +49,10 @@ class FeedBucket(Protocol):
 class FeedTail:
     """See the module."""
 
-    def __init__(self, bucket: FeedBucket, loop: asyncio.AbstractEventLoop, since: int) -> None:
-        """since: where the feed on the disk begins."""
+    def __init__(self, bucket: FeedBucket, loop: asyncio.AbstractEventLoop, extent: Extent) -> None:
+        """extent: of the feed on the disk."""
         self._bucket, self._loop = bucket, loop
-        self._since = since
+        self._extent = extent
         #: The last changes, and the place they begin after.
         self._recent: deque[Change] = deque()
         self._after = self._upto = bucket.totals.revision
@@ -62,7 +62,7 @@ class FeedTail:
         """It is durable: those who wait for changes get them."""
         for name, raw in commit.facts:
             if name == EXTENT:
-                self._since = read_extent(raw, "the commit").since
+                self._extent = read_extent(raw, "the commit")
         if commit.revision == self._upto:
             return
         self._upto = commit.revision
@@ -76,7 +76,7 @@ class FeedTail:
 
     def recent(self, asked: Changes) -> Changed | None:
         """The answer from memory; None where the disk has to be asked (`read`)."""
-        if asked.after < self._after and asked.after >= self._since:
+        if asked.after < self._after and asked.after >= self._extent.since:
             return None
         return self._answer(self._newest(asked.after), self._upto)
 
@@ -111,7 +111,7 @@ class FeedTail:
                     upto = found[-1].revision
                     break
             # Looked at last: what was deleted from its beginning meanwhile is missing.
-            since = read_extent(self._bucket.engine.get_fact(EXTENT), "the bucket").since
+            extent = read_extent(self._bucket.engine.get_fact(EXTENT), "the bucket")
         except StorageFault as error:
             self._bucket.note_error(error)
             return refused(error)
@@ -119,7 +119,7 @@ class FeedTail:
             events.error("feed not read", exc_info=error, bucket=self._bucket.bucket_id)
             return Refused("fault", "the bucket made a mistake; its log says more")
         reached = max(upto, found[-1].revision if found else 0)
-        return Changed(found, since, reached, self._bucket.identity)
+        return Changed(found, extent.since, reached, self._bucket.identity, extent.began)
 
     @property
     def upto(self) -> int:
@@ -139,4 +139,4 @@ class FeedTail:
     def _answer(self, changes: list[Change], upto: int) -> Changed:
         if len(changes) >= MAX_CHANGES:
             upto = changes[-1].revision
-        return Changed(changes, self._since, upto, self._bucket.identity)
+        return Changed(changes, self._extent.since, upto, self._bucket.identity, self._extent.began)

@@ -7,22 +7,34 @@ gone from the disk: no clock that steps back, no restart and no move shows it ag
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Union
 
 import msgspec
 
 from serve_app.changes import DELETE, EXPIRE, PUT
-from serve_app.errors import IdempotencyKeyReused, StorageDamaged, Unavailable
-from serve_app.operations import Missing, NotMet, WriteOperation, decode_answer, encode_answer
+from serve_app.errors import (
+    IdempotencyKeyReused,
+    InvalidRequest,
+    NotANumber,
+    NotText,
+    NumberOverflow,
+    StorageDamaged,
+    Unavailable,
+)
+from serve_app.operations import ANSWERS, WriteOperation
 from serve_app.operations.body import Answer
 from serve_app.outcomes import Outcome, name_of
 from serve_app.records import expires_ms
 from serve_app.storage.group import Group
+from serve_app.wire.messages import Refused
+from serve_app.wire.refusals import refused
 
 #: How long the outcome of a request is remembered that may come again.
 OUTCOMES_KEPT_MS = 10 * 60 * 1000
 _DIGEST_BYTES = 16
-_CHANGED_NOTHING = (Missing, NotMet)
+#: What an operation may be refused for that is carried out: by what the record holds.
+_BY_WHAT_THERE_IS = (InvalidRequest, NotANumber, NotText, NumberOverflow)
+_decode_answer: Any = msgspec.msgpack.Decoder(Union[(*ANSWERS, Refused)]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -61,7 +73,7 @@ class LiveRecords:
         Raises:
             IdempotencyKeyReused: the first asked for something else.
             Unavailable: there are as many outcomes as may be kept.
-            StoreError: as the operation. It has changed nothing.
+            StorageFault: as the operation. It has changed nothing.
         """
         group = self._group
         name = name_of(operation.key, operation.idempotency_key)
@@ -73,15 +85,19 @@ class LiveRecords:
             return _answer_in(known)
         if group.outcomes >= max_outcomes:
             raise Unavailable("the bucket keeps as many outcomes of requests with idempotency keys as it may")
-        answer: Answer = operation.decide(self)
-        if not isinstance(answer, _CHANGED_NOTHING):  # which may be asked again
-            group.keep_outcome(name, Outcome(self.now_ms + OUTCOMES_KEPT_MS, request, encode_answer(answer)))
+        answer: Answer
+        try:
+            answer = operation.decide(self)
+        except _BY_WHAT_THERE_IS as error:
+            answer = refused(error)
+        # Also of what changed nothing: the first may be late, and come after one that was sent again.
+        group.keep_outcome(name, Outcome(self.now_ms + OUTCOMES_KEPT_MS, request, _encode(answer)))
         return answer
 
 
 def _answer_in(outcome: Outcome) -> Answer:
     try:
-        answer: Answer = decode_answer(outcome.answer)
+        answer: Answer = _decode_answer(outcome.answer)
     except (msgspec.DecodeError, RecursionError) as error:
         raise StorageDamaged(f"the answer in a stored outcome can't be read: {error}") from error
     return answer

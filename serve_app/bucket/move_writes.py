@@ -8,10 +8,12 @@ from typing import Any
 from serve_app import outcomes
 from serve_app.bucket.queued import CalledWrite, Caller, OwnWrite
 from serve_app.bucket.writer_state import WriterState
+from serve_app.changes import tag_of
 from serve_app.cursor import Cursor, Marker
 from serve_app.errors import InvalidRequest
 from serve_app.resharding.moving_bucket import Overtaken, RawRecords
 from serve_app.storage.group import Group
+from serve_app.topology import expected_identity
 from serve_app.wire.messages import Envelope, Moved, Window, WindowWritten
 
 
@@ -111,6 +113,6 @@ class WindowWrite(CalledWrite):
                 group.keep_outcome(name, kept[name])
             # No key of the window may ever get a revision here that it had there, not even a deleted one.
             group.revision = max(group.revision, window.revision)
-            group.tell_taken(window.source, window.revision)
+            group.tell_taken(window.source, tag_of(expected_identity(topology, window.source)), window.revision)
             state.mark(group, {**standing.markers, window.source: Marker(epoch, window.end)})
         self.answer = WindowWritten()

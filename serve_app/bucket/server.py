@@ -86,7 +86,7 @@ class BucketServer:
         self.held = HeldOperations(loop, platform.monotonic_s, limits)
         self.mover_access = MoverAccess(self.bucket, loop, self._readers.submit, self.held.release)
         self.expiry = Expiry(self.bucket, loop, self._readers.submit)
-        self.feed = FeedTail(self.bucket, loop, storage.facts.feed.since)
+        self.feed = FeedTail(self.bucket, loop, storage.facts.feed)
         self._expiring: asyncio.Task[None] | None = None
         #: Set by who runs the coordinator: gets each Inspect.
         self.heard: Callable[[Inspect], None] = lambda inspect: None

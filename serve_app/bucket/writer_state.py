@@ -114,10 +114,13 @@ class WriterState:
         group.set_fact(*facts.topology_fact(new))
         group.set_fact(*facts.cursor_fact(cursor))
         group.set_fact(*facts.markers_fact(markers))
-        if new.revision_base > group.revision:
-            group.revision = new.revision_base
-            if old.topology is None and self.bucket_id < new.bucket_count:
-                group.begin_feed_after(new.revision_base)  # it goes on for one that is lost
+        replacing = old.topology is None and self.bucket_id < new.bucket_count and new.revision_base > 0
+        joining = self.bucket_id >= new.bucket_count and (
+            old.topology is None or self.bucket_id >= len(old.topology.identities)
+        )
+        group.revision = max(group.revision, new.revision_base)
+        if replacing or joining:
+            group.begin_feed(joining=joining)
         # It lists this storage, so whatever an earlier one said is past.
         self.standing, self._given_up_by = Standing(new, cursor, markers), None
 

@@ -1,7 +1,8 @@
 """The directory: from an operation to its answer.
 
 It holds the topology and one link per bucket in memory, and nothing that is lost with it. An operation goes to its key's
-home; a read is tried again for as long as its deadline allows, a write only while it has not been sent.
+home. What may be repeated, a read or a write that an idempotency key names, is tried again for as long as its deadline
+allows; another write only while it has not been sent.
 """
 
 from __future__ import annotations
@@ -9,37 +10,29 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
-from serve_app import placement
+from serve_app.directory.batches import Batches
 from serve_app.directory.configuration import Configuration
 from serve_app.directory.founding import Founding
+from serve_app.directory.listing import Listing
 from serve_app.directory.polling import Polling
+from serve_app.directory.routed import MAX_REROUTES, Routed, check_kind
 from serve_app.directory.stats import DirectoryStats
 from serve_app.directory.topology_delivery import TopologyDelivery
 from serve_app.directory.view import StoreView
+from serve_app.directory.watches import Watches
 from serve_app.errors import OutcomeUnknown, StoreError, Unavailable
 from serve_app.operations import Operation
-from serve_app.operations.body import answer_types
 from serve_app.settings import Limits
-from serve_app.topology import Topology
 from serve_app.wire.connection import CallExpired, ConnectionBroken, Connector, NotSent, connect_tcp
 from serve_app.wire.link import BucketLink, ControlPlane, Retired
 from serve_app.wire.messages import Moved, Refused
 from serve_app.wire.refusals import error_of
 
-#: How often an operation is routed again because its bucket was not the key's home.
-MAX_REROUTES = 8
 A = TypeVar("A")
-
-
-class Routed(NamedTuple, Generic[A]):
-    """What came of an operation: the answer of its key's home, that bucket's id, and the SHA256 of the key in hex."""
-
-    answer: A
-    bucket_id: int
-    digest: str
 
 
 class Directory:
@@ -63,8 +56,13 @@ class Directory:
             limits.max_waiting_for_topology,
             self.what_is_missing,
         )
-        self.view.on_adopted = lambda: self.configuration.compare(self.view)
+        self.view.on_adopted.append(lambda: self.configuration.compare(self.view))
         self._delivery = TopologyDelivery(self.view)
+        #: Lists of keys, over all buckets.
+        self.listing = Listing(self.view, self._delivery, limits.request_timeout_s)
+        #: Who follows what changes.
+        self.watches = Watches(self.view, limits.request_timeout_s)
+        self._batches = Batches(self.view, self._delivery, self.stats)
         self._founding = Founding(self.view, self.configuration, control_plane.ids)
         self.polling = Polling(
             self.view, self.configuration, self._founding, self._delivery, identity or secrets.token_hex(8)
@@ -77,6 +75,7 @@ class Directory:
     async def stop(self) -> None:
         """Close the connections."""
         await self.polling.stop()
+        await self.watches.stop()
         self._delivery.stop()
         await self.view.stop()
 
@@ -93,11 +92,29 @@ class Directory:
             OutcomeUnknown: a write was sent, and may have happened.
         """
         payload = operation.payload_bytes
+        if not payload:
+            return await self._route(operation)
+        with self._holding(payload):
+            return await self._route(operation)
+
+    async def carry_out_all(self, operations: Sequence[Operation[Any]]) -> list[Routed[Any] | StoreError]:
+        """As `carry_out` for each, in order, with one message to each bucket; what it raises stands where its answer would.
+
+        Raises:
+            Unavailable: all of them are refused, nothing changed.
+        """
+        with self._holding(sum(operation.payload_bytes for operation in operations)):
+            deadline_s = asyncio.get_running_loop().time() + self._limits.request_timeout_s
+            return await self._batches.carry_out(operations, deadline_s)
+
+    @contextmanager
+    def _holding(self, payload: int) -> Iterator[None]:
+        """Count bytes of values for as long as they are on their way."""
         if payload and self._held_bytes and self._held_bytes + payload > self._limits.max_held_bytes:
             raise Unavailable("the values being stored hold too many bytes; try again in a moment")
         self._held_bytes += payload
         try:
-            return await self._route(operation)
+            yield
         finally:
             self._held_bytes -= payload
 
@@ -108,10 +125,12 @@ class Directory:
         deadline_s = started_s + self._limits.request_timeout_s
         home = -1
         reroutes = 0
+        #: Why it may have happened already: it was sent, and is tried again.
+        unknown: OutcomeUnknown | None = None
         try:
             while True:
                 topology = self.view.topology or await self.view.wait_for_topology(deadline_s)
-                home, epoch, digest = self._home(operation.key, topology)
+                home, epoch, digest = self.view.home_of(operation.key, topology)
                 link = self.view.link(home)
                 try:
                     connection = link.connection() or await link.wait_for_connection(deadline_s)
@@ -119,11 +138,13 @@ class Directory:
                 except (Retired, NotSent):
                     continue  # the topology has changed; or the connection broke, and nothing can have happened
                 except ConnectionBroken:
-                    if not operation.writes:
+                    if operation.writes:
+                        unknown = OutcomeUnknown(
+                            f"the connection to bucket-{home} broke after the {operation.name} was sent: it may have happened"
+                        )
+                    if unknown is None or operation.repeatable:
                         continue  # until the deadline, which the wait for a connection keeps
-                    raise OutcomeUnknown(
-                        f"the connection to bucket-{home} broke after the {operation.name} was sent: it may have happened"
-                    ) from None
+                    raise unknown from None
                 except CallExpired:
                     if not operation.writes:
                         raise Unavailable(f"bucket-{home} did not answer in time") from None
@@ -139,23 +160,11 @@ class Directory:
                     continue
                 if isinstance(answer, Refused):
                     raise error_of(home, answer)
-                _check_kind(operation, answer)
+                check_kind(operation, answer)
                 self.stats.observe(operation.name, home, loop.time() - started_s)
                 return Routed(answer, home, digest)
         except StoreError as error:
-            self.stats.failed(operation.name, home, error)
-            raise
-
-    def _home(self, key: bytes, topology: Topology) -> tuple[int, int, str]:
-        """The key's home as far as is known, the epoch of the claim that it has moved there (else 0), and its digest."""
-        home, digest = placement.place(key, topology.bucket_count)
-        if topology.moving and key < self.view.cursors.get(home, b""):
-            new_home = placement.bucket_of(key, topology.target_count)
-            if new_home != home:
-                return new_home, topology.epoch, digest
-        return home, 0, digest
-
-
-def _check_kind(operation: Operation[Any], answer: object) -> None:
-    """An answer is of a kind that its operation names: both ends have the same declaration."""
-    assert isinstance(answer, answer_types(type(operation))), f"{operation.name} answered with {answer!r:.80}"
+            # What refuses it now says nothing of what was sent before.
+            failed = unknown or error
+            self.stats.failed(operation.name, home, failed)
+            raise failed from None

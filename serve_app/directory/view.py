@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from serve_app import events
+from serve_app import events, placement
 from serve_app.directory.links import Links
 from serve_app.errors import Unavailable
 from serve_app.topology import Topology, expected_identity, newest
@@ -31,7 +31,7 @@ class StoreView:
         self.cursors: dict[int, bytes] = {}
         self.statuses: dict[int, Status] = {}
         #: Called when another topology was adopted.
-        self.on_adopted: Callable[[], None] = lambda: None
+        self.on_adopted: list[Callable[[], None]] = []
 
     async def stop(self) -> None:
         """Close all connections."""
@@ -70,6 +70,15 @@ class StoreView:
         assert self.topology is not None
         return self.topology
 
+    def home_of(self, key: bytes, topology: Topology) -> tuple[int, int, str]:
+        """The key's home as far as is known, the epoch of the claim that it has moved there (else 0), and its digest."""
+        home, digest = placement.place(key, topology.bucket_count)
+        if topology.moving and key < self.cursors.get(home, b""):
+            new_home = placement.bucket_of(key, topology.target_count)
+            if new_home != home:
+                return new_home, topology.epoch, digest
+        return home, 0, digest
+
     def learn(self, bucket_id: int, moved: Moved) -> bool:
         """Learn from an old home how far its keys have moved; whether that is why it does not serve the key."""
         if moved.topology is None or not moved.cursor or moved.topology != self.topology:
@@ -94,7 +103,8 @@ class StoreView:
         self._known.set()
         for link in self.links.values():
             link.check_identity()
-        self.on_adopted()
+        for tell in self.on_adopted:
+            tell()
         events.info("topology known", epoch=best.epoch, buckets=best.bucket_count, store=best.store_id)
 
     def reported(self) -> list[Topology]:

@@ -11,7 +11,7 @@ from typing import cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import RedirectResponse
+from fastapi.responses import RedirectResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Mount
 from starlette.routing import Route as RoutedPath
@@ -30,17 +30,28 @@ from serve_app.http.hosts import Hosts
 from serve_app.http.models import HealthAnswer, TopologyAnswer
 from serve_app.http.routes import Handler, RouteTable
 from serve_app.http.status import health, topology
+from serve_app.http.streams import StreamedAnswer
 from serve_app.http.uploads import Uploads
+from serve_app.http.v1.batch import Batches
 from serve_app.http.v1.counters import Counters
+from serve_app.http.v1.keys import Keys
 from serve_app.http.v1.kv import Values
 from serve_app.http.v1.routes import V1_ROUTES
+from serve_app.http.v1.watch import Watching
 from serve_app.settings import Limits
 
 
 def build_http(directory: Directory, limits: Limits, hosts: Hosts | None = None) -> Front:
     """The ASGI application on a directory, which it starts and stops with its lifespan. hosts: as `Front`."""
     uploads = Uploads(limits)
-    apis = (FirstApi(directory, uploads), Values(directory, uploads), Counters(directory, uploads))
+    apis = (
+        FirstApi(directory, uploads),
+        Values(directory, uploads),
+        Counters(directory, uploads),
+        Keys(directory),
+        Batches(directory, uploads),
+        Watching(directory),
+    )
     routes = RouteTable((*V1_ROUTES, *FIRST_ROUTES), apis)
     return Front(cast(AsgiApp, _build_app(directory, routes)), routes, limits, hosts)
 
@@ -118,7 +129,9 @@ def _build_app(directory: Directory, routes: RouteTable) -> FastAPI:
 def _endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         answer = await handler(request.scope, request.receive)  # type: ignore[arg-type]
-        assert isinstance(answer, HttpAnswer), "what streams is answered by the front"
+        if isinstance(answer, StreamedAnswer):  # the front answers it, but for a path that is written otherwise
+            headers = {name.decode(): value.decode() for name, value in answer.headers}
+            return StreamingResponse(answer.pieces, 200, headers, media_type=answer.content_type.decode())
         return _response(answer)
 
     return endpoint

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 from pydantic import BaseModel, Field
@@ -55,13 +56,28 @@ def problem(status: int, kind: str, title: str, detail: str) -> bytes:
     )
 
 
+def described(error: errors.StoreError) -> dict[str, Any]:
+    """An error as an item of a batch is answered with it: the problem, and what would be in headers."""
+    status, kind, title = _entry(error)
+    told = {"type": f"urn:cloud-storage:{kind}", "title": title, "status": status, "detail": str(error)}
+    if isinstance(error, errors.Unavailable):
+        told["retry_after"] = error.retry_after_s
+    if isinstance(error, errors.ConditionFailed) and error.revision:
+        told["revision"] = error.revision
+    return told
+
+
+def _entry(error: errors.StoreError) -> tuple[int, str, str]:
+    return next(entry[1:] for entry in _PROBLEMS if isinstance(error, entry[0]))
+
+
 def answer_to(error: errors.StoreError) -> tuple[int, bytes, Headers]:
     """(status, body, further headers) for an error of the store.
 
     An error never closes the connection, also where a body is still arriving: closing with unread bytes resets the
     connection, by which clients lost the answer. The server reads the rest and drops it.
     """
-    status, kind, title = next(entry[1:] for entry in _PROBLEMS if isinstance(error, entry[0]))
+    status, kind, title = _entry(error)
     headers: Headers = []
     if isinstance(error, errors.Unavailable):
         headers.append((b"retry-after", b"%d" % error.retry_after_s))

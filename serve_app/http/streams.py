@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 from serve_app.http.downloads import ALWAYS, Send
 from serve_app.http.problems import Headers
 
+#: A client that takes nothing for this long is hung up on.
+STALLED_S = 60.0
+
 
 class StreamedAnswer(NamedTuple):
     """A good answer of unknown length. pieces: what is sent, and closed at the end whatever that is; what it raises breaks
@@ -43,7 +46,8 @@ async def _send(send: Send, answer: StreamedAnswer) -> None:
     async with aclosing(answer.pieces) as pieces:  # type: ignore[type-var]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         async for piece in pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            async with asyncio.timeout(STALLED_S):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 

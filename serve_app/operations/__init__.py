@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Union
-
-import msgspec
+from typing import Any
 
 from serve_app.operations.answers import Counted, Deleted, Missing, NotMet, Touched, Value, Written
 from serve_app.operations.body import Answer, Body, answer_types
@@ -22,10 +20,6 @@ from serve_app.operations.touch import Touch
 OPERATIONS: tuple[type[Operation[Any]], ...] = (Get, Head, Put, Delete, Touch, Increment)
 #: In the order in which they are first named; each once.
 ANSWERS: tuple[type[Answer], ...] = tuple(dict.fromkeys(kind for each in OPERATIONS for kind in answer_types(each)))
-_answers: Any = Union[(*ANSWERS,)]
-encode_answer = msgspec.msgpack.Encoder().encode
-#: An operation's answer from the bytes that `encode_answer` made of it. Raises msgspec.DecodeError.
-decode_answer = msgspec.msgpack.Decoder(_answers).decode
 
 __all__ = [
     "ANSWERS",
@@ -49,6 +43,4 @@ __all__ = [
     "Value",
     "WriteOperation",
     "Written",
-    "decode_answer",
-    "encode_answer",
 ]

@@ -42,9 +42,14 @@ class Records(Protocol):
 class Operation(Body[A]):
     """See the module."""
 
-    #: Whether it changes anything: a write that was sent is never sent again.
+    #: Whether it changes anything.
     writes: ClassVar[bool] = False
     key: bytes
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be sent again where it is not known what came of it."""
+        return not self.writes
 
     def problem(self) -> str:
         return "" if 1 <= len(self.key) <= MAX_KEY_BYTES else f"a key has 1 to {MAX_KEY_BYTES} bytes"
@@ -93,6 +98,10 @@ class WriteOperation(Operation[A], kw_only=True):
     creates: ClassVar[bool] = False
     condition: Condition | None = None
     idempotency_key: bytes = b""
+
+    @property
+    def repeatable(self) -> bool:
+        return bool(self.idempotency_key)
 
     def version_needed(self) -> int:
         plain = self.condition is None and not self.idempotency_key

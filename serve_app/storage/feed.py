@@ -69,11 +69,13 @@ class FeedLog:
             facts += self._pass_milestone(last)
         return facts
 
-    def begin_after(self, revision: int) -> tuple[bytes, bytes]:
-        """There is nothing to be told of what was before: the fact that says so."""
-        self.extent = Extent(revision)
+    def begin_after(self, revision: int, began: int) -> list[tuple[bytes, bytes | None]]:
+        """What was before is told no more: the facts that say so. began: as in `Extent`. Raises StorageDamaged."""
+        old = self._engine.scan_facts(PREFIX, name_of(revision + 1))
+        forgotten: list[tuple[bytes, bytes | None]] = [(name, None) for name, _ in old]
+        self.extent = Extent(revision, began=began)
         self._since_last = 0
-        return extent_fact(self.extent)
+        return [*forgotten, extent_fact(self.extent)]
 
     def _pass_milestone(self, revision: int) -> list[tuple[bytes, bytes | None]]:
         milestones = (*self.extent.milestones, revision)
@@ -86,5 +88,5 @@ class FeedLog:
                 since, milestones = milestones[0], milestones[1:]
             except StorageFault:
                 pass  # it is tried again with the next milestone, and harms nobody meanwhile
-        self.extent = Extent(since, milestones)
+        self.extent = Extent(since, milestones, self.extent.began)
         return [*dropped, extent_fact(self.extent)]

@@ -153,13 +153,14 @@ class Group:
         """Have watches told of a change. What a move changes in the records is none."""
         self._changes.append(Change(kind, key, revision))
 
-    def tell_taken(self, source: int, reached: int) -> None:
-        """Have watches told that a window of another bucket's keys is here from now on (`feed.Change`)."""
-        self._changes.append(Change(TAKEN, b"", self.next_revision(), source, reached))
+    def tell_taken(self, source: int, tag: str, reached: int) -> None:
+        """Have watches told that a window of another bucket's keys is here from now on (`changes.Change`)."""
+        self._changes.append(Change(TAKEN, tag.encode(), self.next_revision(), source, reached))
 
-    def begin_feed_after(self, revision: int) -> None:
-        """Watches can't be told of what was before: this storage goes on for one that is lost."""
-        self.set_fact(*self._feed.begin_after(revision))
+    def begin_feed(self, *, joining: bool) -> None:
+        """What was before is told no more: the bucket joins the store, and had no keys; or else it goes on for a storage that
+        is lost, whose changes nobody knows. Raises StorageDamaged."""
+        self._facts.update(self._feed.begin_after(self.revision, self.revision if joining else 0))
 
     # -- facts -------------------------------------------------------------------------------------------------------
 

@@ -301,12 +301,14 @@ MAX_LISTED = 1000
 
 class Changed(Answer, tag=16):
     """changes: in order, none of them at or before the place that was asked for. since: what is before is not known any more.
-    upto: the place up to which this is all. identity: of the storage that says so."""
+    upto: the place up to which this is all. identity: of the storage that says so. began: where its part in the store
+    began; nothing is to be told of before."""
 
     changes: list[Change]
     since: int
     upto: int
     identity: str
+    began: int
 
 
 #: Changes in one answer, about.

@@ -12,9 +12,16 @@ from serve_app.http.conditions import etag
 from serve_app.http.requests import Scope
 from serve_app.http.uploads import Receive, Uploads
 from serve_app.http.v1.kv import condition_failed, not_found
-from serve_app.http.v1.target import EXPIRY, condition_of, expiry_of, idempotency_key, shown_moment
+from serve_app.http.v1.target import (
+    EXPIRY,
+    check_expiry,
+    condition_of,
+    expiry_of,
+    idempotency_key,
+    milliseconds_of,
+    shown_moment,
+)
 from serve_app.operations import Increment, Missing, NotMet, Touch
-from serve_app.operations.expiry import MAX_TTL_MS
 
 #: More than a body needs that says how much to add.
 _MAX_BODY_BYTES = 1024
@@ -91,6 +98,6 @@ def _body(body: bytes) -> IncrementBody:
 def _ttl_ms(ttl: float | None) -> int:
     if ttl is None:
         return 0
-    if not 0.001 <= ttl <= MAX_TTL_MS / 1000:
-        raise InvalidRequest("'ttl' is a number of seconds above 0, and at most 100 years")
-    return int(ttl * 1000)
+    ttl_ms = milliseconds_of(ttl)
+    check_expiry(ttl_ms, 0)
+    return ttl_ms

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, Field
 
 _MOMENT = "2026-01-01T00:00:00.000Z"
@@ -12,6 +14,36 @@ class IncrementAnswer(BaseModel):
 
     value: int = Field(examples=[1])
     revision: int = Field(examples=[8])
+
+
+class ListedKey(BaseModel):
+    """A record of a list."""
+
+    key: str = Field(examples=["hello"])
+    revision: int = Field(examples=[7])
+    size: int = Field(description="The value's bytes.", examples=[5])
+    content_type: str = Field(examples=["text/plain; charset=utf-8"])
+    modified: str = Field(examples=[_MOMENT])
+    expires: str | None = Field(description="null for never.", examples=[None])
+    value: str | None = Field(None, description="With `values=true`, where it is UTF-8 text.")
+    value_base64: str | None = Field(None, description="With `values=true`, where it is not.")
+
+
+class KeysAnswer(BaseModel):
+    """A page of the keys, in the order of their bytes."""
+
+    keys: list[ListedKey]
+    common_prefixes: list[str] = Field(
+        description="With a `delimiter`: what keys that hold it behind the prefix have in common, up to it.",
+        examples=[[]],
+    )
+    next: str | None = Field(description="What to give as `start_after` for what follows; null at the end.")
+
+
+class BatchAnswer(BaseModel):
+    """What each operation would be answered with alone, in order."""
+
+    results: list[dict[str, Any]] = Field(examples=[[{"status": 201, "revision": 7}]])
 
 
 class TouchAnswer(BaseModel):

@@ -78,3 +78,40 @@ METADATA = WHERE | {
     "Accept-Ranges": answer_header("`bytes`"),
 }
 VALUE_CONTENT = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+
+_ITEM: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["op", "key"],
+    "properties": {
+        "op": {"enum": ["get", "put", "delete", "touch", "increment"]},
+        "key": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "value": {"type": "string", "description": "Of a put, where it is text."},
+        "value_base64": {"type": "string", "format": "byte", "description": "Of a put, where it is not."},
+        "content_type": {"type": "string", "maxLength": 255},
+        "ttl": {"type": "number", "minimum": 0.001, "maximum": 3_153_600_000},
+        "expires_at": {"type": "string", "description": "As in the query of a put."},
+        "by": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1, "default": 1},
+        "if_match": {"type": "string", "description": "As the header If-Match."},
+        "if_none_match": {"type": "string", "description": "As the header If-None-Match."},
+        "idempotency_key": {"type": "string", "pattern": "^[!-~]{1,64}$"},
+    },
+}
+_BATCH: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["operations"],
+    "properties": {"operations": {"type": "array", "minItems": 1, "maxItems": 1000, "items": _ITEM}},
+}
+BATCH_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": _BATCH,
+            "example": {
+                "operations": [{"op": "put", "key": "hello", "value": "world"}, {"op": "get", "key": "hello"}],
+            },
+        },
+    },
+}
+LAST_EVENT_ID = _header("Last-Event-ID", "The id of the last event that was heard: go on from there.")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from serve_app.http.declarations import VALUES, answered_with
+from serve_app.http.declarations import MANY, VALUES, answered_with
 from serve_app.http.parameters import KEY_IN_QUERY
 from serve_app.http.routes import KEY_PATH, Route
 from serve_app.http.v1 import parameters as declared
+from serve_app.http.v1.batch import Batches
 from serve_app.http.v1.counters import Counters
+from serve_app.http.v1.keys import Keys
 from serve_app.http.v1.kv import Values
-from serve_app.http.v1.models import IncrementAnswer, TouchAnswer
+from serve_app.http.v1.models import BatchAnswer, IncrementAnswer, KeysAnswer, TouchAnswer
+from serve_app.http.v1.watch import Watching
 
 _READ_ERRORS = (404, 412, 416, 421, 422, 503)
 _HEAD_ERRORS = (404, 412, 421, 422, 503)
@@ -146,6 +149,75 @@ V1_ROUTES = (
                 declared.TTL | {"example": 3600},
                 declared.EXPIRES_AT,
                 *declared.WRITE_CONDITIONS,
+            ]
+        },
+    ),
+    Route(
+        "GET",
+        "/v1/keys",
+        Keys,
+        Keys.list,
+        "keys",
+        MANY,
+        "List keys",
+        "The keys of the whole store in the order of their bytes, a page at a time. A key that is there throughout is listed "
+        "exactly once, also while the number of buckets changes.",
+        answered_with(KeysAnswer, "A page."),
+        (421, 422, 503),
+        {
+            "parameters": [
+                declared.query("prefix", "Only keys that begin with it.", {"type": "string", "maxLength": 1024}),
+                declared.query("start_after", "Only names behind this one.", {"type": "string", "maxLength": 1024}),
+                declared.query(
+                    "delimiter",
+                    "Keys that hold it behind the prefix are told together, as one of the `common_prefixes`.",
+                    {"type": "string", "maxLength": 1024},
+                ),
+                declared.query(
+                    "limit", "Names on a page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 1000}
+                ),
+                declared.query("values", "Whether values are told too.", {"type": "boolean", "default": False}),
+            ]
+        },
+    ),
+    Route(
+        "POST",
+        "/v1/batch",
+        Batches,
+        Batches.batch,
+        "batch",
+        MANY,
+        "Many operations in one request",
+        "Up to 1,000 of get, put, delete, touch and increment, in JSON or msgpack (where a value is bytes). They are carried "
+        "out in order, and each is answered as it would be alone; nothing holds them together beyond that. The body has at "
+        "most 16 MiB.",
+        answered_with(BatchAnswer, "The results, in order."),
+        (408, 413, 415, 421, 422, 503),
+        {"requestBody": declared.BATCH_BODY},
+    ),
+    Route(
+        "GET",
+        "/v1/watch",
+        Watching,
+        Watching.watch,
+        "watch",
+        MANY,
+        "Follow what changes",
+        "Server-sent events `put`, `delete` and `expire`, each with the key and its revision, from now on or from the event "
+        "whose id is given. It never ends by itself (this page shows nothing of it: use curl -N). An event `dropped` or "
+        "`history-lost` is the last one: the watch did not keep up, or the store can't tell what came next.",
+        {200: {"description": "Events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+        (410, 421, 422, 503),
+        {
+            "parameters": [
+                declared.query("prefix", "Only keys that begin with it.", {"type": "string", "maxLength": 1024}),
+                declared.query(
+                    "values",
+                    "Whether a put is told with the value that there is then.",
+                    {"type": "boolean", "default": False},
+                ),
+                declared.LAST_EVENT_ID,
+                declared.query("last_event_id", "The same, where no header can be sent.", {"type": "string"}),
             ]
         },
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from serve_app.errors import InvalidRequest
 from serve_app.http import conditions, requests
@@ -58,10 +59,28 @@ def expiry_of(found: dict[str, bytes]) -> tuple[int, int]:
         if ttl is not None:
             raise InvalidRequest("a time to live and a time of expiry can't both be given")
         expires_ms = 0 if at == NEVER else moment_ms(at)
+    check_expiry(ttl_ms, expires_ms)
+    return ttl_ms, expires_ms
+
+
+def check_expiry(ttl_ms: int, expires_ms: int) -> None:
+    """Raises InvalidRequest where they are no time to live and no time of expiry that could be meant."""
     problem = problem_of(ttl_ms, expires_ms)
     if problem:
         raise InvalidRequest(problem)
-    return ttl_ms, expires_ms
+
+
+def milliseconds_of(seconds: float) -> int:
+    """Of a number of seconds in JSON.
+
+    Raises:
+        InvalidRequest: it is not above 0, or beyond any time that could be meant.
+    """
+    if not 0.001 <= seconds <= MAX_TIME_MS / 1000:
+        raise InvalidRequest(
+            "a number of seconds is above 0, such as 60 or 0.5, and no more than there are until the year 9999"
+        )
+    return round(seconds * 1000)
 
 
 def milliseconds(seconds: bytes) -> int:
@@ -95,7 +114,13 @@ def shown_moment(at_ms: int) -> str | None:
     if not at_ms:
         return None
     seconds, ms = divmod(at_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+    return f"{_to_the_second(seconds)}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=8192)
+def _to_the_second(seconds: int) -> str:
+    """Remembered, since most of a list, and of what is read at one time, was written at few times."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def idempotency_key(scope: Scope) -> bytes:

@@ -1,0 +1,174 @@
+"""Many operations at once: those that share a bucket travel in one message, and each is answered as if it had come alone.
+
+They reach a bucket in their order, so what stands later about a key sees what stands earlier. Nothing holds them together
+beyond that: one may be refused, or its outcome not be known, where others are carried out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from serve_app.directory.routed import MAX_REROUTES, Routed, check_kind
+from serve_app.directory.stats import DirectoryStats
+from serve_app.directory.topology_delivery import TopologyDelivery
+from serve_app.directory.view import StoreView
+from serve_app.errors import OutcomeUnknown, StoreError, Unavailable
+from serve_app.operations import Operation
+from serve_app.topology import Topology
+from serve_app.wire.connection import CallExpired, ConnectionBroken, NotSent
+from serve_app.wire.link import Retired
+from serve_app.wire.messages import Batch, Moved, Refused
+from serve_app.wire.refusals import error_of
+
+Outcome = Routed[Any] | StoreError
+
+
+class Batches:
+    """See the module. On the directory's loop."""
+
+    def __init__(self, view: StoreView, delivery: TopologyDelivery, stats: DirectoryStats) -> None:
+        self._view, self._delivery, self._stats = view, delivery, stats
+
+    async def carry_out(self, operations: Sequence[Operation[Any]], deadline_s: float) -> list[Outcome]:
+        """What came of each, in order. deadline_s: on the loop's clock.
+
+        Raises:
+            Unavailable: the topology is not known. Nothing was sent.
+        """
+        batch = _UnderWay(operations)
+        rounds = 0
+        while batch.left:
+            try:
+                topology = self._view.topology or await self._view.wait_for_topology(deadline_s)
+                if rounds > MAX_REROUTES:
+                    raise Unavailable("the buckets and the topology disagree about the key's home")
+            except Unavailable as error:
+                if len(batch.left) == len(operations) and not rounds:
+                    raise
+                batch.refuse(batch.left, error)
+                break
+            moved = await asyncio.gather(
+                *(self._send(batch, share, deadline_s) for share in batch.shares(self._view, topology))
+            )
+            rounds += any(moved)
+        return batch.outcomes()
+
+    async def _send(self, batch: _UnderWay, share: _Share, deadline_s: float) -> bool:
+        """Have a bucket carry out its share; whether some of it has moved. What has no outcome then is to be routed again."""
+        loop = asyncio.get_running_loop()
+        started_s, home = loop.time(), share.home
+        link = self._view.link(home)
+        try:
+            connection = link.connection() or await link.wait_for_connection(deadline_s)
+            answer = await connection.call(Batch(share.operations), deadline_s, share.epoch)
+            if isinstance(answer, Refused):
+                raise error_of(home, answer)
+        except (Retired, NotSent):
+            return False
+        except ConnectionBroken:
+            batch.broke_off(share, f"the connection to bucket-{home} broke after it was sent")
+            return False
+        except CallExpired:
+            batch.expired(share, f"bucket-{home} did not answer in time")
+            return False
+        except StoreError as error:
+            self._stats.failed("batch", home, error)
+            batch.refuse(share.numbers, error)
+            return False
+        answers = [answer] * len(share.numbers) if isinstance(answer, Moved) else answer.answers
+        self._stats.observe("batch", home, loop.time() - started_s)
+        moved = batch.take(share, answers)
+        if not moved:
+            return False
+        # The furthest says all that the others do.
+        furthest = max((answers[place] for place in moved), key=lambda answer: answer.cursor)
+        try:
+            if not self._view.learn(home, furthest):
+                await self._delivery.reconcile(home, furthest.topology, deadline_s)
+        except StoreError as error:
+            batch.refuse([share.numbers[place] for place in moved], error)
+        return True
+
+
+class _UnderWay:
+    """A batch and what is known of it so far."""
+
+    def __init__(self, operations: Sequence[Operation[Any]]) -> None:
+        self._operations = operations
+        self._outcomes: list[Outcome | None] = [None] * len(operations)
+        #: What was sent, and may have happened, of what is sent again.
+        self._unknown: dict[int, OutcomeUnknown] = {}
+
+    @property
+    def left(self) -> list[int]:
+        """The places of those that have no outcome yet."""
+        return [number for number, outcome in enumerate(self._outcomes) if outcome is None]
+
+    def shares(self, view: StoreView, topology: Topology) -> list[_Share]:
+        """What is left, by the buckets that it goes to."""
+        shares: dict[tuple[int, int], _Share] = {}
+        for number in self.left:
+            operation = self._operations[number]
+            home, epoch, digest = view.home_of(operation.key, topology)
+            share = shares.get((home, epoch))
+            if share is None:
+                share = shares[home, epoch] = _Share(home, epoch)
+            share.add(number, operation, digest)
+        return list(shares.values())
+
+    def take(self, share: _Share, answers: list[Any]) -> list[int]:
+        """Take a bucket's answers; the places in the share of what has moved."""
+        moved = []
+        for place, answer in enumerate(answers):
+            number, operation = share.numbers[place], share.operations[place]
+            if isinstance(answer, Moved):
+                moved.append(place)
+            elif isinstance(answer, Refused):
+                self.refuse([number], error_of(share.home, answer))
+            else:
+                check_kind(operation, answer)
+                self._outcomes[number] = Routed(answer, share.home, share.digests[place])
+        return moved
+
+    def refuse(self, numbers: list[int], error: StoreError) -> None:
+        """They are not carried out: which says nothing of what was sent before."""
+        for number in numbers:
+            self._outcomes[number] = self._unknown.get(number, error)
+
+    def broke_off(self, share: _Share, why: str) -> None:
+        """Nobody knows what came of the share's writes. What may be repeated is left."""
+        for number, operation in zip(share.numbers, share.operations, strict=True):
+            if operation.writes:
+                self._unknown[number] = OutcomeUnknown(f"{why}: the {operation.name} may have happened")
+            if not operation.repeatable:
+                self._outcomes[number] = self._unknown[number]
+
+    def expired(self, share: _Share, why: str) -> None:
+        """There is no time left."""
+        for number, operation in zip(share.numbers, share.operations, strict=True):
+            unknown = OutcomeUnknown(f"{why}: the {operation.name} may have happened")
+            self._outcomes[number] = unknown if operation.writes else Unavailable(why)
+
+    def outcomes(self) -> list[Outcome]:
+        """All of them, in order."""
+        assert None not in self._outcomes, "each has one by now"
+        return [outcome for outcome in self._outcomes if outcome is not None]
+
+
+class _Share:
+    """What one bucket is asked, by one claim. numbers: the operations' places in the batch."""
+
+    __slots__ = ("digests", "epoch", "home", "numbers", "operations")
+
+    def __init__(self, home: int, epoch: int) -> None:
+        self.home, self.epoch = home, epoch
+        self.numbers: list[int] = []
+        self.operations: list[Operation[Any]] = []
+        self.digests: list[str] = []
+
+    def add(self, number: int, operation: Operation[Any], digest: str) -> None:
+        self.numbers.append(number)
+        self.operations.append(operation)
+        self.digests.append(digest)

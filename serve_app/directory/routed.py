@@ -1,0 +1,25 @@
+"""What came of an operation that a directory has routed."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from serve_app.operations import Operation
+from serve_app.operations.body import answer_types
+
+#: How often an operation is routed again because its bucket was not the key's home.
+MAX_REROUTES = 8
+A = TypeVar("A")
+
+
+class Routed(NamedTuple, Generic[A]):
+    """What came of an operation: the answer of its key's home, that bucket's id, and the SHA256 of the key in hex."""
+
+    answer: A
+    bucket_id: int
+    digest: str
+
+
+def check_kind(operation: Operation[Any], answer: object) -> None:
+    """An answer is of a kind that its operation names: both ends have the same declaration."""
+    assert isinstance(answer, answer_types(type(operation))), f"{operation.name} answered with {answer!r:.80}"
