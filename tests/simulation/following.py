@@ -14,7 +14,7 @@ from tests.simulation.disk import SimulatedDisk
 
 def stored_sequence(disk: SimulatedDisk) -> int:
     """That of the last commit on the disk; looked at without the product's own reading."""
-    sequence: int = struct.unpack(">QQQQ", disk.get_fact(TOTALS) or b"")[3]
+    sequence: int = struct.unpack(">QQQQQ", disk.get_fact(TOTALS) or b"")[3]
     return sequence
 
 
