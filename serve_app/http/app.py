@@ -37,6 +37,7 @@ from serve_app.http.v1.counters import Counters
 from serve_app.http.v1.keys import Keys
 from serve_app.http.v1.kv import Values
 from serve_app.http.v1.routes import V1_ROUTES
+from serve_app.http.v1.transfer import Transfer
 from serve_app.http.v1.watch import Watching
 from serve_app.settings import Limits
 
@@ -51,6 +52,7 @@ def build_http(directory: Directory, limits: Limits, hosts: Hosts | None = None)
         Keys(directory),
         Batches(directory, uploads),
         Watching(directory),
+        Transfer(directory, uploads),
     )
     routes = RouteTable((*V1_ROUTES, *FIRST_ROUTES), apis)
     return Front(cast(AsgiApp, _build_app(directory, routes)), routes, limits, hosts)

@@ -60,11 +60,7 @@ class Uploads:
         task = asyncio.current_task()
         assert task is not None, "requests are handled in tasks"
         loop = asyncio.get_running_loop()
-        upload = _Upload(task, loop.time())
-        self._unfinished[upload] = None
-        if len(self._unfinished) > self._limits.max_uploads:
-            self._stop_most_stalled()
-        self._sweep_later(loop)
+        upload = self._begin(task)
         chunks: list[bytes] = []
         try:
             while True:
@@ -87,6 +83,42 @@ class Uploads:
             raise UploadTimeout(upload.stop_reason) from None
         finally:
             self._forget(upload)
+
+    async def next_chunk(self, receive: Receive) -> tuple[bytes, bool]:
+        """The next piece of a body of any length, and whether there is more. While what came is worked on, nothing is waited
+        for, so nothing stalls.
+
+        Raises:
+            UploadTimeout: it stopped arriving, or gave way to others.
+            ClientGone: the client disconnected.
+        """
+        task = asyncio.current_task()
+        assert task is not None, "requests are handled in tasks"
+        upload = self._begin(task)
+        try:
+            message = await receive()
+            if upload.stop_reason:
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            if not upload.stop_reason:
+                raise
+            task.uncancel()
+            raise UploadTimeout(upload.stop_reason) from None
+        finally:
+            self._forget(upload)
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        return message.get("body", b""), message.get("more_body", False)
+
+    def _begin(self, task: asyncio.Task[Any]) -> _Upload:
+        """Wait for a body, with the others."""
+        loop = asyncio.get_running_loop()
+        upload = _Upload(task, loop.time())
+        self._unfinished[upload] = None
+        if len(self._unfinished) > self._limits.max_uploads:
+            self._stop_most_stalled()
+        self._sweep_later(loop)
+        return upload
 
     def check_size(self, size: int, max_bytes: int = 0) -> None:
         """Refuse a value, or a body of another kind that has at most `max_bytes`, that is too long.

@@ -46,6 +46,13 @@ class BatchAnswer(BaseModel):
     results: list[dict[str, Any]] = Field(examples=[[{"status": 201, "revision": 7}]])
 
 
+class ImportAnswer(BaseModel):
+    """What was done."""
+
+    imported: int = Field(description="Records that were stored.", examples=[1])
+    expired: int = Field(description="Records that were left out, for their time has come.", examples=[0])
+
+
 class TouchAnswer(BaseModel):
     """When the record expires now."""
 

@@ -12,7 +12,8 @@ from serve_app.http.v1.batch import Batches
 from serve_app.http.v1.counters import Counters
 from serve_app.http.v1.keys import Keys
 from serve_app.http.v1.kv import Values
-from serve_app.http.v1.models import BatchAnswer, IncrementAnswer, KeysAnswer, TouchAnswer
+from serve_app.http.v1.models import BatchAnswer, ImportAnswer, IncrementAnswer, KeysAnswer, TouchAnswer
+from serve_app.http.v1.transfer import Transfer
 from serve_app.http.v1.watch import Watching
 
 _READ_ERRORS = (404, 412, 416, 421, 422, 503)
@@ -219,6 +220,49 @@ V1_ROUTES = (
                 declared.LAST_EVENT_ID,
                 declared.query("last_event_id", "The same, where no header can be sent.", {"type": "string"}),
             ]
+        },
+    ),
+    Route(
+        "GET",
+        "/v1/export",
+        Transfer,
+        Transfer.export,
+        "export",
+        MANY,
+        "Export records",
+        "All records with the prefix, one on each line, with their metadata; in base64 only where a value is not UTF-8 text. "
+        'The last line is `{"exported": n}`: without it the export is not whole. Keys that come or go meanwhile may be in it '
+        "or not.",
+        {200: {"description": "Lines of JSON.", "content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
+        (421, 422, 503),
+        {
+            "parameters": [
+                declared.query("prefix", "Only keys that begin with it.", {"type": "string", "maxLength": 1024})
+            ]
+        },
+    ),
+    Route(
+        "POST",
+        "/v1/import",
+        Transfer,
+        Transfer.import_,
+        "import",
+        MANY,
+        "Import records",
+        "Stores what an export wrote, with its metadata; what has expired since is left out. Where it stops before the end "
+        "the error says how many records were stored (`imported`), and the first `line` that was not.",
+        answered_with(ImportAnswer, "All of it is on disk."),
+        (408, 413, 415, 421, 422, 503, 504, 507),
+        {
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/x-ndjson": {
+                        "schema": {"type": "string"},
+                        "example": '{"key": "hello", "value": "world", "content_type": "text/plain"}\n',
+                    }
+                },
+            }
         },
     ),
 )

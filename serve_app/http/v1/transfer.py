@@ -1,0 +1,224 @@
+"""`/v1/export` and `/v1/import`: all records with a prefix as lines of JSON (ndjson.org), of any length, in memory that does
+not grow with it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from serve_app.directory.directory import Directory
+from serve_app.directory.listing import Page, Question
+from serve_app.errors import InvalidRequest, OutcomeUnknown, StoreError, Unavailable, ValueTooLarge
+from serve_app.http import problems, requests
+from serve_app.http.answer import HttpAnswer
+from serve_app.http.requests import Scope
+from serve_app.http.streams import StreamedAnswer
+from serve_app.http.uploads import Receive, Uploads
+from serve_app.http.v1.keys import shown_value
+from serve_app.http.v1.kv import DEFAULT_CONTENT_TYPE, shown_key
+from serve_app.http.v1.target import moment_ms, shown_moment
+from serve_app.operations import Put
+from serve_app.record_bounds import MAX_VALUE_BYTES, check_key
+from serve_app.wire.messages import Entry
+
+CONTENT_TYPE = b"application/x-ndjson"
+#: A value in base64, and all else on its line.
+_MAX_LINE_BYTES = MAX_VALUE_BYTES // 3 * 4 + 64 * 1024
+#: Records that are put together, and bytes of them.
+_AT_ONCE, _AT_ONCE_BYTES = 500, 4 * 1024 * 1024
+#: For how long what is refused for now is tried again, and how often.
+_PATIENCE_S = 60.0
+_PAUSE_S = 0.25
+_encode = msgspec.json.Encoder().encode
+
+
+class Line(msgspec.Struct):
+    """A record, or with `exported` the last line of an export. What else is on a line is not looked at."""
+
+    key: str | None = None
+    value: str | None = None
+    value_base64: bytes | None = None
+    content_type: str = DEFAULT_CONTENT_TYPE
+    created: str | None = None
+    modified: str | None = None
+    expires: str | None = None
+    exported: int | None = None
+
+
+_decode = msgspec.json.Decoder(Line).decode
+
+
+class Transfer:
+    """The handlers, on one directory."""
+
+    def __init__(self, directory: Directory, uploads: Uploads) -> None:
+        self._directory = directory
+        self._uploads = uploads
+
+    async def export(self, scope: Scope, receive: Receive) -> StreamedAnswer:
+        """`GET /v1/export`."""
+        prefix = requests.parameters(scope, ("prefix",)).get("prefix", b"")
+        first = await self._directory.listing.page(Question(prefix, values=True))
+        return StreamedAnswer(self._lines(first, prefix), CONTENT_TYPE)
+
+    async def _lines(self, page: Page, prefix: bytes) -> AsyncIterator[bytes]:
+        exported = 0
+        try:
+            while True:
+                if page.entries:
+                    yield b"".join(_encode(_shown(entry)) + b"\n" for entry in page.entries)
+                exported += len(page.entries)
+                if page.next is None:
+                    break
+                page = await self._page(Question(prefix, page.next, values=True))
+        except StoreError as error:  # without the last line it is known not to be whole
+            yield _encode({"failed": problems.described(error)}) + b"\n"
+            return
+        yield _encode({"exported": exported}) + b"\n"
+
+    async def _page(self, asked: Question) -> Page:
+        give_up_s = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return await self._directory.listing.page(asked)
+            except Unavailable:
+                if time.monotonic() >= give_up_s:
+                    raise
+                await asyncio.sleep(_PAUSE_S)
+
+    async def import_(self, scope: Scope, receive: Receive) -> HttpAnswer:
+        """`POST /v1/import`: the answer says how many records were stored, also where it stops before the end."""
+        requests.check_media_type(scope, (CONTENT_TYPE,))
+        taken = _Taken()
+        try:
+            async for numbered in self._batches(scope, receive, taken):
+                await self._store(numbered, taken)
+        except StoreError as error:
+            status, body, headers = problems.answer_to(error)
+            told: dict[str, Any] = msgspec.json.decode(body)
+            told |= {"imported": taken.imported, "expired": taken.expired, "line": taken.line}
+            return HttpAnswer(status, _encode(told), problems.CONTENT_TYPE, headers)
+        return HttpAnswer(200, _encode({"imported": taken.imported, "expired": taken.expired}))
+
+    async def _batches(self, scope: Scope, receive: Receive, taken: _Taken) -> AsyncIterator[list[tuple[int, Put]]]:
+        """The records with the numbers of their lines, as many as are put together."""
+        puts: list[tuple[int, Put]] = []
+        size = number = 0
+        async for line in self._read_lines(scope, receive, taken):
+            number += 1
+            if not line.strip():
+                continue
+            taken.line = number
+            put = _put(line, number, taken)
+            if put is None:
+                continue
+            puts.append((number, put))
+            size += put.payload_bytes
+            if len(puts) >= _AT_ONCE or size >= _AT_ONCE_BYTES:
+                yield puts
+                puts, size = [], 0
+        if puts:
+            yield puts
+
+    async def _read_lines(self, scope: Scope, receive: Receive, taken: _Taken) -> AsyncIterator[bytes]:
+        rest = bytearray()
+        more = requests.has_body(scope)
+        while more:
+            chunk, more = await self._uploads.next_chunk(receive)
+            searched = len(rest)
+            rest += chunk
+            end = rest.rfind(b"\n", searched)
+            if end >= 0:
+                lines = bytes(rest[:end]).split(b"\n")
+                del rest[: end + 1]
+                for line in lines:
+                    yield line
+            if len(rest) > _MAX_LINE_BYTES:
+                taken.line += 1
+                raise ValueTooLarge(f"a line has at most {_MAX_LINE_BYTES:,} bytes")
+        if rest:
+            yield bytes(rest)
+
+    async def _store(self, numbered: list[tuple[int, Put]], taken: _Taken) -> None:
+        """Put all of them. Raises StoreError: not all of them, and `taken.line` is the first that is missing."""
+        give_up_s = time.monotonic() + _PATIENCE_S
+        while numbered:
+            outcomes = await self._outcomes([put for _, put in numbered])
+            again: list[tuple[int, Put]] = []
+            for (number, put), outcome in zip(numbered, outcomes, strict=True):
+                if not isinstance(outcome, StoreError):
+                    taken.imported += 1
+                elif put.expires_ms and isinstance(outcome, InvalidRequest):
+                    taken.expired += 1  # by the bucket's clock
+                elif isinstance(outcome, (Unavailable, OutcomeUnknown)) and time.monotonic() < give_up_s:
+                    again.append((number, put))
+                else:
+                    taken.line = number
+                    raise type(outcome)(f"line {number}: {outcome}")
+            numbered = again
+            if again:
+                await asyncio.sleep(_PAUSE_S)
+
+    async def _outcomes(self, puts: list[Put]) -> list[Any]:
+        try:
+            return list(await self._directory.carry_out_all(puts))
+        except Unavailable as error:
+            return [error] * len(puts)
+
+
+class _Taken:
+    """What an import has done. line: the one that it is at."""
+
+    def __init__(self) -> None:
+        self.imported = self.expired = self.line = 0
+
+
+def _shown(entry: Entry) -> dict[str, Any]:
+    name, value = shown_value(entry.value)
+    return {
+        "key": entry.key.decode(),
+        name: value,
+        "content_type": entry.content_type,
+        "created": shown_moment(entry.created_ms),
+        "modified": shown_moment(entry.modified_ms),
+        "expires": shown_moment(entry.expires_ms),
+        "revision": entry.revision,
+    }
+
+
+def _put(raw: bytes, number: int, taken: _Taken) -> Put | None:
+    """The put of a line; None where there is nothing to put. Raises InvalidRequest."""
+    try:
+        line = _decode(raw)
+        if line.exported is not None:
+            return None
+        if line.key is None or (line.value is None) == (line.value_base64 is None):
+            raise InvalidRequest("a record has 'key', and one of 'value' and 'value_base64'")
+        value = line.value.encode() if line.value is not None else line.value_base64
+        created_ms, modified_ms, expires_ms = (
+            0 if moment is None else moment_ms(moment.encode())
+            for moment in (line.created, line.modified, line.expires)
+        )
+        put = Put(
+            check_key(line.key),
+            value or b"",
+            line.content_type,
+            expires_ms=expires_ms,
+            created_ms=created_ms,
+            modified_ms=modified_ms,
+        )
+        problem = put.problem()
+        if problem:
+            raise InvalidRequest(f"{shown_key(put.key)!r}: {problem}")
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"line {number} is no record: {error}") from None
+    except InvalidRequest as error:
+        raise InvalidRequest(f"line {number}: {error}") from None
+    if expires_ms and expires_ms <= time.time() * 1000:
+        taken.expired += 1
+        return None
+    return put
