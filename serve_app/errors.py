@@ -2,6 +2,8 @@
 
     StoreError
     ├── InvalidRequest
+    ├── Unauthorized
+    ├── Forbidden
     ├── KeyNotFound
     ├── ValueTooLarge
     ├── UploadTimeout
@@ -34,6 +36,18 @@ class StoreError(Exception):
 
 class InvalidRequest(StoreError):
     """The request can never succeed as it is: a bad key, value or parameter."""
+
+
+class Unauthorized(StoreError):
+    """The request shows no token that the store takes. invalid_token: whether it shows any, of whatever kind."""
+
+    def __init__(self, detail: str, *, invalid_token: bool = False) -> None:
+        super().__init__(detail)
+        self.invalid_token = invalid_token
+
+
+class Forbidden(StoreError):
+    """The request's token lacks the scope that is needed, or is for other keys. Names what is missing."""
 
 
 class KeyNotFound(StoreError):
