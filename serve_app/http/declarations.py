@@ -8,6 +8,8 @@ from fastapi import Response
 from pydantic import BaseModel
 
 _ERRORS = {
+    401: ("unauthorized", "A token is needed", "the request's token is not one of this store's"),
+    403: ("forbidden", "The token does not allow it", "the token 'reports' lacks the scope 'write'"),
     404: ("key-not-found", "No such key", "no record has the key 'hello'"),
     408: (
         "upload-timeout",
@@ -52,6 +54,7 @@ Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem doc
 | answer | did a write happen? | what to do |
 | --- | --- | --- |
 | 200 | yes, and it is on disk | |
+| 401, 403 | no: the store wants a token (another one) | send `Authorization: Bearer …`: `detail` says what is missing |
 | 404 | no such key, so there was nothing to do | |
 | 408 | no: the body stopped arriving, or had to give way to others | send it again |
 | 413, 422 | no: the request is wrong as it is | mend it: `detail` says how |
@@ -94,6 +97,10 @@ def declaration(
             example = {"type": f"urn:cloud-storage:{kind}", "title": title, "status": status, "detail": detail}
             responses[status]["content"] = {
                 "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
+            }
+        if status in (401, 403):
+            responses[status]["headers"] = {
+                "WWW-Authenticate": {"description": "What is asked for (RFC 6750).", "schema": {"type": "string"}}
             }
         if status == 503:
             responses[status]["headers"] = {

@@ -21,7 +21,7 @@ from serve_app.http.uploads import Receive
 
 Handler = Callable[[Scope, Receive], Awaitable[HttpAnswer]]
 KEY_PATH = "{key:path}"
-_READ_ERRORS = (404, 421, 422, 503)
+_READ_ERRORS = (401, 403, 404, 421, 422, 503)
 _DELETE_ERRORS = (*_READ_ERRORS, 504)
 
 
@@ -57,7 +57,7 @@ ROUTES = (
         "Answered once it is on disk.",
         PutAnswer,
         "Stored, and on disk.",
-        (408, 413, 421, 422, 503, 504, 507),
+        (401, 403, 408, 413, 421, 422, 503, 504, 507),
         {"parameters": [KEY_IN_QUERY, VALUE_IN_QUERY], "requestBody": TEXT_BODY},
     ),
     Route(
