@@ -221,6 +221,20 @@ def test_a_file_that_is_mended_is_taken_and_breaking_it_again_is_said_again(
     assert len(events_of(logged, logging.ERROR)) == 2
 
 
+def test_a_file_that_comes_back_as_it_was_is_said_to_be_right_again(tmp_path: Path) -> None:
+    """A folder that was not mounted for a while: nothing of the file itself has changed."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    (folder / "tokens").write_text(line("reader", "cs_r"))
+    tokens = Tokens(folder / "tokens")
+    folder.rename(tmp_path / "away")
+    tokens.look_again()
+    assert tokens.problem
+    (tmp_path / "away").rename(folder)
+    tokens.look_again()
+    assert tokens.problem == ""
+
+
 @pytest.mark.parametrize("text", [None, "nonsense"])
 def test_a_start_without_a_good_file_knows_no_tokens_until_there_is_one(
     tmp_path: Path, text: str | None, logged: pytest.LogCaptureFixture
