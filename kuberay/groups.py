@@ -19,6 +19,10 @@ DIRECTORY = "directory"
 _BUCKET_GROUP = re.compile(r"bucket-(\d+)")
 _BUCKET_COUNT_LINE = re.compile(r"^(\s*['\"]?bucket_count['\"]?\s*:\s*)\d+", re.MULTILINE)
 
+#: Where the tokens file is named, and the line that it is written below.
+_AUTH_LINE = re.compile(r"^ *auth: \{ tokens_file: [^\n]*\n", re.MULTILINE)
+_DATA_DIR_LINE = re.compile(r"^( *)data_dir:[^\n]*\n", re.MULTILINE)
+
 
 # -- reading ---------------------------------------------------------------------------------------------------------
 
@@ -65,6 +69,13 @@ def directories(service: Document) -> int:
     return int(_deployment(service).get("num_replicas", 1))
 
 
+def tokens_file(service: Document) -> str:
+    """The tokens file that the RayService configures; empty where everybody may use the store."""
+    _deployment(service)
+    arguments = _configuration(service)["applications"][0].get("args") or {}
+    return str((arguments.get("auth") or {}).get("tokens_file") or "")
+
+
 def image(service: Document) -> str:
     """The image that the store runs: the head's."""
     containers = cluster_spec(service)["headGroupSpec"]["template"]["spec"]["containers"]
@@ -82,7 +93,7 @@ def claim_name(group: Document) -> str:
 def _deployment(service: Document) -> Document:
     """The directory's deployment in the Serve configuration."""
     try:
-        configuration = yaml.safe_load(service["spec"]["serveConfigV2"])
+        configuration = _configuration(service)
         deployment: Document = configuration["applications"][0]["deployments"][0]
         int(deployment["user_config"]["bucket_count"])
     except (yaml.YAMLError, KeyError, IndexError, TypeError, ValueError):
@@ -90,6 +101,10 @@ def _deployment(service: Document) -> Document:
             "the RayService's serveConfigV2 has no applications[0].deployments[0].user_config.bucket_count"
         ) from None
     return deployment
+
+
+def _configuration(service: Document) -> Any:
+    return yaml.safe_load(service["spec"]["serveConfigV2"])
 
 
 # -- changing: each returns a changed copy ---------------------------------------------------------------------------
@@ -105,6 +120,25 @@ def with_bucket_count(service: Document, count: int) -> Document:
     if bucket_count(changed) != count:
         configuration = yaml.safe_load(text)
         configuration["applications"][0]["deployments"][0]["user_config"]["bucket_count"] = count
+        changed["spec"]["serveConfigV2"] = yaml.safe_dump(configuration, sort_keys=False)
+    return changed
+
+
+def with_tokens_file(service: Document, path: str) -> Document:
+    """The RayService with that tokens file in its Serve configuration; with none where the path is empty."""
+    if tokens_file(service) == path:
+        return service
+    changed = copy.deepcopy(service)
+    text = _AUTH_LINE.sub("", service["spec"]["serveConfigV2"])
+    if path:
+        text = _DATA_DIR_LINE.sub(rf"\g<0>\g<1>auth: {{ tokens_file: {path} }}\n", text, count=1)
+    changed["spec"]["serveConfigV2"] = text
+    if tokens_file(changed) != path:
+        configuration = _configuration(service)
+        arguments = configuration["applications"][0].setdefault("args", {})
+        arguments.pop("auth", None)
+        if path:
+            arguments["auth"] = {"tokens_file": path}
         changed["spec"]["serveConfigV2"] = yaml.safe_dump(configuration, sort_keys=False)
     return changed
 

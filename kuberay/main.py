@@ -13,6 +13,7 @@ from kuberay.commands import logs as logs_command
 from kuberay.commands import open as open_command
 from kuberay.commands import scale as scale_command
 from kuberay.commands import status as status_command
+from kuberay.commands import token as token_command
 from kuberay.commands import upgrade as upgrade_command
 from kuberay.manifests import SERVICE_TYPES, VARIANTS, Options
 from kuberay.session import open_session
@@ -66,6 +67,9 @@ def deploy(
     variant: Annotated[
         str | None, typer.Option(help=f"{', '.join(VARIANTS)}: small for a laptop, recommended for production.")
     ] = None,
+    tokens: Annotated[
+        bool | None, typer.Option("--tokens/--no-tokens", help="Ask for tokens.  [default: where there are any]")
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Wait until every bucket serves.")] = True,
     timeout: Timeout = 600.0,
     dry_run: DryRun = False,
@@ -86,6 +90,7 @@ def deploy(
         "node_port": node_port,
         "redis_image": redis_image,
         "variant": variant,
+        "tokens": tokens,
     }
 
     def command() -> int:
@@ -199,6 +204,38 @@ def delete(
         ),
         "Stopped half-way. Deleting again goes on.",
     )
+
+
+token_app = typer.Typer(no_args_is_help=True, help="Who may use the API: make, list and revoke tokens.")
+app.add_typer(token_app, name="token")
+
+
+@token_app.command("create")
+def create_token(
+    name: Annotated[str, typer.Argument(help="What logs call it: 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'.")],
+    scope: Annotated[str, typer.Option(help="What it allows: read, write and admin, separated by commas.")],
+    prefix: Annotated[str, typer.Option(help="Only for keys that begin with this.")] = "",
+    namespace: Namespace = _DEFAULTS.namespace,
+    context: Context = None,
+) -> None:
+    """Make a token and print it, once; the cluster gets its hash."""
+    _run(lambda: token_command.create(open_session(namespace, context), name, scope, prefix))
+
+
+@token_app.command("list")
+def list_tokens(namespace: Namespace = _DEFAULTS.namespace, context: Context = None) -> None:
+    """Show the tokens' names, and what each allows."""
+    _run(lambda: token_command.show(open_session(namespace, context)))
+
+
+@token_app.command("revoke")
+def revoke_token(
+    name: Annotated[str, typer.Argument(help="Which one.")],
+    namespace: Namespace = _DEFAULTS.namespace,
+    context: Context = None,
+) -> None:
+    """Take a token away: nobody gets in with it any more."""
+    _run(lambda: token_command.revoke(open_session(namespace, context), name))
 
 
 def _run(command: Callable[[], int], interrupted: str = "Stopped.") -> None:

@@ -29,6 +29,8 @@ FOLDER = Path(__file__).parent
 VARIANTS = ("default", "small", "recommended")
 SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer")
 ACCESS_MODES = ("ReadWriteOncePod", "ReadWriteOnce")
+#: Where directories find the tokens: the mount of base/rayservice.yaml, and the key of the secret.
+TOKENS_FILE = "/etc/cloud-storage/tokens"
 MAX_DIRECTORIES = 64
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 #: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity
@@ -42,6 +44,7 @@ class Options:
 
     storage: the size of each bucket's claim, as a Kubernetes quantity.
     node_port: for service_type NodePort, 30000 to 32767; None lets Kubernetes choose.
+    tokens: whether the API asks for them (kuberay/tokens.py).
     """
 
     namespace: str = "cloud-storage"
@@ -55,6 +58,7 @@ class Options:
     service_type: str = "ClusterIP"
     node_port: int | None = None
     variant: str = "default"
+    tokens: bool = False
 
 
 def render(options: Options) -> list[Document]:
@@ -202,6 +206,7 @@ def _rayservice(document: Document, options: Options) -> Document:
         document["spec"]["serveConfigV2"] = re.sub(
             r"num_replicas: \d+", f"num_replicas: {options.directories}", document["spec"]["serveConfigV2"]
         )
+    document = groups.with_tokens_file(document, TOKENS_FILE if options.tokens else "")
     return groups.with_bucket_count(groups.with_bucket_groups(document, options.buckets), options.buckets)
 
 

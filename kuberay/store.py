@@ -12,11 +12,14 @@ from pydantic import ValidationError
 from kuberay.api.cluster import Cluster
 from kuberay.api.errors import Refused, Unreachable
 from kuberay.manifests import NAME
+from serve_app.command_output.token import how_to_go_on, own_token, wants_another
 from serve_app.http.models import BucketStatus, TopologyAnswer
 
 SERVICE = f"{NAME}-serve-svc"
 PORT = "serve"
 _TIMEOUT_S = 10.0
+#: The store takes a token by this header too: the API server passes no Authorization on.
+_HEADER = "X-Cloud-Storage-Token"
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,14 @@ class Store:
         self._cluster = cluster
 
     def topology(self) -> Reply:
-        """What /topology says. Raises Refused where the API server lets nobody like us through."""
-        document, trouble = self._ask("topology")
+        """What /topology says.
+
+        Raises:
+            Refused: the API server lets nobody like us through, or the store wants another token.
+            Failure: the environment's token can't be one.
+        """
+        token = own_token()
+        document, trouble = self._ask("topology", {_HEADER: token} if token else None)
         if document is None:
             return Reply(None, trouble)
         try:
@@ -57,10 +66,10 @@ class Store:
         """Whether it takes requests at all."""
         return self._ask("health")[0] is not None
 
-    def _ask(self, path: str) -> tuple[dict[str, Any] | None, str]:
+    def _ask(self, path: str, headers: dict[str, str] | None = None) -> tuple[dict[str, Any] | None, str]:
         """The document that it answers, or None and why there is none."""
         try:
-            status, body = self._cluster.through_service(SERVICE, PORT, path, _TIMEOUT_S)
+            status, body = self._cluster.through_service(SERVICE, PORT, path, _TIMEOUT_S, headers)
         except Unreachable as unreachable:
             return None, str(unreachable)
         try:
@@ -73,5 +82,7 @@ class Store:
             return document, ""
         if document.get("kind") == "Status" and status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise Refused(f"no permission to ask the store through the API server: {document.get('message')}", status)
+        if wants_another(status) and str(document.get("type")).startswith("urn:cloud-storage:"):
+            raise Refused(how_to_go_on(str(document.get("detail")), "admin", "python -m kuberay"), status)
         # The API server's own words come as a Status, the store's as a problem document.
         return None, str(document.get("message") or document.get("detail") or f"it answers {status}")

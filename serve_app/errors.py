@@ -4,6 +4,8 @@
     ├── InvalidRequest
     │   ├── PartialPut
     │   └── UnsupportedEncoding
+    ├── Unauthorized
+    ├── Forbidden
     ├── KeyNotFound
     ├── RangeNotSatisfiable
     ├── ConditionFailed
@@ -51,6 +53,18 @@ class PartialPut(InvalidRequest):
 
 class UnsupportedEncoding(InvalidRequest):
     """The body is encoded in a way, or of a type, that is not taken here."""
+
+
+class Unauthorized(StoreError):
+    """The request shows no token that the store takes. invalid_token: whether it shows any, of whatever kind."""
+
+    def __init__(self, detail: str, *, invalid_token: bool = False) -> None:
+        super().__init__(detail)
+        self.invalid_token = invalid_token
+
+
+class Forbidden(StoreError):
+    """The request's token lacks the scope that is needed, or is for other keys. Names what is missing."""
 
 
 class KeyNotFound(StoreError):

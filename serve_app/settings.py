@@ -77,6 +77,28 @@ class Limits(BaseModel):
     disk_reserve_bytes: Annotated[int, Field(ge=0, le=1 << 50, strict=True)] = 128 * MIB
 
 
+class Auth(BaseModel):
+    """Who may use the API.
+
+    tokens_file: names the tokens that there are (docs/operations.md, "Tokens"); everybody may do everything where None. A
+        relative path is taken as `Settings.data_dir` is.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tokens_file: Path | None = None
+
+    @field_validator("tokens_file", mode="before")
+    @classmethod
+    def _names_a_file(cls, value: object) -> object:
+        return _named(value, "a file")
+
+    @field_validator("tokens_file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else _absolute(value)
+
+
 class Settings(BaseModel):
     """The `args` of the application in serve_config.yaml.
 
@@ -96,28 +118,19 @@ class Settings(BaseModel):
     pin_buckets: bool = False
     allowed_hosts: tuple[str, ...] = ()
     data_plane_host: Literal["auto", "node", "loopback"] = "auto"
+    auth: Auth = Auth()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     limits: Limits = Limits()
 
     @field_validator("data_dir", mode="before")
     @classmethod
     def _names_a_folder(cls, value: object) -> object:
-        if isinstance(value, str):
-            try:
-                named = value.strip() and b"\0" not in os.fsencode(value)
-            except UnicodeEncodeError:  # half of a surrogate pair
-                named = False
-            if not named:
-                raise ValueError("must name a folder")
-        return value
+        return _named(value, "a folder")
 
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        try:
-            return value.expanduser().absolute()
-        except RuntimeError:  # `~somebody` whom the system does not know, or `~` without a home
-            raise ValueError("names the home folder of a user who has none here") from None
+        return _absolute(value)
 
     @field_validator("allowed_hosts")
     @classmethod
@@ -131,6 +144,25 @@ class Settings(BaseModel):
                     f"{given!r:.80} is no host: give a name or address without scheme, port and path, or '*'"
                 )
         return hosts
+
+
+def _named(value: object, what: str) -> object:
+    """The value, where it is no text that could not name a file or folder. Raises ValueError."""
+    if isinstance(value, str):
+        try:
+            named = value.strip() and b"\0" not in os.fsencode(value)
+        except UnicodeEncodeError:  # half of a surrogate pair
+            named = False
+        if not named:
+            raise ValueError(f"must name {what}")
+    return value
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:  # `~somebody` whom the system does not know, or `~` without a home
+        raise ValueError("names the home folder of a user who has none here") from None
 
 
 class UserConfig(BaseModel):

@@ -69,6 +69,11 @@ class Cluster:
             options["dry_run"] = "All"
         return self._call("patch", kind, f"apply the {_said(kind)} {name}", name=name, body=document, **options)
 
+    def create(self, document: Document) -> Document:
+        """Create the object. Raises Refused with status 409 where it exists."""
+        kind, name = document["kind"], document["metadata"]["name"]
+        return self._call("create", kind, f"create the {_said(kind)} {name}", body=document)
+
     def get(self, kind: str, name: str) -> Document | None:
         """An object, or None where there is none."""
         try:
@@ -126,14 +131,22 @@ class Cluster:
             if rest:
                 yield rest.decode(errors="replace")
 
-    def through_service(self, service: str, port: str, path: str, timeout_s: float) -> tuple[int, str]:
-        """What a service answers to GET, through the API server: status and body.
+    def through_service(
+        self, service: str, port: str, path: str, timeout_s: float, headers: dict[str, str] | None = None
+    ) -> tuple[int, str]:
+        """What a service answers to GET, through the API server: status and body. headers: Authorization is none of them,
+        which the API server keeps to itself.
 
         An error of the API server's own looks like an answer (a Status document). Raises Unreachable.
         """
         try:
             response = self._core.connect_get_namespaced_service_proxy_with_path(
-                f"{service}:{port}", self.namespace, path, _preload_content=False, _request_timeout=timeout_s
+                f"{service}:{port}",
+                self.namespace,
+                path,
+                _headers=headers,
+                _preload_content=False,
+                _request_timeout=timeout_s,
             )
             return response.status, response.data.decode(errors="replace")
         except ApiException as error:

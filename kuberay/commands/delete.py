@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kuberay import tokens
 from kuberay.address import open_command
 from kuberay.api.rayservice import Document
 from kuberay.commands.deploy import is_ours
@@ -39,6 +40,8 @@ def delete(
     session.check_kuberay()
     service = session.service()
     doomed = {kind: session.cluster.list_all(kind, SELECTOR) for kind in _KINDS}
+    if not delete_data:  # who may use the records is kept with them: the next deploy would let everybody in
+        doomed["Secret"] = [secret for secret in doomed["Secret"] if not tokens.is_tokens(secret)]
     claims = session.cluster.list_all(_CLAIM, SELECTOR)
     namespace = session.cluster.get("Namespace", session.namespace) if delete_data else None
     ours = namespace is not None and is_ours(namespace)

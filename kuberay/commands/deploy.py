@@ -6,7 +6,7 @@ import dataclasses
 from http import HTTPStatus
 from typing import Any
 
-from kuberay import groups
+from kuberay import groups, tokens
 from kuberay.address import addresses, open_command
 from kuberay.api.errors import Refused
 from kuberay.api.rayservice import Document
@@ -28,7 +28,10 @@ _NOTICED_WITHIN_S = 20.0
 
 def dry_run(terminal: Terminal, namespace: str, asked: dict[str, Any]) -> int:
     """Print what would be applied to an empty cluster. Asks no cluster."""
-    terminal.raw(to_yaml(_objects(options(namespace, {}, asked))))
+    chosen = options(namespace, {}, asked)
+    objects = _objects(chosen)
+    tokens.check_who_gets_in(chosen, asked.get("tokens"))
+    terminal.raw(to_yaml(objects))
     return 0
 
 
@@ -43,13 +46,15 @@ def deploy(session: Session, asked: dict[str, Any], *, until_ready: bool, timeou
     if service is not None:
         _check_at_rest(session, service)
     live = live_options(session.cluster, service)
-    chosen = options(session.namespace, live, asked)
+    typed = asked.get("tokens")
+    chosen = options(session.namespace, live, {**asked, "tokens": tokens.wanted(session.cluster, service, typed)})
     if service is not None:
         _check_bucket_count(service, chosen.buckets)
     kept = live.get("buckets", 0) if service is None else 0
     if kept:
         _say_kept_claims(session, kept, chosen.buckets)
     objects = _objects(chosen, kept)
+    tokens.check_who_gets_in(chosen, typed, tokens.ingresses_of(session.cluster))
     if service is not None:
         objects = [groups.with_groups_kept(each, service) if _is_service(each) else each for each in objects]
         for each in filter(_is_service, objects):
@@ -180,12 +185,12 @@ def _apply(session: Session, document: Document) -> None:
     if _is_service(document):
         session.services.apply_ray_service(document, session.namespace)
     elif document["kind"] == "Namespace":
-        _apply_namespace(session, document)
+        apply_namespace(session, document)
     else:
         session.cluster.apply(document)
 
 
-def _apply_namespace(session: Session, document: Document) -> None:
+def apply_namespace(session: Session, document: Document) -> None:
     """Make the namespace, or bring ours up to date. One that somebody else made is left as it is."""
     try:
         existing = session.cluster.get("Namespace", session.namespace)

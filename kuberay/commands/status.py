@@ -7,7 +7,7 @@ from collections import Counter
 from rich.markup import escape
 from rich.table import Table
 
-from kuberay import groups
+from kuberay import groups, tokens
 from kuberay.address import addresses
 from kuberay.api.rayservice import Document, condition
 from kuberay.diagnosis import troubles
@@ -33,6 +33,7 @@ def status(session: Session) -> int:
     terminal.say(f"RayService {service['metadata']['name']} in the namespace {session.namespace}: {_state(service)}")
     terminal.say(f"  image      {groups.image(service)}")
     terminal.say(f"  topology   {_topology(reply, not_asked)}")
+    terminal.say(f"  tokens     {'asked for' if groups.tokens_file(service) else 'none: the API is open'}")
     for line in addresses(session):
         terminal.say(f"  {line}")
     terminal.say("")
@@ -46,7 +47,9 @@ def status(session: Session) -> int:
                 "keys on their way", move_progress.MoveProgress().share(reply.topology, session.clock.now())
             )
         )
-    for warning in warnings(seen, reply):
+    for warning in [*warnings(seen, reply), tokens.warning(service, tokens.ingresses_of(session.cluster))]:
+        if not warning:
+            continue
         terminal.warn(warning)
     return 0
 

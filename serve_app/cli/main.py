@@ -14,6 +14,7 @@ from serve_app.cli import environment as environment_module
 from serve_app.cli import operator as operator_command
 from serve_app.cli import run as run_command
 from serve_app.cli import status as status_command
+from serve_app.cli import tokens as tokens_command
 from serve_app.command_output.failure import Failure
 
 Address = Annotated[
@@ -117,6 +118,39 @@ def accept_loss(
         return str(typer.prompt(question, default="", show_default=False))
 
     raise typer.Exit(_without_traceback(lambda: operator_command.accept_loss(address, bucket, None if yes else ask)))
+
+
+tokens_app = typer.Typer(no_args_is_help=True, help="Who may use the API: make, list and revoke tokens.")
+app.add_typer(tokens_app, name="token")
+TokensFile = Annotated[Path | None, typer.Option(help="The tokens file; else the one that --config names.")]
+Config = Annotated[Path, typer.Option(help="The Serve configuration, whose args.auth.tokens_file is meant.")]
+_CONFIG = Path("serve_config.yaml")
+
+
+@tokens_app.command("create")
+def create_token(
+    name: Annotated[str, typer.Argument(help="What logs call it: 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'.")],
+    scope: Annotated[str, typer.Option(help="What it allows: read, write and admin, separated by commas.")],
+    prefix: Annotated[str, typer.Option(help="Only for keys that begin with this.")] = "",
+    file: TokensFile = None,
+    config: Config = _CONFIG,
+) -> None:
+    """Make a token and print it, once; the file gets its hash."""
+    raise typer.Exit(_without_traceback(lambda: tokens_command.create(name, scope, prefix, file, config)))
+
+
+@tokens_app.command("list")
+def list_tokens(file: TokensFile = None, config: Config = _CONFIG) -> None:
+    """Show the tokens' names, and what each allows."""
+    raise typer.Exit(_without_traceback(lambda: tokens_command.show(file, config)))
+
+
+@tokens_app.command("revoke")
+def revoke_token(
+    name: Annotated[str, typer.Argument(help="Which one.")], file: TokensFile = None, config: Config = _CONFIG
+) -> None:
+    """Take a token out of the file: nobody gets in with it any more."""
+    raise typer.Exit(_without_traceback(lambda: tokens_command.revoke(name, file, config)))
 
 
 def _without_traceback(command: run_command.Command) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 
 from serve_app.command_output.failure import Failure
+from serve_app.command_output.token import bearer, how_to_go_on, wants_another
 from serve_app.placement import digest
 
 PATIENCE_S = 60.0
@@ -53,11 +54,17 @@ class PatientClient:
         # which at 32 connections takes more time than the rest of the request.
         context = httpx.create_ssl_context()
         limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
+        headers = bearer()
         timeout = httpx.Timeout(min(_REQUEST_TIMEOUT_S, patience_s))
         try:
             self._clients = [
                 httpx.AsyncClient(
-                    base_url=self._url, timeout=timeout, limits=limits, verify=context, transport=transport
+                    base_url=self._url,
+                    timeout=timeout,
+                    limits=limits,
+                    verify=context,
+                    transport=transport,
+                    headers=headers,
                 )
                 for _ in range(connections)
             ]
@@ -151,6 +158,8 @@ class PatientClient:
             raise _NoAnswer(f"{answer.status_code} from something in front of the store")
         if answer.status_code == 200:
             return document
+        if wants_another(answer.status_code):
+            raise Failure(how_to_go_on(str(document.get("detail")), "read,write,admin"))
         kind = document.get("type")
         if kind == _NOT_FOUND:
             return None

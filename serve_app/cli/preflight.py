@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from serve_app.cli import tokens_on_disk
 from serve_app.cli.environment import of_a_cluster_of_its_own
 from serve_app.cli.serve_config import APPLICATION, ServeConfig
 from serve_app.command_output.failure import Failure
@@ -45,6 +46,8 @@ def check(config: Path, env_file: Path) -> Plan:
     options = serve.http_options
     family = _check_port(options.host, options.port)
     _check_data_dir(settings.data_dir)
+    if settings.auth.tokens_file is not None:
+        tokens_on_disk.read(settings.auth.tokens_file)
     environment = of_a_cluster_of_its_own(env_file)
     if settings.pin_buckets and _RESOURCES not in environment:
         raise Failure(f"{config}: args.pin_buckets: no node of a Ray that `run` starts offers the resource bucket-0")
@@ -54,7 +57,7 @@ def check(config: Path, env_file: Path) -> Plan:
 
 
 def _read(config: Path) -> tuple[ServeConfig, Settings]:
-    document = _load(config)
+    document = load(config)
     try:
         serve = ServeConfig.model_validate(document)
     except ValidationError as error:
@@ -93,7 +96,8 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _load(config: Path) -> dict[str, Any]:
+def load(config: Path) -> dict[str, Any]:
+    """The file as YAML has it. Raises Failure where it is none."""
     try:
         document = yaml.load(config.read_text("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
     except OSError as error:

@@ -26,6 +26,7 @@ import typer
 from serve_app.cli import environment, preflight
 from serve_app.cli.logs import LogFollower
 from serve_app.command_output.failure import Failure
+from serve_app.command_output.token import bearer, how_to_go_on, own_token, wants_another
 
 Command = Callable[[], int]
 
@@ -61,6 +62,7 @@ def run(config: Path, env_file: Path) -> int:
 
 def _run(config: Path, env_file: Path) -> int:
     plan = preflight.check(config, env_file)
+    own_token()  # one that can't be is said before anything is started
     typer.echo(f"Starting Ray and the store; the data is in {plan.data_dir}")
     log_path = plan.data_dir / "serve.log"
     with _create(log_path) as log:
@@ -104,7 +106,7 @@ def _wait_until_up(child: subprocess.Popen[bytes], url: str, log_path: Path) -> 
     deadline_s = time.monotonic() + START_TIMEOUT_S
     trouble = "nothing answers yet"
     up_s = 0.0
-    with httpx.Client(timeout=2.0) as client:
+    with httpx.Client(timeout=2.0, headers=bearer()) as client:
         while time.monotonic() < deadline_s:
             if child.poll() is not None:
                 raise Failure(f"the store did not start: {_last_error(log_path)} (all of it is in {log_path})")
@@ -122,6 +124,15 @@ def _wait_until_up(child: subprocess.Popen[bytes], url: str, log_path: Path) -> 
                         if body["problem"]:
                             typer.echo(f"warning: {body['problem']}", err=True)
                         return int(body["bucket_count"])
+                elif wants_another(answer.status_code):
+                    # It answers, and what is open to all says the rest.
+                    health = client.get(f"{url}/health")
+                    body = health.json()
+                    if health.status_code == 200:
+                        why = how_to_go_on(answer.json()["detail"], "admin")
+                        typer.echo(f"warning: the buckets were not looked at: {why}", err=True)
+                        return int(body["bucket_count"])
+                    trouble = body["detail"]
                 else:
                     trouble = body["detail"]
             time.sleep(0.2)

@@ -15,6 +15,7 @@ from serve_app.command_output.failure import Failure
 from serve_app.command_output.move_progress import MoveProgress, drawn, moving, reasons, waits_for, warnings
 from serve_app.command_output.sizes import size_text
 from serve_app.command_output.terminal import Terminal
+from serve_app.command_output.token import bearer, how_to_go_on, wants_another
 from serve_app.http.models import BucketStatus, TopologyAnswer
 
 _TIMEOUT_S = 10.0
@@ -33,15 +34,15 @@ class Store:
     """The store's /topology."""
 
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
-        """Raises Failure where `url` is none."""
+        """Raises Failure where `url` is none, or the environment's token can't be one."""
         self._url = url.rstrip("/")
         try:
-            self._client = httpx.Client(base_url=self._url, timeout=_TIMEOUT_S, transport=transport)
+            self._client = httpx.Client(base_url=self._url, timeout=_TIMEOUT_S, transport=transport, headers=bearer())
         except httpx.InvalidURL as error:
             raise Failure(f"{url!r} is no address: {error}") from error
 
     def topology(self) -> TopologyAnswer:
-        """What it says of itself. Raises NoAnswer."""
+        """What it says of itself. Raises NoAnswer, and Failure where the store wants another token."""
         try:
             answer = self._client.get("/topology")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -51,7 +52,9 @@ class Store:
                 return TopologyAnswer.model_validate_json(answer.content)
             detail = answer.json()["detail"]
         except (ValueError, KeyError, TypeError, ValidationError):
-            detail = f"something answers {answer.status_code} at {self._url}, and it is not the store"
+            raise NoAnswer(f"something answers {answer.status_code} at {self._url}, and it is not the store") from None
+        if wants_another(answer.status_code):
+            raise Failure(how_to_go_on(str(detail), "admin"))
         raise NoAnswer(str(detail))
 
     def close(self) -> None:

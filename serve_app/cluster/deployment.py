@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from ray import serve
 
 from serve_app import events
+from serve_app.auth.gate import Gate
+from serve_app.auth.tokens import Tokens
 from serve_app.cluster.allocator import give_large_blocks_back
 from serve_app.cluster.bucket_actor import BucketActor
 from serve_app.cluster.build import Build
@@ -36,6 +38,7 @@ class DirectoryReplica:
         give_large_blocks_back()
         self._limits = settings.limits
         self._hosts = Hosts(settings.allowed_hosts, loopback_host=build.loopback_host)
+        self._gate = gate_of(build)
         self._directory = Directory(RayControlPlane(build, BucketActor), settings.limits)
         export_directory(self._directory)
 
@@ -53,7 +56,17 @@ class DirectoryReplica:
 
     def __serve_build_asgi_app__(self) -> Front:
         collect_less_often()
-        return build_http(self._directory, self._limits, self._hosts)
+        return build_http(self._directory, self._limits, self._hosts, self._gate)
+
+
+def gate_of(build: Build) -> Gate | None:
+    """The check of tokens; None where none are configured, which is said where others than this machine reach the API."""
+    tokens_file = build.settings.auth.tokens_file
+    if tokens_file is not None:
+        return Gate(Tokens(tokens_file))
+    if not build.loopback_host:
+        events.warning("api open", reason="args.auth names no tokens: whoever reaches the API may do everything")
+    return None
 
 
 def deployment(build: Build) -> serve.Application:

@@ -36,6 +36,10 @@ class Terminal:
         """A line about something that is not as it should be."""
         self._err.print(f"[yellow]warning:[/] {escape(text)}", soft_wrap=True)
 
+    def hint(self, text: str) -> None:
+        """A line for whoever reads along: not part of the output, which may be kept or piped."""
+        self._err.print(escape(text), soft_wrap=True)
+
     def draw(self, renderable: RenderableType) -> None:
         """A table or the like, as wide as it is: a terminal folds long lines, and a file keeps them."""
         wide = Console(file=self._out.file, width=_WIDEST, force_terminal=self._out.is_terminal, highlight=False)

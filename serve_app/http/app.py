@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import cast
@@ -17,6 +18,8 @@ from starlette.routing import Mount
 from starlette.routing import Route as RoutedPath
 
 from serve_app import __version__
+from serve_app.auth.access import access_of
+from serve_app.auth.gate import Gate
 from serve_app.directory.directory import Directory
 from serve_app.errors import StoreError
 from serve_app.http import problems
@@ -42,8 +45,8 @@ from serve_app.http.v1.watch import Watching
 from serve_app.settings import Limits
 
 
-def build_http(directory: Directory, limits: Limits, hosts: Hosts | None = None) -> Front:
-    """The ASGI application on a directory, which it starts and stops with its lifespan. hosts: as `Front`."""
+def build_http(directory: Directory, limits: Limits, hosts: Hosts | None = None, gate: Gate | None = None) -> Front:
+    """The ASGI application on a directory, which it starts and stops with its lifespan. hosts, gate: as `Front`."""
     uploads = Uploads(limits)
     apis = (
         FirstApi(directory, uploads),
@@ -55,14 +58,17 @@ def build_http(directory: Directory, limits: Limits, hosts: Hosts | None = None)
         Transfer(directory, uploads),
     )
     routes = RouteTable((*V1_ROUTES, *FIRST_ROUTES), apis)
-    return Front(cast(AsgiApp, _build_app(directory, routes)), routes, limits, hosts)
+    return Front(cast(AsgiApp, _build_app(directory, routes, gate)), routes, limits, hosts, gate)
 
 
-def _build_app(directory: Directory, routes: RouteTable) -> FastAPI:
+def _build_app(directory: Directory, routes: RouteTable, gate: Gate | None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await directory.start()
+        following = None if gate is None else asyncio.create_task(gate.follow(), name="tokens")
         yield
+        if following is not None:
+            following.cancel()
         await directory.stop()
 
     app = FastAPI(
@@ -79,7 +85,7 @@ def _build_app(directory: Directory, routes: RouteTable) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(StoreError, _on_exception)
     app.add_exception_handler(Exception, _on_exception)
-    add_docs(app)
+    add_docs(app, needs_token=gate is not None)
 
     @app.get("/", include_in_schema=False)
     async def root(request: Request) -> RedirectResponse:
@@ -118,12 +124,13 @@ def _build_app(directory: Directory, routes: RouteTable) -> FastAPI:
             "topology",
             STORE,
             answered_with(TopologyAnswer, "The shape, and what each bucket says of itself."),
-            (421, 503),
+            (401, 403, 421, 503),
         ),
     )
-    async def get_topology() -> TopologyAnswer:
+    async def get_topology(request: Request) -> TopologyAnswer:
         """The shape of the store and, from each bucket just now, its exact counts and what is wrong with it."""
-        return await topology(directory)
+        access_of(request.scope).require("admin")
+        return await topology(directory, "" if gate is None else gate.problem)
 
     return app
 

@@ -9,6 +9,8 @@ from pydantic import BaseModel
 
 _ERRORS = {
     400: ("partial-put", "Values are stored whole", "a value is stored as a whole: Content-Range is not taken"),
+    401: ("unauthorized", "A token is needed", "the request's token is not one of this store's"),
+    403: ("forbidden", "The token does not allow it", "the token 'reports' lacks the scope 'write'"),
     404: ("key-not-found", "No such key", "no record has the key 'hello'"),
     408: (
         "upload-timeout",
@@ -76,6 +78,7 @@ Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem doc
 | answer | did a write happen? | what to do |
 | --- | --- | --- |
 | 200 | yes, and it is on disk | |
+| 401, 403 | no: the store wants a token (another one) | send `Authorization: Bearer …`: `detail` says what is missing |
 | 404 | no such key, so there was nothing to do | |
 | 408 | no: the body stopped arriving, or had to give way to others | send it again |
 | 413, 422 | no: the request is wrong as it is | mend it: `detail` says how |
@@ -117,6 +120,10 @@ def declaration(
             example = {"type": f"urn:cloud-storage:{kind}", "title": title, "status": status, "detail": detail}
             responses[status]["content"] = {
                 "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
+            }
+        if status in (401, 403):
+            responses[status]["headers"] = {
+                "WWW-Authenticate": {"description": "What is asked for (RFC 6750).", "schema": {"type": "string"}}
             }
         if status == 503:
             responses[status]["headers"] = {

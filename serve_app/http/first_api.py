@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from serve_app.auth.access import ScopeName, access_of
 from serve_app.directory.directory import Directory
 from serve_app.errors import InvalidRequest, KeyNotFound, NotText
 from serve_app.http import requests
@@ -31,8 +32,11 @@ class FirstApi:
 
     async def put(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`PUT /put?key=…&value=…`, or the value as the body."""
+        access = access_of(scope)
+        access.require("write")
         found = requests.parameters(scope, ("key", "value"))
         key = requests.required_key(found)
+        access.require("write", key)
         value = found.get("value")
         if value is not None:
             self._uploads.check_size(len(value))
@@ -64,7 +68,7 @@ class FirstApi:
 
     async def get(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`GET /get/{key}` and `GET /get?key=…`."""
-        key = _key_of(scope, b"/get")
+        key = _key_of(scope, b"/get", "read")
         found, bucket_id, digest = await self._directory.carry_out(Get(key))
         if not isinstance(found, Value):
             raise _not_found(key)
@@ -73,7 +77,7 @@ class FirstApi:
 
     async def head(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`HEAD /get/{key}` and `HEAD /get?key=…`: as long as the answer to a GET."""
-        key = _key_of(scope, b"/get")
+        key = _key_of(scope, b"/get", "read")
         found, bucket_id, digest = await self._directory.carry_out(Head(key))
         if not isinstance(found, Described):
             raise _not_found(key)
@@ -84,7 +88,7 @@ class FirstApi:
 
     async def delete(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`DELETE /delete/{key}` and `DELETE /delete?key=…`; the answer holds what the record held."""
-        key = _key_of(scope, b"/delete")
+        key = _key_of(scope, b"/delete", "write")
         deleted, bucket_id, digest = await self._directory.carry_out(Delete(key, text_only=True))
         if not isinstance(deleted, Deleted):
             raise _not_found(key)
@@ -92,15 +96,22 @@ class FirstApi:
         return HttpAnswer(200, _encode({"key": key.decode(), "value": value, "bucket_id": bucket_id, "digest": digest}))
 
 
-def _key_of(scope: Scope, route: bytes) -> bytes:
-    """The key of a request to `/get` or `/delete` (the route): behind a slash in the path, or as the parameter.
+def _key_of(scope: Scope, route: bytes, needed: ScopeName) -> bytes:
+    """The key of a request to `/get` or `/delete` (the route): behind a slash in the path, or as the parameter. The request
+    may do to it what is needed.
 
     Raises:
         InvalidRequest: it is missing, empty, too long or not UTF-8.
+        Unauthorized, Forbidden, Unavailable: it may not be touched (`Access.require`).
     """
+    access = access_of(scope)
+    access.require(needed)  # who may do nothing here is told that, and not what is wrong with the key
     if requests.local_path(scope) == route:
-        return requests.required_key(requests.parameters(scope, ("key",)))
-    return requests.key_from_path(scope, route + b"/")
+        key = requests.required_key(requests.parameters(scope, ("key",)))
+    else:
+        key = requests.key_from_path(scope, route + b"/")
+    access.require(needed, key)
+    return key
 
 
 def _text(key: bytes, value: bytes) -> str:

@@ -8,7 +8,7 @@ from serve_app.http.models import DeleteAnswer, GetAnswer, PutAnswer
 from serve_app.http.parameters import KEY_IN_PATH, KEY_IN_QUERY, TEXT_BODY, VALUE_IN_QUERY
 from serve_app.http.routes import KEY_PATH, Route
 
-_READ_ERRORS = (404, 409, 421, 422, 503)
+_READ_ERRORS = (401, 403, 404, 409, 421, 422, 503)
 _DELETE_ERRORS = (*_READ_ERRORS, 504)
 
 FIRST_ROUTES = (
@@ -23,7 +23,7 @@ FIRST_ROUTES = (
         "Store a value under a key, new or not. The value is the parameter `value` or the request's body, not both.\n\n"
         "Answered once it is on disk.",
         answered_with(PutAnswer, "Stored, and on disk."),
-        (408, 413, 421, 422, 503, 504, 507),
+        (401, 403, 408, 413, 421, 422, 503, 504, 507),
         {"parameters": [KEY_IN_QUERY, VALUE_IN_QUERY], "requestBody": TEXT_BODY},
     ),
     Route(

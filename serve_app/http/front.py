@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from serve_app import events
+from serve_app.auth.access import OPEN, grant
+from serve_app.auth.gate import Gate
 from serve_app.errors import InvalidRequest, StoreError, Unavailable
 from serve_app.http import problems
 from serve_app.http.answer import HttpAnswer
@@ -35,9 +37,12 @@ _WRONG_HOST = HttpAnswer(
 class Front:
     """The ASGI application that Serve runs."""
 
-    def __init__(self, app: AsgiApp, routes: RouteTable, limits: Limits, hosts: Hosts | None = None) -> None:
-        """hosts: which ones requests may name; all where None."""
+    def __init__(
+        self, app: AsgiApp, routes: RouteTable, limits: Limits, hosts: Hosts | None = None, gate: Gate | None = None
+    ) -> None:
+        """hosts: which ones requests may name; all where None. gate: whose tokens are taken; nobody needs one where None."""
         self._app = app
+        self._gate = gate
         self._hosts = None if hosts is None or hosts.all else hosts
         self._routes = routes
         self._downloads = Downloads(limits)
@@ -49,6 +54,7 @@ class Front:
         if self._hosts is not None and not self._hosts.admit(scope):
             await send_answer(send, _without_body(_WRONG_HOST) if scope["method"] == "HEAD" else _WRONG_HOST)
             return
+        grant(scope, OPEN if self._gate is None else self._gate.access(scope))
         handler = self._handler_of(scope)
         if handler is None:
             await self._app(scope, receive, with_always(send))

@@ -1,7 +1,8 @@
 """Errors as RFC 9457 `application/problem+json`.
 
 `type` is a stable URN to switch on, `title` and `status` go with it, and `detail` says what was wrong this time. 503 carries
-`Retry-After`: the operation was refused and changed nothing. 504 does not: the write may have happened.
+`Retry-After`: the operation was refused and changed nothing. 504 does not: the write may have happened. 401 and 403 carry
+`WWW-Authenticate` (RFC 6750).
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ class Problem(BaseModel):
 
 #: error class -> (status, last part of the type URN, title). Subclasses are listed before their bases.
 _PROBLEMS: tuple[tuple[type[errors.StoreError], int, str, str], ...] = (
+    (errors.Unauthorized, 401, "unauthorized", "A token is needed"),
+    (errors.Forbidden, 403, "forbidden", "The token does not allow it"),
     (errors.KeyNotFound, 404, "key-not-found", "No such key"),
     (errors.PartialPut, 400, "partial-put", "Values are stored whole"),
     (errors.UnsupportedEncoding, 415, "unsupported-encoding", "The body's encoding or type is not taken"),
@@ -47,6 +50,10 @@ _PROBLEMS: tuple[tuple[type[errors.StoreError], int, str, str], ...] = (
     (errors.DiskFull, 507, "disk-full", "The bucket's disk is full; nothing changed"),
     (errors.StoreError, 503, "unavailable", "Refused for now; nothing changed"),
 )
+
+
+#: What a client is asked for (RFC 6750, 3), and what was wrong with what it showed.
+_CHALLENGE = b'Bearer realm="cloud-storage"'
 
 
 def problem(status: int, kind: str, title: str, detail: str) -> bytes:
@@ -85,6 +92,11 @@ def answer_to(error: errors.StoreError) -> tuple[int, bytes, Headers]:
         headers.append((b"etag", b'"%d"' % error.revision))
     if isinstance(error, errors.RangeNotSatisfiable):
         headers.append((b"content-range", b"bytes */%d" % error.size))
+    if isinstance(error, errors.Unauthorized):
+        more = b', error="invalid_token"' if error.invalid_token else b""
+        headers.append((b"www-authenticate", _CHALLENGE + more))
+    elif isinstance(error, errors.Forbidden):
+        headers.append((b"www-authenticate", _CHALLENGE + b', error="insufficient_scope"'))
     return status, problem(status, kind, title, str(error)), headers
 
 

@@ -21,8 +21,8 @@ def health(directory: Directory) -> HealthAnswer:
     return HealthAnswer(bucket_count=_topology_of(directory).bucket_count)
 
 
-async def topology(directory: Directory) -> TopologyAnswer:
-    """The shape, with every bucket asked just now. Raises as `health`."""
+async def topology(directory: Directory, trouble: str = "") -> TopologyAnswer:
+    """The shape, with every bucket asked just now. trouble: what else is not followed. Raises as `health`."""
     await directory.polling.refresh()
     known = _topology_of(directory)
     phase: Literal["stable", "moving"] = "stable" if known.phase == "stable" else "moving"
@@ -37,7 +37,7 @@ async def topology(directory: Directory) -> TopologyAnswer:
         phase=phase,
         configured_count=directory.configuration.bucket_count,
         expected_end_s=_expected_end_s(buckets[: known.bucket_count]) if known.moving else None,
-        problem=directory.configuration.problem,
+        problem="; ".join(filter(None, (directory.configuration.problem, trouble))),
         buckets=buckets,
     )
 

@@ -45,6 +45,8 @@ class FakeKubernetes:
         self.has_kuberay = True
         #: Answers of the store through the service proxy, by path.
         self.store: Callable[[str], tuple[int, Any]] = lambda path: (503, _status(503, "no endpoints available"))
+        #: The headers, in lower case, that the store was shown last.
+        self.shown: dict[str, str] = {}
         self.logs: dict[str, str] = {}
         #: Called with each call before it is done; what it returns is answered instead.
         self.refuse: Callable[[str], tuple[int, str] | None] = lambda call: None
@@ -205,6 +207,8 @@ def _handler(fake: FakeKubernetes) -> type[BaseHTTPRequestHandler]:
         disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
+            # As the API server does, which keeps to itself what it was shown.
+            fake.shown = {name.lower(): value for name, value in self.headers.items() if name != "Authorization"}
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status, answer = fake.answer(self.command, self.path, self.headers.get("Content-Type", ""), body)
             text = answer if isinstance(answer, str) else json.dumps(answer)

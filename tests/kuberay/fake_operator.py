@@ -21,7 +21,7 @@ _MUTED = ("replicas", "minReplicas", "maxReplicas")
 
 class FakeOperator:
     """`store_count` is the number of buckets that the store has; `keys` what each holds. While it moves to another number,
-    one of `move_steps` is done with each step."""
+    one of `move_steps` is done with each step. `admin_token` is taken where the store asks for one."""
 
     def __init__(self, fake: FakeKubernetes) -> None:
         self.fake = fake
@@ -35,6 +35,7 @@ class FakeOperator:
         self.steps_done = 0
         self.bucket_errors: dict[int, str] = {}
         self.problem = ""
+        self.admin_token = "cs_admin"
         self.clusters_made = 0
         self.keys_per_s = 2.0
         self.expected_end_s: float | None = 7.0
@@ -51,6 +52,9 @@ class FakeOperator:
         self.store_count = count
         if path == "health":
             return 200, {"bucket_count": count}
+        if groups.tokens_file(service) and self.fake.shown.get("x-cloud-storage-token") != self.admin_token:
+            detail = "the request's token is not one of this store's"
+            return 401, {"type": "urn:cloud-storage:unauthorized", "title": "t", "status": 401, "detail": detail}
         target = self.target_count or count
         problem = self.problem
         if not problem and target == count != configured:

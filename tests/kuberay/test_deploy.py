@@ -91,8 +91,11 @@ def test_a_problem_of_the_store_is_shown(cluster: Stage) -> None:
 @pytest.mark.parametrize(
     ("asked", "line"),
     [
-        ({"service_type": "NodePort", "node_port": 30123}, "on every node        http://NODE:30123"),
-        ({"service_type": "LoadBalancer"}, "has no address yet (kubectl get service cloud-storage-serve-svc"),
+        ({"service_type": "NodePort", "node_port": 30123, "tokens": False}, "on every node        http://NODE:30123"),
+        (
+            {"service_type": "LoadBalancer", "tokens": False},
+            "has no address yet (kubectl get service cloud-storage-serve-svc",
+        ),
     ],
 )
 def test_it_ends_with_the_address_of_the_services_type(cluster: Stage, asked: dict[str, Any], line: str) -> None:
@@ -101,7 +104,7 @@ def test_it_ends_with_the_address_of_the_services_type(cluster: Stage, asked: di
 
 
 def test_a_load_balancers_address_is_shown(cluster: Stage) -> None:
-    run(cluster, service_type="LoadBalancer")
+    run(cluster, service_type="LoadBalancer", tokens=True)
     service = cluster.fake.get("services", "cloud-storage-serve-svc")
     service["status"] = {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}}
     run(cluster)
@@ -254,7 +257,7 @@ def test_more_directories_reach_the_running_cluster(cluster: Stage) -> None:
 
 def test_another_type_of_service_reaches_the_running_service(cluster: Stage) -> None:
     run(cluster)
-    run(cluster, service_type="NodePort", node_port=30001)
+    run(cluster, service_type="NodePort", node_port=30001, tokens=False)
     service = cluster.fake.get("services", "cloud-storage-serve-svc")
     assert service["spec"]["type"] == "NodePort"
     assert service["spec"]["ports"][0]["nodePort"] == 30001

@@ -17,7 +17,7 @@ from kuberay.main import app
 from tests.kuberay.fake_kubernetes import FakeKubernetes
 from tests.kuberay.fake_operator import FakeOperator
 
-COMMANDS = ["deploy", "status", "open", "scale", "upgrade", "logs", "delete"]
+COMMANDS = ["deploy", "status", "open", "scale", "upgrade", "logs", "delete", "token"]
 CHANGING = {"deploy": [], "scale": ["3"], "upgrade": ["--image", "x:2"], "delete": []}
 
 
@@ -56,9 +56,11 @@ def invoke(*arguments: str, answers: str | None = None) -> Any:
     return CliRunner().invoke(app, list(arguments), input=answers, env={"COLUMNS": "200"})
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command", [*COMMANDS[:-1], *(f"token {each}" for each in ("create", "list", "revoke"))], ids=lambda name: name
+)
 def test_each_command_explains_itself(command: str) -> None:
-    result = invoke(command, "--help")
+    result = invoke(*command.split(), "--help")
     assert result.exit_code == 0
     for option in ("--namespace", "--context"):
         assert option in result.output

@@ -11,7 +11,8 @@ import yaml
 from dotenv import dotenv_values
 
 from kuberay import groups
-from kuberay.manifests import FOLDER, VARIANTS, Options, render, to_yaml
+from kuberay.manifests import FOLDER, TOKENS_FILE, VARIANTS, Options, render, to_yaml
+from kuberay.tokens import KEY, SECRET
 from serve_app.command_output.failure import Failure
 
 ROOT = FOLDER.parent
@@ -104,6 +105,24 @@ def test_the_serve_configuration_is_the_local_one_but_for_what_a_cluster_needs(v
     deployment["num_replicas"] = 1 if variant == "small" else 2
     deployment["ray_actor_options"] = {"num_cpus": 0, "resources": {"directory": 1}}
     assert here == local
+    with_tokens = yaml.safe_load(rayservice(Options(variant=variant, tokens=True))["spec"]["serveConfigV2"])
+    assert with_tokens["applications"][0]["args"].pop("auth") == {"tokens_file": TOKENS_FILE}
+    assert with_tokens == local
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_pods_with_directories_and_no_others_see_the_tokens(variant: str) -> None:
+    """The secret need not be there, so that a store without tokens starts; it appears in running pods when it is made."""
+    seeing = set()
+    for name, template in pod_templates(render(Options(variant=variant))).items():
+        for volume in template["spec"].get("volumes", []):
+            if volume["name"] == "tokens":
+                seeing.add(name)
+                assert volume["secret"] == {"secretName": SECRET, "optional": True, "defaultMode": 0o440}
+                (mount,) = [each for each in containers(template)[0]["volumeMounts"] if each["name"] == "tokens"]
+                assert mount == {"name": "tokens", "mountPath": str(Path(TOKENS_FILE).parent), "readOnly": True}
+                assert Path(TOKENS_FILE).name == KEY
+    assert seeing == {"head" if variant == "small" else "directory"}
 
 
 def test_image_and_pods_have_serve_env_word_for_word() -> None:

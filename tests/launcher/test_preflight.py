@@ -74,6 +74,21 @@ def directory(document: Any) -> Any:
 
 
 @pytest.mark.parametrize(
+    ("text", "sentence"),
+    [(None, "can't be used: No such file or directory"), ("# fine\nnonsense", "line 2: it is not")],
+)
+def test_a_tokens_file_that_no_directory_could_read_is_said(config: Path, text: str | None, sentence: str) -> None:
+    file = config.parent / "tokens"
+    if text is not None:
+        file.write_text(text)
+    changed(config, lambda document: ours(document)["args"].update(auth={"tokens_file": str(file)}))
+    assert refusal(config).startswith(f"the tokens file {file}")
+    assert sentence in refusal(config)
+    file.write_text("# nobody yet\n")
+    preflight.check(config, ROOT / "serve.env")
+
+
+@pytest.mark.parametrize(
     ("change", "sentence"),
     [
         (lambda d: ours(d)["args"].update(data_dir="~nosuchuser/x"), "args.data_dir: names the home folder of a user"),

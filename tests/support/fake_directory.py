@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from serve_app import placement
+from serve_app.auth.gate import Gate
 from serve_app.directory.directory import Directory, Routed
 from serve_app.http.app import build_http
 from serve_app.http.front import Front
@@ -61,6 +62,8 @@ class FakeDirectory:
             raise self.failure
 
 
-def http_on(directory: FakeDirectory, limits: Limits | None = None, hosts: Hosts | None = None) -> Front:
+def http_on(
+    directory: FakeDirectory, limits: Limits | None = None, hosts: Hosts | None = None, gate: Gate | None = None
+) -> Front:
     """The real HTTP application on a fake directory."""
-    return build_http(cast(Directory, directory), limits or Limits(), hosts)
+    return build_http(cast(Directory, directory), limits or Limits(), hosts, gate)

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from serve_app import events
 from serve_app.app import build
 from serve_app.cluster import bucket_actor
-from serve_app.settings import MIB, Limits, Settings, UserConfig, explain
+from serve_app.cluster.build import build_of
+from serve_app.cluster.deployment import gate_of
+from serve_app.settings import MIB, Auth, Limits, Settings, UserConfig, explain
 
 
 @pytest.mark.parametrize(
@@ -29,6 +32,10 @@ from serve_app.settings import MIB, Limits, Settings, UserConfig, explain
         ({"data_dir": "d", "limits": {"disk_reserve_bytes": 10**30}}, "args.limits.disk_reserve_bytes"),
         ({"data_dir": "d", "limits": {"max_group_writes": True}}, "args.limits.max_group_writes"),
         ({"data_dir": "d", "allowed_hosts": [":::::"]}, "':::::' is no host"),
+        ({"data_dir": "d", "auth": {"tokens": "t"}}, "args.auth.tokens: unknown setting"),
+        ({"data_dir": "d", "auth": {"tokens_file": " "}}, "args.auth.tokens_file: must name a file"),
+        ({"data_dir": "d", "auth": {"tokens_file": "a\0b"}}, "args.auth.tokens_file: must name a file"),
+        ({"data_dir": "d", "auth": {"tokens_file": "~nosuchuser/t"}}, "args.auth.tokens_file: names the home folder"),
     ],
 )
 def test_wrong_args_are_refused_by_name_when_the_application_is_built(args: dict[str, Any], named: str) -> None:
@@ -46,6 +53,36 @@ def test_a_bucket_count_is_a_whole_number_from_1_to_64(count: Any) -> None:
 
 def test_a_relative_data_dir_is_made_absolute() -> None:
     assert Settings(data_dir=Path("data")).data_dir == Path.cwd() / "data"
+
+
+def test_a_relative_tokens_file_is_made_absolute_and_there_is_none_by_default() -> None:
+    assert (
+        Settings(data_dir=Path("data"), auth=Auth(tokens_file=Path("tokens"))).auth.tokens_file == Path.cwd() / "tokens"
+    )
+    assert Settings(data_dir=Path("data")).auth.tokens_file is None
+
+
+def test_buckets_are_not_replaced_where_tokens_are_turned_on() -> None:
+    without = build_of(Settings(data_dir=Path("data")))
+    tokens = build_of(Settings(data_dir=Path("data"), auth=Auth(tokens_file=Path("tokens"))))
+    assert tokens.fingerprint == without.fingerprint
+    assert tokens.settings.auth.tokens_file == Path.cwd() / "tokens"
+    assert build_of(Settings(data_dir=Path("other"))).fingerprint != without.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("tokens", "loopback", "said"), [(False, False, True), (True, False, False), (False, True, False)]
+)
+def test_an_open_api_is_said_where_others_reach_it(
+    tokens: bool, loopback: bool, said: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tokens").touch()
+    auth = Auth(tokens_file=tmp_path / "tokens") if tokens else Auth()
+    warned: list[str] = []
+    monkeypatch.setattr(events, "warning", lambda event, **fields: warned.append(event))
+    gate = gate_of(build_of(Settings(data_dir=Path("data"), auth=auth), "127.0.0.1" if loopback else ""))
+    assert (gate is not None) == tokens
+    assert warned == ["api open"] * said
 
 
 def test_the_limits_that_ship_are_within_their_bounds() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from serve_app.auth.access import Access, access_of
 from serve_app.directory.directory import Directory
 from serve_app.directory.routed import Routed
 from serve_app.errors import InvalidRequest, StoreError
@@ -99,11 +100,13 @@ class Batches:
 
     async def batch(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`POST /v1/batch`."""
+        access = access_of(scope)
+        access.require_any("read", "write")
         packed = requests.check_media_type(scope, (JSON, MSGPACK)) == MSGPACK
         body = await self._uploads.read(scope, receive, MAX_BODY_BYTES)
         items = _items(body, packed)
         # What is wrong by itself is answered so, and keeps nothing else back.
-        made = [_operation(item) for item in items]
+        made = [_operation(item, access) for item in items]
         sound = [each for each in made if not isinstance(each, StoreError)]
         outcomes = iter(await self._directory.carry_out_all(sound) if sound else ())
         results = [
@@ -124,12 +127,14 @@ def _items(body: bytes, packed: bool) -> list[Any]:
     return items
 
 
-def _operation(item: Item) -> Operation[Any] | StoreError:
+def _operation(item: Item, access: Access) -> Operation[Any] | StoreError:
     try:
         make = _MAKERS.get(item.op)
         if make is None:
             raise InvalidRequest(f"'op' is one of {', '.join(_MAKERS)}, not {item.op[:32]!r}")
-        operation = make(item, check_key(item.key))
+        key = check_key(item.key)
+        access.require("read" if make is _get else "write", key)
+        operation = make(item, key)
         problem = operation.problem()
         if problem:
             raise InvalidRequest(problem)

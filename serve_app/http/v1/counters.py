@@ -18,6 +18,7 @@ from serve_app.http.v1.target import (
     condition_of,
     expiry_of,
     idempotency_key,
+    key_and_parameters,
     milliseconds_of,
     shown_moment,
 )
@@ -47,7 +48,7 @@ class Counters:
 
     async def increment(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`POST /v1/increment?key=…` with `{"by": 1}`, or without a body."""
-        key = requests.required_key(requests.parameters(scope, ("key",)))
+        key, _ = key_and_parameters(scope, b"/v1/increment", "write")
         condition, named = condition_of(scope), idempotency_key(scope)
         asked = IncrementBody()
         if requests.has_body(scope):
@@ -63,8 +64,7 @@ class Counters:
 
     async def touch(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`POST /v1/touch?key=…&ttl=…`, or with `expires_at`, which may be `never`."""
-        found = requests.parameters(scope, ("key", *EXPIRY))
-        key = requests.required_key(found)
+        key, found = key_and_parameters(scope, b"/v1/touch", "write", EXPIRY)
         if not found.keys() & {*EXPIRY}:
             raise InvalidRequest(
                 "when is it to expire? Give the parameter 'ttl', or 'expires_at' (which may be 'never')"

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from serve_app.auth.access import access_of
 from serve_app.directory.directory import Directory
 from serve_app.directory.listing import Question
 from serve_app.errors import InvalidRequest
@@ -31,7 +32,10 @@ class Keys:
 
     async def list(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`GET /v1/keys`."""
+        access = access_of(scope)
+        access.require("read")
         asked = question(requests.parameters(scope, _PARAMETERS))
+        access.require_prefix("read", asked.prefix)
         page = await self._directory.listing.page(asked)
         answer = {
             "keys": [shown(entry, with_value=asked.values) for entry in page.entries],

@@ -34,7 +34,7 @@ class Values:
 
     async def get(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`GET /v1/kv/{key}`: the value, or the range of it that is asked for."""
-        key, _ = key_and_parameters(scope, PATH, ())
+        key, _ = key_and_parameters(scope, PATH, "read")
         found, bucket_id, digest = await self._directory.carry_out(Get(key, condition=condition_of(scope)))
         if isinstance(found, Value):
             headers = _described(found, bucket_id, digest)
@@ -50,7 +50,7 @@ class Values:
 
     async def head(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`HEAD /v1/kv/{key}`: what a GET would say of the value."""
-        key, _ = key_and_parameters(scope, PATH, ())
+        key, _ = key_and_parameters(scope, PATH, "read")
         operation = Head(key, as_json=False, condition=condition_of(scope))
         found, bucket_id, digest = await self._directory.carry_out(operation)
         if isinstance(found, Described):
@@ -61,7 +61,7 @@ class Values:
 
     async def put(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`PUT /v1/kv/{key}`: the body is the value."""
-        key, found = key_and_parameters(scope, PATH, EXPIRY)
+        key, found = key_and_parameters(scope, PATH, "write", EXPIRY)
         ttl_ms, expires_ms = expiry_of(found) if found else (0, 0)
         content_type = _content_type_of(scope)
         condition, named = condition_of(scope), idempotency_key(scope)
@@ -74,7 +74,7 @@ class Values:
 
     async def delete(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`DELETE /v1/kv/{key}`."""
-        key, _ = key_and_parameters(scope, PATH, ())
+        key, _ = key_and_parameters(scope, PATH, "write")
         operation = Delete(key, with_value=False, condition=condition_of(scope), idempotency_key=idempotency_key(scope))
         deleted, bucket_id, digest = await self._directory.carry_out(operation)
         if isinstance(deleted, Missing):

@@ -16,10 +16,10 @@ from serve_app.http.v1.models import BatchAnswer, ImportAnswer, IncrementAnswer,
 from serve_app.http.v1.transfer import Transfer
 from serve_app.http.v1.watch import Watching
 
-_READ_ERRORS = (404, 412, 416, 421, 422, 503)
-_HEAD_ERRORS = (404, 412, 421, 422, 503)
-_PUT_ERRORS = (400, 408, 412, 413, 415, 421, 422, 503, 504, 507)
-_DELETE_ERRORS = (404, 412, 421, 422, 503, 504)
+_READ_ERRORS = (401, 403, 404, 412, 416, 421, 422, 503)
+_HEAD_ERRORS = (401, 403, 404, 412, 421, 422, 503)
+_PUT_ERRORS = (400, 401, 403, 408, 412, 413, 415, 421, 422, 503, 504, 507)
+_DELETE_ERRORS = (401, 403, 404, 412, 421, 422, 503, 504)
 _QUERY_FORM = "For keys that clients fold out of paths: `.`, `..`, and leading slashes."
 _UNCHANGED = {"description": "The client has it already.", "headers": declared.WHERE}
 
@@ -112,7 +112,7 @@ V1_ROUTES = (
         "no number, or would be too large, is answered 409 and stays as it is. `ttl` (seconds) is for a record that "
         "is made by this.",
         answered_with(IncrementAnswer, "Added, and on disk."),
-        (408, 409, 412, 413, 415, 421, 422, 503, 504, 507),
+        (401, 403, 408, 409, 412, 413, 415, 421, 422, 503, 504, 507),
         {
             "parameters": [KEY_IN_QUERY | {"example": "visits"}, *declared.WRITE_CONDITIONS],
             "requestBody": {
@@ -143,7 +143,7 @@ V1_ROUTES = (
         "Have a record expire at another time",
         "In `ttl` seconds, or at `expires_at`; `expires_at=never` has it stay. Its value and Last-Modified stay as they are.",
         answered_with(TouchAnswer, "Done, and on disk."),
-        (404, 412, 421, 422, 503, 504, 507),
+        (401, 403, 404, 412, 421, 422, 503, 504, 507),
         {
             "parameters": [
                 KEY_IN_QUERY,
@@ -164,7 +164,7 @@ V1_ROUTES = (
         "The keys of the whole store in the order of their bytes, a page at a time. A key that is there throughout is listed "
         "exactly once, also while the number of buckets changes.",
         answered_with(KeysAnswer, "A page."),
-        (421, 422, 503),
+        (401, 403, 421, 422, 503),
         {
             "parameters": [
                 declared.query("prefix", "Only keys that begin with it.", {"type": "string", "maxLength": 1024}),
@@ -193,7 +193,7 @@ V1_ROUTES = (
         "out in order, and each is answered as it would be alone; nothing holds them together beyond that. The body has at "
         "most 16 MiB.",
         answered_with(BatchAnswer, "The results, in order."),
-        (408, 413, 415, 421, 422, 503),
+        (401, 403, 408, 413, 415, 421, 422, 503),
         {"requestBody": declared.BATCH_BODY},
     ),
     Route(
@@ -208,7 +208,7 @@ V1_ROUTES = (
         "whose id is given. It never ends by itself (this page shows nothing of it: use curl -N). An event `dropped` or "
         "`history-lost` is the last one: the watch did not keep up, or the store can't tell what came next.",
         {200: {"description": "Events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}},
-        (410, 421, 422, 503),
+        (401, 403, 410, 421, 422, 503),
         {
             "parameters": [
                 declared.query("prefix", "Only keys that begin with it.", {"type": "string", "maxLength": 1024}),
@@ -234,7 +234,7 @@ V1_ROUTES = (
         'The last line is `{"exported": n}`: without it the export is not whole. Keys that come or go meanwhile may be in it '
         "or not.",
         {200: {"description": "Lines of JSON.", "content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
-        (421, 422, 503),
+        (401, 403, 421, 422, 503),
         {
             "parameters": [
                 declared.query("prefix", "Only keys that begin with it.", {"type": "string", "maxLength": 1024})
@@ -252,7 +252,7 @@ V1_ROUTES = (
         "Stores what an export wrote, with its metadata; what has expired since is left out. Where it stops before the end "
         "the error says how many records were stored (`imported`), and the first `line` that was not.",
         answered_with(ImportAnswer, "All of it is on disk."),
-        (408, 413, 415, 421, 422, 503, 504, 507),
+        (401, 403, 408, 413, 415, 421, 422, 503, 504, 507),
         {
             "requestBody": {
                 "required": True,

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from serve_app.auth.access import ScopeName, access_of
 from serve_app.errors import InvalidRequest
 from serve_app.http import conditions, requests
 from serve_app.http.requests import Scope
@@ -20,12 +21,24 @@ _SECONDS = re.compile(rb"([0-9]{1,12})(?:\.([0-9]{1,3})0*)?")
 _VISIBLE = re.compile(rb"[\x21-\x7e]+")
 
 
-def key_and_parameters(scope: Scope, path: bytes, allowed: tuple[str, ...]) -> tuple[bytes, dict[str, bytes]]:
-    """The key, in the path behind `path` and a slash or as the parameter `key`, and the other parameters.
+def key_and_parameters(
+    scope: Scope, path: bytes, needed: ScopeName, allowed: tuple[str, ...] = ()
+) -> tuple[bytes, dict[str, bytes]]:
+    """The key, in the path behind `path` and a slash or as the parameter `key`, and the other parameters. needed: what the
+    request must be allowed to do with the key.
 
     Raises:
         InvalidRequest: the key is missing, empty, too long or not UTF-8; a parameter is unknown, repeated or not UTF-8.
+        Unauthorized, Forbidden, Unavailable: it may not be touched (`Access.require`).
     """
+    access = access_of(scope)
+    access.require(needed)  # who may do nothing here is told that, and not what is wrong with the key
+    key, found = _key_and_parameters(scope, path, allowed)
+    access.require(needed, key)
+    return key, found
+
+
+def _key_and_parameters(scope: Scope, path: bytes, allowed: tuple[str, ...]) -> tuple[bytes, dict[str, bytes]]:
     written = requests.local_path(scope)
     if written == path:
         found = requests.parameters(scope, ("key", *allowed))

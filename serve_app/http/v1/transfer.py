@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
+from serve_app.auth.access import Access, access_of
 from serve_app.directory.directory import Directory
 from serve_app.directory.listing import Page, Question
-from serve_app.errors import InvalidRequest, OutcomeUnknown, StoreError, Unavailable, ValueTooLarge
+from serve_app.errors import Forbidden, InvalidRequest, OutcomeUnknown, StoreError, Unavailable, ValueTooLarge
 from serve_app.http import problems, requests
 from serve_app.http.answer import HttpAnswer
 from serve_app.http.requests import Scope
@@ -61,7 +62,10 @@ class Transfer:
 
     async def export(self, scope: Scope, receive: Receive) -> StreamedAnswer:
         """`GET /v1/export`."""
+        access = access_of(scope)
+        access.require("read")
         prefix = requests.parameters(scope, ("prefix",)).get("prefix", b"")
+        access.require_prefix("read", prefix)
         first = await self._directory.listing.page(Question(prefix, values=True))
         return StreamedAnswer(self._lines(first, prefix), CONTENT_TYPE)
 
@@ -92,8 +96,10 @@ class Transfer:
 
     async def import_(self, scope: Scope, receive: Receive) -> HttpAnswer:
         """`POST /v1/import`: the answer says how many records were stored, also where it stops before the end."""
+        access = access_of(scope)
+        access.require("write")
         requests.check_media_type(scope, (CONTENT_TYPE,))
-        taken = _Taken()
+        taken = _Taken(access)
         try:
             async for numbered in self._batches(scope, receive, taken):
                 await self._store(numbered, taken)
@@ -173,7 +179,8 @@ class Transfer:
 class _Taken:
     """What an import has done. line: the one that it is at."""
 
-    def __init__(self) -> None:
+    def __init__(self, access: Access) -> None:
+        self.access = access
         self.imported = self.expired = self.line = 0
 
 
@@ -191,7 +198,7 @@ def _shown(entry: Entry) -> dict[str, Any]:
 
 
 def _put(raw: bytes, number: int, taken: _Taken) -> Put | None:
-    """The put of a line; None where there is nothing to put. Raises InvalidRequest."""
+    """The put of a line; None where there is nothing to put. Raises InvalidRequest, Forbidden."""
     try:
         line = _decode(raw)
         if line.exported is not None:
@@ -203,8 +210,10 @@ def _put(raw: bytes, number: int, taken: _Taken) -> Put | None:
             0 if moment is None else moment_ms(moment.encode())
             for moment in (line.created, line.modified, line.expires)
         )
+        key = check_key(line.key)
+        taken.access.require("write", key)
         put = Put(
-            check_key(line.key),
+            key,
             value or b"",
             line.content_type,
             expires_ms=expires_ms,
@@ -216,8 +225,8 @@ def _put(raw: bytes, number: int, taken: _Taken) -> Put | None:
             raise InvalidRequest(f"{shown_key(put.key)!r}: {problem}")
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"line {number} is no record: {error}") from None
-    except InvalidRequest as error:
-        raise InvalidRequest(f"line {number}: {error}") from None
+    except (InvalidRequest, Forbidden) as error:
+        raise type(error)(f"line {number}: {error}") from None
     if expires_ms and expires_ms <= time.time() * 1000:
         taken.expired += 1
         return None

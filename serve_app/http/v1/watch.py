@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from serve_app.auth.access import access_of
 from serve_app.changes import DELETE, EXPIRE, PUT
 from serve_app.directory import places
 from serve_app.directory.directory import Directory
@@ -47,6 +48,8 @@ class Watching:
 
     async def watch(self, scope: Scope, receive: Receive) -> StreamedAnswer:
         """`GET /v1/watch`."""
+        access = access_of(scope)
+        access.require("read")
         found = requests.parameters(scope, ("prefix", "values", "last_event_id"))
         values = _BOOLEANS.get(found.get("values", b"false"))
         if values is None:
@@ -55,6 +58,7 @@ class Watching:
         if not last_id.isascii():
             raise InvalidRequest("Last-Event-ID is no id that a watch of this store has given")
         prefix = found.get("prefix", b"")
+        access.require_prefix("read", prefix)
         told = await self._directory.watches.watch(prefix, last_id.decode(), HEARTBEAT_S)
         return StreamedAnswer(self._events(told, prefix, values), _CONTENT_TYPE, list(_HEADERS))
 
