@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from serve_app import placement
-from serve_app.directory.directory import MAX_REROUTES
+from serve_app.directory.routed import MAX_REROUTES
 from serve_app.errors import DiskFull, OutcomeUnknown, Unavailable
 from serve_app.operations import Body, Get, Operation, Put, Written
 from serve_app.settings import Limits

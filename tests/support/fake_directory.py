@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from serve_app import placement
 from serve_app.auth.gate import Gate
-from serve_app.directory.directory import Directory, Routed
+from serve_app.directory.directory import Directory
+from serve_app.directory.routed import Routed
 from serve_app.http.app import build_http
 from serve_app.http.front import Front
 from serve_app.http.hosts import Hosts

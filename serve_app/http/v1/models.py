@@ -25,8 +25,8 @@ class ListedKey(BaseModel):
     content_type: str = Field(examples=["text/plain; charset=utf-8"])
     modified: str = Field(examples=[_MOMENT])
     expires: str | None = Field(description="null for never.", examples=[None])
-    value: str | None = Field(None, description="With `values=true`, where it is UTF-8 text.")
-    value_base64: str | None = Field(None, description="With `values=true`, where it is not.")
+    value: str | None = Field(None, description="With `values=true`, where it is UTF-8 text.", examples=["world"])
+    value_base64: str | None = Field(None, description="With `values=true`, where it is not.", examples=["//4="])
 
 
 class KeysAnswer(BaseModel):
@@ -37,7 +37,9 @@ class KeysAnswer(BaseModel):
         description="With a `delimiter`: what keys that hold it behind the prefix have in common, up to it.",
         examples=[[]],
     )
-    next: str | None = Field(description="What to give as `start_after` for what follows; null at the end.")
+    next: str | None = Field(
+        description="What to give as `start_after` for what follows; null at the end.", examples=[None]
+    )
 
 
 class BatchAnswer(BaseModel):
