@@ -14,13 +14,15 @@ import psutil
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.keys import key_name, value_of
 from benchmarks.stage import Stage
-from benchmarks.systems import ETCD, OBVIOUS, REDIS, STORE
+from benchmarks.systems import ETCD, OBVIOUS, REDIS, STORE, TOKENS
+from benchmarks.wrk import Target
 
 # Keys a request to the loader writes: few seconds' worth, so that no timeout on the way matters.
 _STORE_BATCH_KEYS = 50_000
 _STORE_BATCH_TIMEOUT_S = 120.0
 _REDIS_BATCH_KEYS = 10_000
 _OBVIOUS_CONNECTIONS = 16
+_BATCH_KEYS = 500
 _ETCD_BATCH_KEYS = 128  # the most that one of its transactions takes
 _SETTLE_TIMEOUT_S = 120.0
 _SETTLED_CPU_SHARE = 0.1
@@ -31,12 +33,32 @@ def fill(stage: Stage, first: int, count: int, value_bytes: int) -> None:
     if STORE in stage.systems:
         fill_store(stage, first, count, value_bytes)
         check_count(stage, first + count)
+    if TOKENS in stage.systems:
+        fill_by_batches(stage.target(TOKENS), first, count, value_bytes)
     if OBVIOUS in stage.systems:
         asyncio.run(_fill_obvious(stage.target(OBVIOUS).url, first, count, value_bytes))
     if REDIS in stage.systems:
         _fill_redis(stage.redis_port, first, count, value_bytes)
     if ETCD in stage.systems:
         _fill_etcd(stage.target(ETCD).url, first, count, value_bytes)
+
+
+def fill_by_batches(target: Target, first: int, count: int, value_bytes: int) -> float:
+    """As `fill`, for a store that is asked by `/v1` as any client would; the writes per second.
+
+    Raises:
+        BenchmarkFailed: not all of it was taken.
+    """
+    started_s = time.monotonic()
+    headers = {"Authorization": f"Bearer {target.token}"} if target.token else {}
+    with httpx.Client(timeout=_STORE_BATCH_TIMEOUT_S, headers=headers) as client:
+        for start in range(first, first + count, _BATCH_KEYS):
+            numbers = range(start, min(start + _BATCH_KEYS, first + count))
+            puts = [{"op": "put", "key": key_name(n), "value": value_of(n, value_bytes).decode()} for n in numbers]
+            answer = client.post(f"{target.url}/v1/batch", json={"operations": puts})
+            if answer.status_code != 200 or any(each["status"] > 201 for each in answer.json()["results"]):
+                raise BenchmarkFailed(f"the store could not be filled: {answer.status_code} {answer.text[:200]}")
+    return count / (time.monotonic() - started_s)
 
 
 def fill_store(stage: Stage, first: int, count: int, value_bytes: int) -> float:

@@ -30,6 +30,8 @@ from benchmarks.systems import (
     OBVIOUS,
     REDIS,
     STORE,
+    TOKENS,
+    V1,
     System,
     application,
     bare_environment,
@@ -37,6 +39,7 @@ from benchmarks.systems import (
 )
 from benchmarks.wrk import Target
 from harness.running_store import ROOT, RunningStore, free_port
+from serve_app.auth.secret import digest_of, new_token
 
 _ANSWER_TIMEOUT_S = 90.0
 _PROBE_KEY = "probe"
@@ -64,6 +67,22 @@ class Stage:
             (folder / "bare").mkdir()
             self.bare = RunningStore(folder / "bare", bucket_count=1, environment=environment | bare_environment())
 
+        #: Another, whose store asks for tokens.
+        self.guarded: RunningStore | None = None
+        self._token = ""
+        if TOKENS in self.systems:
+            (folder / "guarded").mkdir()
+            tokens = folder / "guarded" / "tokens"
+            self._token = new_token()
+            tokens.touch(mode=0o600)
+            tokens.write_text(f"benchmarks read,write,admin sha256:{digest_of(self._token.encode()).hex()}\n")
+            self.guarded = RunningStore(
+                folder / "guarded",
+                bucket_count=bucket_count,
+                args={"auth": {"tokens_file": str(tokens)}},
+                environment=environment | {"CLOUD_STORAGE_TOKEN": self._token},
+            )
+
     def __enter__(self) -> Stage:
         try:
             self._start()
@@ -83,7 +102,9 @@ class Stage:
             return Target(f"http://127.0.0.1:{self.etcd_port}", system.keyed, gateway=True)
         if system is BARE and self.bare is not None:
             return Target(self.bare.url + system.route_prefix, system.keyed)
-        return Target(self.store.url + system.route_prefix, system.keyed)
+        if system is TOKENS and self.guarded is not None:
+            return Target(self.guarded.url, system.keyed, v1=True, token=self._token)
+        return Target(self.store.url + system.route_prefix, system.keyed, v1=system.v1)
 
     @property
     def loader_url(self) -> str:
@@ -108,6 +129,8 @@ class Stage:
         if self.bare is not None:
             self.bare.document["applications"].append(application(EMPTY, {}))
             self._start_serve(self.bare)
+        if self.guarded is not None:
+            self._start_serve(self.guarded)
         for system in self.systems:
             self._wait_answers(system)
 
@@ -161,10 +184,11 @@ class Stage:
 
     def _wait_answers(self, system: System) -> None:
         """Wait for right answers, not just any: a benchmark of an error page would be a fast one."""
-        url = self.target(system).url
+        url, token = self.target(system).url, self.target(system).token
         deadline_s = time.monotonic() + _ANSWER_TIMEOUT_S
         trouble = "nothing"
-        with httpx.Client(timeout=10.0) as client:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        with httpx.Client(timeout=10.0, headers=headers) as client:
             while time.monotonic() < deadline_s:
                 with contextlib.suppress(httpx.TransportError):
                     trouble = _trouble(client, url, system)
@@ -218,6 +242,6 @@ def _trouble(client: httpx.Client, url: str, system: System) -> str:
             body = {}
         if answer.status_code != 200 or not body.items() >= fields.items():
             return f"{answer.request.method} was answered {answer.status_code} {answer.text[:200]}"
-    if system is STORE:
+    if system in (STORE, V1, TOKENS):
         client.delete(f"{url}/delete/{_PROBE_KEY}")
     return ""

@@ -9,23 +9,26 @@ from typing import Any, Literal
 
 from serve_app.ingress.configuration import haproxy
 
-SystemName = Literal["empty", "store", "obvious", "redis", "etcd", "bare"]
+SystemName = Literal["empty", "store", "v1", "obvious", "redis", "etcd", "bare", "tokens"]
 
 
 @dataclass(frozen=True)
 class System:
     """One of those compared. title is for tables, keyed says whether its requests name keys, gateway whether they are
-    etcd's."""
+    etcd's, v1 whether they are those of `/v1`."""
 
     name: SystemName
     title: str
     route_prefix: str
     keyed: bool = True
     gateway: bool = False
+    v1: bool = False
 
 
 EMPTY = System("empty", "empty handler", "/empty-handler", keyed=False)
 STORE = System("store", "this store", "")
+#: The same process, asked by its other API.
+V1 = System("v1", "this store, `/v1`", "", v1=True)
 OBVIOUS = System("obvious", "the obvious way", "/obvious")
 REDIS = System("redis", "FastAPI + Redis", "/redis")
 #: Not behind Serve: etcd answers HTTP itself, with JSON whose keys and values are Base64, and syncs each write.
@@ -33,10 +36,13 @@ ETCD = System("etcd", "etcd's HTTP gateway", "", gateway=True)
 #: The empty handler in a Serve of its own, without what is turned off for ours (`bare_environment`).
 BARE = System("bare", "empty handler, nothing turned off", "/empty-handler", keyed=False)
 
+#: The store in a Serve of its own, with tokens on.
+TOKENS = System("tokens", "this store, `/v1`, tokens on", "", v1=True)
+
 #: In the order in which a round measures them.
-SYSTEMS = (EMPTY, STORE, OBVIOUS, REDIS, ETCD)
+SYSTEMS = (EMPTY, STORE, V1, OBVIOUS, REDIS, ETCD)
 #: Measured only where --systems names them: a second Ray takes some of the machine from all others.
-ON_REQUEST = (BARE,)
+ON_REQUEST = (BARE, TOKENS)
 
 LOADER_PREFIX = "/loader"
 

@@ -35,12 +35,14 @@ _MARK = "benchmark-result "
 
 @dataclass(frozen=True)
 class Target:
-    """One system under load: its base URL, whether its requests name keys (the empty handler takes none), and whether they
-    are those of etcd's gateway."""
+    """One system under load: its base URL, whether its requests name keys (the empty handler takes none), whether they are
+    those of etcd's gateway, or of `/v1`, and the token that they show, if any."""
 
     url: str
     keyed: bool
     gateway: bool = False
+    v1: bool = False
+    token: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,15 @@ def _script(target: Target, load: Load, seed: int) -> str:
     if target.gateway:
         get = 'post("range", [[{"key": "]] .. encoded(key()) .. [["}]])'
         put = 'post("put", [[{"key": "]] .. encoded(key()) .. [[", "value": "]] .. encoded(value()) .. [["}]])'
+    elif target.v1:
+        get = f'wrk.format("GET", "{base}/v1/kv/" .. key(), headers)'
+        put = f'wrk.format("PUT", "{base}/v1/kv/" .. key(), headers, value())'
     elif target.keyed:
         get = f'wrk.format("GET", "{base}/get/" .. key())'
         put = f'wrk.format("PUT", "{base}/put?key=" .. key() .. "&value=" .. value())'
     else:
         get, put = f'wrk.format("GET", "{base}/empty")', f'wrk.format("PUT", "{base}/empty")'
+    headers = f'["Authorization"] = "Bearer {target.token}"' if target.token else ""
     request = {
         "GET": f"return {get}",
         "PUT": f"return {put}",
@@ -140,6 +146,7 @@ def _script(target: Target, load: Load, seed: int) -> str:
     return f"""
 local letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 local pool
+local headers = {{ {headers} }}
 
 function init(args)
   math.randomseed({seed})

@@ -15,7 +15,7 @@ from serve_app.errors import InvalidRequest, StoreError, Unavailable
 from serve_app.http import problems
 from serve_app.http.answer import HttpAnswer
 from serve_app.http.downloads import LARGE_BYTES, Downloads, Send, send_answer, with_always
-from serve_app.http.hosts import Hosts
+from serve_app.http.hosts import Hosts, from_another_site
 from serve_app.http.requests import Scope, has_body, local_path
 from serve_app.http.routes import Handler, RouteTable
 from serve_app.http.streams import StreamedAnswer, send_stream
@@ -30,6 +30,11 @@ _WRONG_HOST = HttpAnswer(
     problems.answer_to_status(
         421, "this store does not answer to the host that the request names (args.allowed_hosts)"
     ),
+    problems.CONTENT_TYPE,
+)
+_ANOTHER_SITE = HttpAnswer(
+    403,
+    problems.answer_to_status(403, "a page of another site may not change anything here (its Origin is not this Host)"),
     problems.CONTENT_TYPE,
 )
 
@@ -53,6 +58,9 @@ class Front:
             return
         if self._hosts is not None and not self._hosts.admit(scope):
             await send_answer(send, _without_body(_WRONG_HOST) if scope["method"] == "HEAD" else _WRONG_HOST)
+            return
+        if scope["method"] == "POST" and from_another_site(scope):
+            await send_answer(send, _ANOTHER_SITE)
             return
         grant(scope, OPEN if self._gate is None else self._gate.access(scope))
         handler = self._handler_of(scope)

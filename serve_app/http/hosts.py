@@ -51,6 +51,21 @@ class Hosts:
         return bool(name) and (name in self._names or is_loopback(name))
 
 
+def from_another_site(scope: Scope) -> bool:
+    """Whether a browser says that a page of another site sends the request (RFC 6454, 7.3).
+
+    It may send a POST without asking first, and then only this header tells (Fetch Standard, 3.1); of the other methods that
+    change something it asks.
+    """
+    host = origin = b""
+    for name, value in scope["headers"]:
+        if name == b"origin":
+            origin = value
+        elif name == b"host":
+            host = value
+    return bool(origin) and origin.partition(b"://")[2] != host
+
+
 def host_name(host: bytes) -> str:
     """The name in a Host header (RFC 9110, 7.2) as settings write it: lower case, without port, brackets and the last dot.
     Empty where it is none."""
