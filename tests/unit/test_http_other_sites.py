@@ -30,4 +30,4 @@ def test_one_from_the_stores_own_page_is_taken_and_so_is_one_that_no_page_sends(
 def test_a_body_of_a_type_that_forms_have_is_refused(target: bytes, media_type: bytes) -> None:
     """For such a one a browser asks nobody."""
     headers = [HOST, (b"content-type", media_type), (b"content-length", b"2")]
-    assert request(http_on(FakeDirectory()), "POST", target, headers=headers, body=b"{}").status == 415
+    assert request(http_on(FakeDirectory()), "POST", target, headers=headers, body=[b"{}"]).status == 415

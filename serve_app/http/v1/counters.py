@@ -56,6 +56,8 @@ class Counters:
             body = await self._uploads.read(scope, receive, _MAX_BODY_BYTES)
             asked = _body(body) if body else asked
         operation = Increment(key, asked.by, _ttl_ms(asked.ttl), condition=condition, idempotency_key=named)
+        if problem := operation.problem():
+            raise InvalidRequest(problem)
         counted, _, _ = await self._directory.carry_out(operation)
         if isinstance(counted, NotMet):
             raise condition_failed(key, counted.revision)
