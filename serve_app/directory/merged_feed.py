@@ -64,6 +64,8 @@ class MergedFeed:
         self._begins_now = place is None
         #: Why it can't be followed any further; empty while it can.
         self.lost = ""
+        #: Buckets that have answered.
+        self._heard: set[int] = set()
         self._readers: dict[int, asyncio.Task[None]] = {}
         self._news: asyncio.Future[None] | None = None
         self._moved: asyncio.Future[None] | None = None
@@ -90,14 +92,14 @@ class MergedFeed:
         await asyncio.gather(*readers, return_exceptions=True)
 
     async def ready(self, deadline_s: float) -> None:
-        """Wait until it is known where all buckets' feeds begin.
+        """Wait until all buckets have been heard, so that it is known where they begin, or that it is lost.
 
         Raises:
             Unavailable: a bucket could not be asked by then.
         """
         topology = self._view.topology
         assert topology is not None, "it has begun"
-        while missing := [bucket for bucket in range(len(topology.identities)) if bucket not in self.place]:
+        while missing := [bucket for bucket in range(len(topology.identities)) if bucket not in self._heard]:
             if self.lost:
                 return
             try:
@@ -181,6 +183,7 @@ class MergedFeed:
             else:
                 begin = answer.since
             self._from_now.discard(bucket_id)
+            self._heard.add(bucket_id)
             self.place[bucket_id] = Position(tag, begin)
             self.start.setdefault(bucket_id, self.place[bucket_id])
             self._note_move()
@@ -191,6 +194,9 @@ class MergedFeed:
         if answer.upto < at.revision:
             self._lose(f"bucket-{bucket_id} has not come to revision {at.revision} yet")
             return
+        if bucket_id not in self._heard:
+            self._heard.add(bucket_id)
+            self._note_move()
         for change in answer.changes:
             if change.kind == TAKEN:
                 await self._wait_for(change)
