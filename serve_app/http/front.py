@@ -87,10 +87,11 @@ class Front:
             await send_answer(send, answer_to_error(error))
 
     def _handler_of(self, scope: Scope) -> Handler | None:
-        method = scope["method"]
-        if method in _WITHOUT_BODY and has_body(scope):
+        method, path = scope["method"], local_path(scope)
+        handler = self._routes.find(method, path)
+        if method in _WITHOUT_BODY and has_body(scope) and (handler is not None or not self._routes.knows(path)):
             return _refuse_body
-        return self._routes.find(method, local_path(scope))
+        return handler
 
 
 def _without_body(answer: HttpAnswer) -> HttpAnswer:

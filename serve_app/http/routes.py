@@ -62,6 +62,10 @@ class RouteTable:
             else:
                 paths[route.path.encode()] = handler
 
+    def knows(self, path: bytes) -> bool:
+        """Whether there is a route with this path, for whatever method."""
+        return any(self.find(method, path) is not None for method in self._paths)
+
     def find(self, method: str, path: bytes) -> Handler | None:
         """The handler, or None where no route of this table is meant."""
         for prefix, handler in self._prefixes.get(method, ()):
