@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 
+import msgspec
 import pytest
 
 from serve_app import operations
@@ -144,18 +145,27 @@ async def test_a_head_says_what_a_value_is_like_wherever_it_is_found() -> None:
     text = 'a "quoted" line\n and Zoë'
     async with serving() as bucket:
         client = await greeted(bucket)
-        client.send(messages.Envelope(1, 10_000, 0, operations.Put(b"k", text.encode(), "text/plain")))
-        written = await client.receive()
-        assert isinstance(written, operations.Written)
-        described = operations.Described(
-            len(json.dumps(text, ensure_ascii=False).encode()), "text/plain", written.revision
+        assert bucket.server is not None
+        bucket.server.bucket.state.now_ms = lambda: 1_000_000
+        client.send(
+            Envelope(1, 10_000, 0, operations.Put(b"k", text.encode(), "text/plain", expires_ms=1 << 47)),
+            Envelope(2, 10_000, 0, operations.Put(b"bytes", b"\xff\xfe", "image/png")),
         )
+        assert [await client.receive() for _ in range(2)] == [operations.Written(True, n) for n in (1, 2)]
+        length = len(json.dumps(text, ensure_ascii=False).encode())
+        described = operations.Described(length, "text/plain", 1, len(text.encode()), 1_000_000, 1 << 47)
+        expected: list[tuple[operations.Head, operations.Answer]] = [
+            (operations.Head(b"k"), described),
+            (operations.Head(b"k", as_json=False), msgspec.structs.replace(described, json_bytes=0)),
+            (operations.Head(b"bytes"), operations.Described(0, "image/png", 2, 2, 1_000_000)),
+            (operations.Head(b"none"), operations.Missing()),
+        ]
         for cold in (False, True):
             if cold:
-                bucket.engine.cold |= {b"k", b"none"}
-            for call, (key, answer) in enumerate(((b"k", described), (b"none", operations.Missing()))):
-                client.send(messages.Envelope(call, 10_000, 0, operations.Head(key)))
-                assert await client.receive() == answer, (key, cold)
+                bucket.engine.cold |= {b"k", b"bytes", b"none"}
+            for call, (asked, answer) in enumerate(expected):
+                client.send(Envelope(call, 10_000, 0, asked))
+                assert await client.receive() == answer, (asked, cold)
 
 
 @run_async

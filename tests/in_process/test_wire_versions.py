@@ -154,6 +154,7 @@ async def test_a_new_bucket_answers_an_old_directory_as_an_old_bucket_did() -> N
         assert bucket.server is not None
         heard: list[Inspect] = []
         bucket.server.heard = heard.append
+        bucket.server.bucket.state.now_ms = lambda: 0
         reader, writer = await asyncio.open_connection(*bucket.wire.target)
         writer.write(EXCHANGES["hello"].call)
         assert await read_frame(reader) == EXCHANGES["hello"].reply

@@ -93,11 +93,16 @@ SAID = {
     ),
 }
 EVERYTHING_SAID = [(call, name, *said) for call, (name, said) in enumerate(SAID.items(), 1)]
-#: What is another answer today: that a window was taken in is a change of its own, which has a revision.
+#: With an accepted loss the revisions go on from here, where the clock says 0.
+BASE = 2**40
+#: What is another answer today: for that, and because it is a change of its own, with a revision, that a window was taken in.
 ANSWERED_TODAY = {
-    "put_moved": Written(False, 9),
-    "delete_moved": Deleted(b"new", "text/plain", 10),
-    "inspect": status(SHRINKING, revision=10, move_done=False, heard_epoch=12),
+    "accept_loss": status(ACCEPTED, revision=BASE),
+    "establish": status(ACCEPTED, revision=BASE),
+    "install_move": status(SHRINKING, revision=BASE, move_done=False),
+    "put_moved": Written(False, BASE + 2),
+    "delete_moved": Deleted(b"new", "text/plain", BASE + 3),
+    "inspect": status(SHRINKING, revision=BASE + 3, move_done=False, heard_epoch=12),
 }
 
 # What that release decoded with. It reads past fields that stand behind those that it knows, as every release does.
