@@ -23,7 +23,16 @@ OPERATIONS = {
     for path, methods in openapi()["paths"].items()
     for method, operation in methods.items()
 }
-WRITES = {"PUT /put", "DELETE /delete/{key}", "DELETE /delete"}
+VALUES = {f"{method} /v1/kv{key}" for method in ("GET", "HEAD", "PUT", "DELETE") for key in ("", "/{key}")}
+WRITES = {
+    "PUT /put", "DELETE /delete/{key}", "DELETE /delete", "PUT /v1/kv", "PUT /v1/kv/{key}", "DELETE /v1/kv",
+    "DELETE /v1/kv/{key}", "POST /v1/increment", "POST /v1/touch",
+}  # fmt: skip
+#: Those that need a record to be there.
+OF_A_RECORD = {
+    "GET /get/{key}", "GET /get", "HEAD /get/{key}", "HEAD /get", "DELETE /delete/{key}", "DELETE /delete",
+    "POST /v1/touch", *(name for name in VALUES if not name.startswith("PUT")),
+}  # fmt: skip
 
 
 def test_all_that_the_page_loads_is_served_here() -> None:
@@ -72,7 +81,7 @@ def test_what_the_page_is_made_of_says_which_methods_it_takes(path: str, methods
 def test_the_document_has_all_routes() -> None:
     assert set(OPERATIONS) == {
         "PUT /put", "GET /get/{key}", "GET /get", "HEAD /get/{key}", "HEAD /get", "DELETE /delete/{key}", "DELETE /delete",
-        "GET /health", "GET /topology",
+        "GET /health", "GET /topology", "POST /v1/increment", "POST /v1/touch", *VALUES,
     }  # fmt: skip
 
 
@@ -84,15 +93,23 @@ def test_a_route_says_what_it_takes_and_answers(name: str) -> None:
     assert operation["tags"]
     for parameter in operation.get("parameters", []):
         assert parameter["description"]
-        assert parameter["example"]
+        # What the page fills in by itself: of what may be left out, only what does not narrow the request.
+        assert parameter.get("example") or not parameter["required"], parameter["name"]
     answers = dict(operation["responses"])
-    success = answers.pop("200")
-    assert success["description"] != "Successful Response"
+    successes = {status: answers.pop(status) for status in list(answers) if status < "400"}
+    assert successes
+    for status, success in successes.items():
+        assert success["description"] != "Successful Response"
+        if "/v1/kv" in name:
+            assert "ETag" in success["headers"]
+            assert ("content" in success) == (name.startswith("GET") and status in ("200", "206")), "a value, as it is"
+        elif not name.startswith("HEAD"):
+            assert success["content"]["application/json"]["schema"]["$ref"]
     if name.startswith("HEAD"):
-        assert not any("content" in answer for answer in (success, *answers.values())), "its answers have no bodies"
+        assert not any("content" in answer for answer in (*successes.values(), *answers.values())), (
+            "there are no bodies"
+        )
         answers = {status: OPERATIONS[name.replace("HEAD", "GET")]["responses"][status] for status in answers}
-    else:
-        assert success["content"]["application/json"]["schema"]["$ref"]
     for status, answer in answers.items():
         (media_type,) = answer["content"]
         assert media_type == "application/problem+json", status
@@ -103,7 +120,10 @@ def test_a_route_says_what_it_takes_and_answers(name: str) -> None:
     assert "Retry-After" in answers["503"]["headers"]
     assert "headers" not in answers.get("504", {})
     assert ("504" in answers) == (name in WRITES), "only of a write is the outcome unknown"
-    assert ("404" in answers) == ("{key}" in name or name in ("GET /get", "HEAD /get", "DELETE /delete"))
+    assert ("404" in answers) == (name in OF_A_RECORD)
+    asks_for_conditions = "If-Match" in {parameter["name"] for parameter in operation.get("parameters", [])}
+    assert ("412" in answers) == asks_for_conditions
+    assert asks_for_conditions or name not in VALUES
 
 
 def test_every_answer_has_an_example_for_each_field() -> None:
