@@ -18,7 +18,20 @@ from serve_app import outcomes
 from serve_app.cursor import Marker
 from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
-from serve_app.operations import Answer, Delete, Deleted, Described, Get, Head, Increment, Put, Touch, Value, Written
+from serve_app.operations import (
+    Answer,
+    Counted,
+    Delete,
+    Deleted,
+    Described,
+    Get,
+    Head,
+    Increment,
+    Put,
+    Touch,
+    Value,
+    Written,
+)
 from serve_app.operations.body import Body
 from serve_app.operations.condition import Condition
 from serve_app.outcomes import Outcome
@@ -355,7 +368,7 @@ async def test_what_came_later_is_carried_out_where_the_store_is_replaced_alread
             for later in (Increment, Touch):
                 with pytest.raises(Unavailable, match=f"earlier release, which knows no such {later.name}"):
                     await directory.carry_out(later(b"k0"))
-            assert (await directory.carry_out(Increment(b"k4", by=3))).answer.value == 3
+            assert (await directory.carry_out(Increment(b"k4", by=3))).answer == Counted(3, 1)
             expiring = Put(b"k4", b"v", "", ttl_ms=60_000, condition=Condition(if_none_match=(-1,)))
             assert (await directory.carry_out(expiring)).answer.revision == 1, "it is there, so nothing was changed"
             assert old.calls
