@@ -61,7 +61,7 @@ class Reader:
             return verdict
         try:
             raw = self._bucket.engine.get_in_memory(envelope.body.key)
-            return None if isinstance(raw, NotInMemory) else self._answer(envelope.body, raw, served)
+            return None if isinstance(raw, NotInMemory) else self._answer(envelope.body, raw)
         except Exception as error:
             return self._mistaken(error)
 
@@ -72,7 +72,7 @@ class Reader:
             return _TOO_LATE
         before = bucket.served
         try:
-            answer = self._answer(envelope.body, bucket.engine.get(envelope.body.key), before)
+            answer = self._answer(envelope.body, bucket.engine.get(envelope.body.key))
         except StorageFault as error:
             bucket.note_error(error)
             return refused(error)
@@ -102,7 +102,7 @@ class Reader:
             ]
         except Exception as error:
             return [self._mistaken(error)] * len(operations)
-        answers = [self._answer(each, raw, before) for each, raw in zip(operations, found, strict=True)]
+        answers = [self._answer(each, raw) for each, raw in zip(operations, found, strict=True)]
         served = bucket.served
         if served.standing.topology is not before.standing.topology:
             return self.batch(envelope, arrived_s)
@@ -124,11 +124,9 @@ class Reader:
         events.error("read failed", exc_info=error, bucket=self._bucket.bucket_id)
         return Refused("fault", "the bucket made a mistake; its log says more")
 
-    def _answer(self, operation: ReadOperation[Answer], raw: bytes | None, served: Served) -> Answer | Hold | Expired:
+    def _answer(self, operation: ReadOperation[Answer], raw: bytes | None) -> Answer | Expired:
         if raw is not None and 0 < expires_ms(raw) <= self._bucket.now_ms():
-            # While its window moves nothing is deleted from it; its new home does that.
-            cursor = served.standing.cursor
-            return judgement.HOLD if cursor is not None and cursor.in_window(operation.key) else EXPIRED
+            return EXPIRED
         try:
             return operation.answer(raw)
         except (StorageDamaged, StorageNewer) as error:
