@@ -156,7 +156,8 @@ class Window(Body[WindowWritten], tag=7):
         try:
             for name, raw in self.outcomes:
                 outcomes.key_in(name)
-                outcomes.decode(raw)
+                if not 0 <= outcomes.decode(raw).due_ms <= MAX_REVISION:
+                    return "an outcome is remembered until a time that can't be"
         except StorageDamaged as error:
             return str(error)
         return ""

@@ -14,14 +14,12 @@ from serve_app.bucket import connection as connection_module
 from serve_app.bucket.calls import Calls
 from serve_app.bucket.standing import Served, Standing
 from serve_app.placement import bucket_of
-from serve_app.records import Record, encode
 from serve_app.settings import Limits
 from serve_app.storage.engine import Changes
-from serve_app.storage.facts import read_bucket_facts
 from serve_app.topology import MAX_EPOCH, Topology
 from serve_app.wire import messages, versions
 from serve_app.wire.frames import MAX_FRAME_BYTES, MAX_HELLO_BYTES
-from serve_app.wire.messages import AcceptLoss, Envelope, Hello, Welcome, Window
+from serve_app.wire.messages import AcceptLoss, Envelope, Hello, Welcome
 from tests.support.local_store import LocalBucket, run_async, until
 from tests.support.outlet import Outlet
 from tests.support.raw_client import RawClient, connect, greeted, hello, serving
@@ -236,39 +234,6 @@ async def test_what_no_directory_would_send_is_refused_and_breaks_nothing() -> N
             assert reply.reason == "invalid"
         client.send(Envelope(5, 1000, 0, operations.Put(b"k", b"v", "x" * 255)))
         assert isinstance(await client.receive(), operations.Written)
-
-
-RAW = encode(Record(b"v", "text/plain", 1, 1, 1))
-NO_WINDOWS = {
-    "of no bucket": Window(-1, b"z", 1, []),
-    "of a bucket beyond all": Window(64, b"z", 1, []),
-    "with a revision below 0": Window(1, b"z", -1, []),
-    "with a revision that counts can't hold": Window(1, b"z", 2**64 - 1, []),
-    "with a revision after which they could not hold the next": Window(1, b"z", 2**63 - 1, []),
-    "that ends nowhere": Window(1, b"z" * 1026, 1, []),
-    "without a key": Window(1, b"z", 1, [(b"k4", RAW), (b"", RAW)]),
-    "with a key that is too long": Window(1, b"z", 1, [(b"k" * 1025, RAW)]),
-    "with what is no record": Window(1, b"z", 1, [(b"k4", b"v")]),
-}
-
-
-@pytest.mark.parametrize("window", NO_WINDOWS.values(), ids=NO_WINDOWS)
-@run_async
-async def test_a_window_that_would_keep_the_bucket_from_opening_again_is_refused(window: Window) -> None:
-    async with serving() as bucket:
-        client = await greeted(bucket)
-        identity = bucket.server.bucket.identity  # type: ignore[union-attr]
-        moving = Topology(2, 2, 1, "store", (identity, "other"), move_epoch=2)
-        client.send(Envelope(1, 10_000, 0, messages.Install(moving)), Envelope(2, 10_000, 2, window))
-        refused = (await client.receive_reply()).answer  # before what has to wait for a sync
-        assert isinstance(refused, messages.Refused)
-        assert refused.reason == "invalid"
-        assert isinstance(await client.receive(), messages.Status)
-        client.send(Envelope(3, 10_000, 2, operations.Put(b"k4", b"v", "")))
-        assert await client.receive() == operations.Written(True, 1), "nothing of the window is there"
-        assert list(bucket.records) == [b"k4"]
-        read_bucket_facts(bucket.engine.get_fact, "memory")
-        assert bucket.failures == []
 
 
 @run_async

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -49,12 +50,8 @@ class FakeBucket:
         self.engine = MemoryEngine()
         self.engine.write([(key, encode(Record(b"v", "", 1, 1, 1))) for key in keys], [])
         self.served = Served(Standing(topology, None, {}))
-
-    def clock(self) -> float:
-        return 0.0
-
-    def now_ms(self) -> int:
-        return 10
+        self.clock: Callable[[], float] = lambda: 0.0
+        self.now_ms: Callable[[], int] = lambda: 10
 
     def note_error(self, error: Exception) -> None:
         raise AssertionError(error)
@@ -143,7 +140,8 @@ async def test_a_page_ends_where_there_is_enough() -> None:
 def test_a_page_is_no_longer_than_what_one_thread_may_read(bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, bound, {"_MAX_SCANNED": 2, "_MAX_SCANNED_BYTES": 80, "_MAX_VALUE_BYTES": 2}[bound])
     bucket = FakeBucket({b"a", b"b", b"c", b"d", b"e"})
-    after, pages = b"", []
+    after = b""
+    pages: list[list[bytes]] = []
     while after or not pages:
         found = page(bucket, asking(after, values=True), 1).answer
         assert isinstance(found, Listed)
