@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from serve_app.bucket.batches import BatchWrite, only_reads, whole_answer
+from serve_app.bucket.batches import BatchWrite, only_reads
 from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.cold_reads import ColdReads, Outcome
 from serve_app.bucket.expiry import Expiry
@@ -32,6 +32,7 @@ from serve_app.topology import MAX_EPOCH
 from serve_app.wire.messages import (
     AcceptLoss,
     Batch,
+    BatchAnswered,
     Changes,
     Envelope,
     Establish,
@@ -177,7 +178,8 @@ class Calls:
             elif expired:
                 self._once_deleted_here(envelope, arrived_s, expired, lambda: self._batch(envelope, arrived_s))
             else:
-                self._reply(envelope, whole_answer([each for each in answers if isinstance(each, Answer)]), arrived_s)
+                answered = BatchAnswered([each for each in answers if isinstance(each, Answer)])
+                self._reply(envelope, answered, arrived_s)
                 self.flush()
 
         self.in_thread(lambda: self._bucket.reader.batch(envelope, arrived_s), done)

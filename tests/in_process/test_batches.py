@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.bucket import batches
+from serve_app.bucket import batch_room
 from serve_app.operations import Counted, Delete, Deleted, Get, Head, Increment, Missing, NotMet, Put, Touch, Written
 from serve_app.operations.condition import ANY, Condition
 from serve_app.placement import bucket_of
@@ -153,7 +153,7 @@ async def test_one_that_no_directory_would_send_is_refused_whole(operations: lis
 @run_async
 async def test_an_answer_has_as_many_bytes_as_a_message_may_have(writes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not fit is refused alone; what is smaller and comes later may fit again."""
-    monkeypatch.setattr(batches, "MAX_ANSWER_BYTES", 100)
+    monkeypatch.setattr(batch_room, "MAX_ANSWER_BYTES", 100)
     async with serving() as bucket:
         client = await greeted(bucket)
         sizes = {b"a": 60, b"b": 50, b"c": 40, b"d": 1}
@@ -162,6 +162,28 @@ async def test_an_answer_has_as_many_bytes_as_a_message_may_have(writes: bool, m
         assert [getattr(answer, "reason", None) for answer in answers[:4]] == [None, "too-large", None, "too-large"]
         assert [len(value or b"") for value in values(answers[:4])] == [60, 0, 40, 0]
         assert (b"new" in bucket.records) == writes
+
+
+@run_async
+async def test_no_more_values_are_in_memory_than_are_answered_and_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand values of 25 MiB would end the process."""
+    monkeypatch.setattr(batch_room, "MAX_ANSWER_BYTES", 3000)
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        keys = [b"k%d" % number for number in range(100)]
+        await ask(client, *(Put(key, b"x" * 1000, "") for key in keys))
+        at_once: list[int] = []
+        get_many = bucket.engine.get_many
+
+        def counted(some: Any) -> Any:
+            at_once.append(len(some))
+            return get_many(some)
+
+        bucket.engine.get_many = counted  # type: ignore[method-assign]
+        answers = await ask(client, *map(Get, keys))
+        assert sum(at_once) == 100
+        assert max(at_once) <= 16
+        assert [getattr(answer, "reason", None) for answer in answers] == [None] * 3 + ["too-large"] * 97
 
 
 @run_async
