@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -175,9 +176,9 @@ async def test_no_more_values_are_in_memory_than_are_answered_and_a_few(monkeypa
         at_once: list[int] = []
         get_many = bucket.engine.get_many
 
-        def counted(some: Any) -> Any:
-            at_once.append(len(some))
-            return get_many(some)
+        def counted(keys: Sequence[bytes]) -> list[bytes | None]:
+            at_once.append(len(keys))
+            return get_many(keys)
 
         bucket.engine.get_many = counted  # type: ignore[method-assign]
         answers = await ask(client, *map(Get, keys))
