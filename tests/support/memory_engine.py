@@ -64,7 +64,10 @@ class MemoryEngine:
                     target[key] = bytes(value)
 
     def scan(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        found = sorted(item for item in self._records.items() if item[0] >= start and (end is None or item[0] < end))
+        # A list of them first, in one step: the writer's thread may just be changing them.
+        found = sorted(
+            item for item in list(self._records.items()) if item[0] >= start and (end is None or item[0] < end)
+        )
         return self._walk(found, self.damaged)
 
     def _walk(self, found: list[tuple[bytes, bytes]], damaged: set[bytes]) -> Iterator[tuple[bytes, bytes]]:
@@ -74,7 +77,7 @@ class MemoryEngine:
             yield key, raw
 
     def scan_facts(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-        found = sorted(item for item in self._facts.items() if start <= item[0] < end)
+        found = sorted(item for item in list(self._facts.items()) if start <= item[0] < end)
         return self._walk(found, self.damaged_facts)
 
     def free_bytes(self) -> int:
