@@ -139,6 +139,19 @@ def test_one_commit_in_many_has_the_work(keep: int) -> None:
     assert len(extent_of(engine).milestones) <= -(-keep // step) + 1
 
 
+@pytest.mark.parametrize(("size", "every"), [(1, 20), (7, 3), (10, 2), (20, 1), (50, 1)])
+@pytest.mark.parametrize("reopening", [False, True])
+def test_it_is_changes_that_are_counted_whatever_commits_they_come_in(size: int, every: int, reopening: bool) -> None:
+    engine = MemoryEngine()
+    log = opened(engine, 1000)
+    for number in range(100):
+        append(engine, log, range(number * size + 1, (number + 1) * size + 1))
+        if reopening:
+            log = opened(engine, 1000)
+    milestones = [number * size for number in range(every, 101, every)]
+    assert extent_of(engine).milestones == tuple(milestones[-51:])
+
+
 @given(
     sizes=st.lists(st.integers(1, 40), max_size=120), keep=st.integers(1, 120), reopened=st.sets(st.integers(0, 119))
 )
