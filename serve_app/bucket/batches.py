@@ -6,6 +6,7 @@ decided by the writer, in order, so that what stands later in it sees what stand
 
 from __future__ import annotations
 
+from serve_app.bucket.batch_room import Room
 from serve_app.bucket.judgement import Hold
 from serve_app.bucket.operation_write import carry_out
 from serve_app.bucket.queued import CalledWrite, Caller
@@ -14,12 +15,8 @@ from serve_app.errors import DiskFull, StorageFault, StoreError
 from serve_app.operations import Operation
 from serve_app.operations.body import Answer
 from serve_app.storage.group import Group
-from serve_app.wire.messages import Batch, BatchAnswered, Envelope, Refused
+from serve_app.wire.messages import Batch, BatchAnswered, Envelope
 from serve_app.wire.refusals import refused
-
-#: Bytes of values in the answers of one batch; what is beyond is refused, for it fits into no message.
-MAX_ANSWER_BYTES = 16 * 1024 * 1024
-_TOO_LARGE = Refused("too-large", "the answers of this batch hold too many bytes: ask for this key alone")
 
 
 def only_reads(batch: Batch) -> bool:
@@ -44,12 +41,13 @@ class BatchWrite(CalledWrite):
         self.held = any(isinstance(verdict, Hold) for verdict in verdicts)
         if self.held:
             return
+        room = Room()
         answers: list[Answer] = []
         for operation, verdict in zip(self.operations, verdicts, strict=True):
             answer = self._decide_one(group, operation) if verdict is None else verdict
             assert not isinstance(answer, Hold), "then all of it is held"
-            answers.append(answer)
-        self.answer = whole_answer(answers)
+            answers.append(room.fit(answer))
+        self.answer = BatchAnswered(answers)
         group.answer_bytes += self.answer.payload_bytes
 
     def _decide_one(self, group: Group, operation: Operation[Answer]) -> Answer:
@@ -62,14 +60,3 @@ class BatchWrite(CalledWrite):
             if isinstance(error, StorageFault):
                 state.note_error(error)
             return refused(error)
-
-
-def whole_answer(answers: list[Answer]) -> BatchAnswered:
-    """The answers of a batch of reads as one, as large as a message may be."""
-    room = MAX_ANSWER_BYTES
-    fitting: list[Answer] = []
-    for answer in answers:
-        fits = answer.payload_bytes <= room
-        room -= answer.payload_bytes if fits else 0
-        fitting.append(answer if fits else _TOO_LARGE)
-    return BatchAnswered(fitting)

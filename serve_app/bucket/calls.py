@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from serve_app.bucket.batches import BatchWrite, only_reads, whole_answer
+from serve_app.bucket.batches import BatchWrite, only_reads
 from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.cold_reads import ColdReads, Outcome
 from serve_app.bucket.expiry import Expiry
@@ -32,6 +32,7 @@ from serve_app.topology import MAX_EPOCH
 from serve_app.wire.messages import (
     AcceptLoss,
     Batch,
+    BatchAnswered,
     Changes,
     Envelope,
     Establish,
@@ -175,9 +176,10 @@ class Calls:
             if any(isinstance(answer, Hold) for answer in answers):
                 self._hold(envelope, arrived_s, lambda: self._batch(envelope, arrived_s))
             elif expired:
-                self._once_deleted(envelope, arrived_s, expired, lambda: self._batch(envelope, arrived_s))
+                self._once_deleted_here(envelope, arrived_s, expired, lambda: self._batch(envelope, arrived_s))
             else:
-                self._reply(envelope, whole_answer([each for each in answers if isinstance(each, Answer)]), arrived_s)
+                answered = BatchAnswered([each for each in answers if isinstance(each, Answer)])
+                self._reply(envelope, answered, arrived_s)
                 self.flush()
 
         self.in_thread(lambda: self._bucket.reader.batch(envelope, arrived_s), done)
@@ -275,9 +277,13 @@ class Calls:
     def reads_done(self, outcomes: list[Outcome]) -> None:
         """Answer the reads of a batch."""
         for (envelope, arrived_s), outcome in outcomes:
-            if not isinstance(outcome, Hold | Expired):
+            if isinstance(outcome, Answer):
                 self._reply(envelope, outcome, arrived_s)
-            elif not self._outlet.closing:
+            elif self._outlet.closing:
+                pass
+            elif isinstance(outcome, Expired):
+                self._read_once_deleted(envelope, arrived_s)  # not read again before: memory may not know of it
+            else:
                 # Judged anew: what it would wait for may have come while others of its batch were read.
                 self._read(envelope, arrived_s)
         self.flush()  # before more are read, for it may find that the peer does not read
@@ -289,7 +295,22 @@ class Calls:
             self._read(envelope, arrived_s)
             self._cold.start()
 
-        self._once_deleted(envelope, arrived_s, [envelope.body.key], again)
+        self._once_deleted_here(envelope, arrived_s, [envelope.body.key], again)
+
+    def _once_deleted_here(
+        self, envelope: Envelope, arrived_s: float, keys: list[bytes], again: Callable[[], None]
+    ) -> None:
+        """As `_once_deleted`, but while their window moves nothing is deleted from it: its new home does that."""
+        cursor = self._bucket.standing.cursor
+        if cursor is None or not any(map(cursor.in_window, keys)):
+            self._once_deleted(envelope, arrived_s, keys, again)
+            return
+
+        def moved() -> None:
+            again()
+            self.flush()
+
+        self._hold(envelope, arrived_s, moved)
 
     def _once_deleted(self, envelope: Envelope, arrived_s: float, keys: list[bytes], again: Callable[[], None]) -> None:
         """Have expired records deleted, and then go on."""

@@ -115,7 +115,11 @@ class Expiry:
             return 0.0
         started_s = self._loop.time()
         from_ms, self._from_ms, self._next_ms = self._from_ms, _NEVER_MS, _NEVER_MS  # `heard` lowers them meanwhile
-        dues = await hand_over(self._loop, self._start_reading, lambda: self._first_dues(from_ms))
+        try:
+            dues = await hand_over(self._loop, self._start_reading, lambda: self._first_dues(from_ms))
+        except Exception:
+            self._from_ms = self._next_ms = min(self._from_ms, from_ms)  # whatever is due from there on still is
+            raise
         if not dues:
             return 0.0
         self._from_ms = min(self._from_ms, dues[0].at_ms)

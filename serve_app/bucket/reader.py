@@ -11,6 +11,7 @@ from typing import Protocol
 
 from serve_app import events
 from serve_app.bucket import judgement
+from serve_app.bucket.batch_room import Room
 from serve_app.bucket.judgement import Hold
 from serve_app.bucket.standing import Served
 from serve_app.errors import StorageDamaged, StorageFault, StorageNewer
@@ -28,6 +29,8 @@ class Expired:
 
 #: The record's time has come: it is to be deleted, and then read again.
 EXPIRED = Expired()
+#: Records of a batch that are in memory together, beside the answers: each may be large.
+_READ_AT_ONCE = 16
 _TOO_LATE = Refused("expired", "the deadline passed before the bucket took it up")
 
 
@@ -61,7 +64,7 @@ class Reader:
             return verdict
         try:
             raw = self._bucket.engine.get_in_memory(envelope.body.key)
-            return None if isinstance(raw, NotInMemory) else self._answer(envelope.body, raw, served)
+            return None if isinstance(raw, NotInMemory) else self._answer(envelope.body, raw)
         except Exception as error:
             return self._mistaken(error)
 
@@ -72,7 +75,7 @@ class Reader:
             return _TOO_LATE
         before = bucket.served
         try:
-            answer = self._answer(envelope.body, bucket.engine.get(envelope.body.key), before)
+            answer = self._answer(envelope.body, bucket.engine.get(envelope.body.key))
         except StorageFault as error:
             bucket.note_error(error)
             return refused(error)
@@ -86,14 +89,31 @@ class Reader:
         return verdict or answer
 
     def batch(self, envelope: Envelope, arrived_s: float) -> list[Answer | Hold | Expired]:
-        """As `on_disk` for each operation of a batch of reads, in order, with one call to the engine."""
+        """As `on_disk` for each operation of a batch of reads, in order, with few calls to the engine."""
         bucket = self._bucket
         operations: list[ReadOperation[Answer]] = envelope.body.operations
         if bucket.clock() >= envelope.deadline_s(arrived_s):
             return [_TOO_LATE] * len(operations)
-        before = bucket.served
+        before, room = bucket.served, Room()
+        answers: list[Answer | Hold | Expired] = []
+        for start in range(0, len(operations), _READ_AT_ONCE):
+            some = operations[start : start + _READ_AT_ONCE]
+            answers += map(room.fit, self._some_of(envelope, arrived_s, some))
+        served = bucket.served
+        if served.standing.topology is not before.standing.topology:
+            return self.batch(envelope, arrived_s)
+        return [
+            self._judge(operation.key, envelope.epoch, served) or answer
+            for operation, answer in zip(operations, answers, strict=True)
+        ]
+
+    def _some_of(
+        self, envelope: Envelope, arrived_s: float, operations: list[ReadOperation[Answer]]
+    ) -> list[Answer | Hold | Expired]:
+        """The answers to these of a batch, with one call to the engine. They are not judged yet."""
         try:
-            found = bucket.engine.get_many([operation.key for operation in operations])
+            found = self._bucket.engine.get_many([operation.key for operation in operations])
+            return [self._answer(each, raw) for each, raw in zip(operations, found, strict=True)]
         except StorageFault:
             # Only those that meet the damage are refused for it.
             return [
@@ -102,14 +122,6 @@ class Reader:
             ]
         except Exception as error:
             return [self._mistaken(error)] * len(operations)
-        answers = [self._answer(each, raw, before) for each, raw in zip(operations, found, strict=True)]
-        served = bucket.served
-        if served.standing.topology is not before.standing.topology:
-            return self.batch(envelope, arrived_s)
-        return [
-            self._judge(operation.key, envelope.epoch, served) or answer
-            for operation, answer in zip(operations, answers, strict=True)
-        ]
 
     def _judge(self, key: bytes, epoch: int, served: Served) -> Moved | Refused | Hold | None:
         """Why the bucket does not answer a read, or None if it does. It looks at nothing but `served` for that."""
@@ -124,11 +136,9 @@ class Reader:
         events.error("read failed", exc_info=error, bucket=self._bucket.bucket_id)
         return Refused("fault", "the bucket made a mistake; its log says more")
 
-    def _answer(self, operation: ReadOperation[Answer], raw: bytes | None, served: Served) -> Answer | Hold | Expired:
+    def _answer(self, operation: ReadOperation[Answer], raw: bytes | None) -> Answer | Expired:
         if raw is not None and 0 < expires_ms(raw) <= self._bucket.now_ms():
-            # While its window moves nothing is deleted from it; its new home does that.
-            cursor = served.standing.cursor
-            return judgement.HOLD if cursor is not None and cursor.in_window(operation.key) else EXPIRED
+            return EXPIRED
         try:
             return operation.answer(raw)
         except (StorageDamaged, StorageNewer) as error:

@@ -23,7 +23,7 @@ class Body(msgspec.Struct, Generic[A], array_like=True, gc=False):
     #: One word: in statistics, metrics and sentences for people.
     name: ClassVar[str] = ""
     #: The first version of the data plane that has it (`wire/versions.py`): an older peer is not sent it.
-    since: ClassVar[int] = 3
+    since: ClassVar[int] = 4
     #: Whether a bucket refuses it while its disk is full.
     needs_space: ClassVar[bool] = False
 

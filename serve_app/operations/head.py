@@ -30,7 +30,6 @@ class Head(ReadOperation[Described | Missing | NotMet], tag=10):
     """Describe a value. as_json: whether its length as a JSON string is wanted."""
 
     name: ClassVar[str] = "head"
-    since: ClassVar[int] = 4
     as_json: bool = True
 
     def version_needed(self) -> int:

@@ -50,14 +50,17 @@ class FeedLog:
     """What the writer adds to the feed, and takes off its end."""
 
     def __init__(self, engine: Engine, extent: Extent, keep: int) -> None:
-        """keep: how many changes at least, where there were as many. Raises StorageDamaged."""
+        """keep: how many changes at least, where there were as many."""
         self._engine = engine
         self._step = max(1, keep // _STEPS)
         self._most = -(-keep // self._step)
         self.extent = extent
         last = extent.milestones[-1] if extent.milestones else extent.since
         #: Changes since the last milestone.
-        self._since_last = sum(map(len, read_changes(engine, last)))
+        try:
+            self._since_last = sum(map(len, read_changes(engine, last)))
+        except StorageFault:
+            self._since_last = self._step  # whoever asks for them is told; the bucket serves its records meanwhile
 
     def append(self, changes: list[Change]) -> list[tuple[bytes, bytes | None]]:
         """The facts to be written with these changes, of which there is one."""
@@ -81,11 +84,13 @@ class FeedLog:
         milestones = (*self.extent.milestones, revision)
         dropped: list[tuple[bytes, bytes | None]] = []
         since = self.extent.since
-        if len(milestones) > self._most + 1:
+        too_many = len(milestones) - (self._most + 1)
+        if too_many > 0:
+            begin = milestones[too_many - 1]
             try:
-                old = self._engine.scan_facts(name_of(since + 1), name_of(milestones[0] + 1))
+                old = self._engine.scan_facts(name_of(since + 1), name_of(begin + 1))
                 dropped = [(name, None) for name, _ in old]
-                since, milestones = milestones[0], milestones[1:]
+                since, milestones = begin, milestones[too_many:]
             except StorageFault:
                 pass  # it is tried again with the next milestone, and harms nobody meanwhile
         self.extent = Extent(since, milestones, self.extent.began)

@@ -189,10 +189,6 @@ class Group:
         self._facts[name] = None
         self._facts[due.due_name(outcome.due_ms, due.OUTCOME, name)] = None
 
-    def drop_due(self, at: due.Due) -> None:
-        """Nothing is due then any more. Only where what it names has gone, or is due at another time."""
-        self._facts[due.PREFIX + at.at_ms.to_bytes(8, "big") + bytes((at.kind,)) + at.name] = None
-
     @property
     def totals(self) -> Totals:
         """As of the writes decided so far."""

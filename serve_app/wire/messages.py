@@ -14,7 +14,7 @@ import msgspec
 from serve_app import outcomes
 from serve_app.changes import Change
 from serve_app.errors import StorageDamaged
-from serve_app.operations import ANSWERS, OPERATIONS
+from serve_app.operations import ANSWERS, OPERATIONS, Delete
 from serve_app.operations.body import Answer, Body
 from serve_app.operations.operation import CONDITIONS_SINCE
 from serve_app.record_bounds import MAX_KEY_BYTES
@@ -156,7 +156,8 @@ class Window(Body[WindowWritten], tag=7):
         try:
             for name, raw in self.outcomes:
                 outcomes.key_in(name)
-                outcomes.decode(raw)
+                if not 0 <= outcomes.decode(raw).due_ms <= MAX_REVISION:
+                    return "an outcome is remembered until a time that can't be"
         except StorageDamaged as error:
             return str(error)
         return ""
@@ -242,6 +243,9 @@ class Batch(Body[BatchAnswered], tag=13):
     def problem(self) -> str:
         if not 1 <= len(self.operations) <= MAX_BATCH:
             return f"a batch has 1 to {MAX_BATCH} operations"
+        # One that does not fit into the answer would be refused there, and yet have happened.
+        if any(isinstance(operation, Delete) and operation.with_value for operation in self.operations):
+            return "a deletion in a batch is answered without the value"
         return next(filter(None, (operation.problem() for operation in self.operations)), "")
 
 

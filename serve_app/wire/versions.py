@@ -6,9 +6,8 @@ know. Peers that have none in common hang up.
 
 | version | what came with it |
 | --- | --- |
-| 3 | envelope and body in one array (`version_3.py`) |
 | 4 | envelopes with bodies in them; Hello and Welcome negotiate |
-| 5 | conditions, expiry, idempotency keys, batches, lists, feeds; envelopes as in 4, so a body says which version it needs |
+| 5 | conditions, expiry, idempotency keys, batches, lists, feeds; framed as 4, so a body says which version it needs |
 """
 
 from __future__ import annotations
@@ -18,11 +17,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from serve_app.wire import version_3
 from serve_app.wire.frames import Decode, encode_frame
 from serve_app.wire.messages import Envelope, Hello, Reply, Welcome
 
-OLDEST, NEWEST = 3, 5
+OLDEST, NEWEST = 4, 5
 
 
 class Codec(NamedTuple):
@@ -34,19 +32,15 @@ class Codec(NamedTuple):
     decode_reply: Decode[Reply]
 
 
-_CODEC_4 = Codec(
+_CODEC = Codec(
     encode_frame,
     msgspec.msgpack.Decoder(Envelope).decode,
     encode_frame,
     msgspec.msgpack.Decoder(Reply).decode,
 )
-CODECS = {
-    3: Codec(
-        version_3.encode_call, version_3.decode_call, version_3.encode_reply, version_3.decode_reply
-    ),
-    4: _CODEC_4,
-    5: _CODEC_4,
-}  # fmt: skip
+#: Both put messages into the same frames. What an earlier release has no words for is not sent (`Body.version_needed`), and
+#: fields that it does not know stand at the end, where it reads past them.
+CODECS = {4: _CODEC, 5: _CODEC}
 
 decode_hello: Decode[Hello] = msgspec.msgpack.Decoder(Hello).decode
 decode_welcome: Decode[Welcome] = msgspec.msgpack.Decoder(Welcome).decode

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 
+import msgspec
 import pytest
 
 from serve_app import operations
@@ -13,14 +14,12 @@ from serve_app.bucket import connection as connection_module
 from serve_app.bucket.calls import Calls
 from serve_app.bucket.standing import Served, Standing
 from serve_app.placement import bucket_of
-from serve_app.records import Record, encode
 from serve_app.settings import Limits
 from serve_app.storage.engine import Changes
-from serve_app.storage.facts import read_bucket_facts
 from serve_app.topology import MAX_EPOCH, Topology
 from serve_app.wire import messages, versions
 from serve_app.wire.frames import MAX_FRAME_BYTES, MAX_HELLO_BYTES
-from serve_app.wire.messages import AcceptLoss, Envelope, Hello, Welcome, Window
+from serve_app.wire.messages import AcceptLoss, Envelope, Hello, Welcome
 from tests.support.local_store import LocalBucket, run_async, until
 from tests.support.outlet import Outlet
 from tests.support.raw_client import RawClient, connect, greeted, hello, serving
@@ -144,18 +143,27 @@ async def test_a_head_says_what_a_value_is_like_wherever_it_is_found() -> None:
     text = 'a "quoted" line\n and Zoë'
     async with serving() as bucket:
         client = await greeted(bucket)
-        client.send(messages.Envelope(1, 10_000, 0, operations.Put(b"k", text.encode(), "text/plain")))
-        written = await client.receive()
-        assert isinstance(written, operations.Written)
-        described = operations.Described(
-            len(json.dumps(text, ensure_ascii=False).encode()), "text/plain", written.revision
+        assert bucket.server is not None
+        bucket.server.bucket.state.now_ms = lambda: 1_000_000
+        client.send(
+            Envelope(1, 10_000, 0, operations.Put(b"k", text.encode(), "text/plain", expires_ms=1 << 47)),
+            Envelope(2, 10_000, 0, operations.Put(b"bytes", b"\xff\xfe", "image/png")),
         )
+        assert [await client.receive() for _ in range(2)] == [operations.Written(True, n) for n in (1, 2)]
+        length = len(json.dumps(text, ensure_ascii=False).encode())
+        described = operations.Described(length, "text/plain", 1, len(text.encode()), 1_000_000, 1 << 47)
+        expected: list[tuple[operations.Head, operations.Answer]] = [
+            (operations.Head(b"k"), described),
+            (operations.Head(b"k", as_json=False), msgspec.structs.replace(described, json_bytes=0)),
+            (operations.Head(b"bytes"), operations.Described(0, "image/png", 2, 2, 1_000_000)),
+            (operations.Head(b"none"), operations.Missing()),
+        ]
         for cold in (False, True):
             if cold:
-                bucket.engine.cold |= {b"k", b"none"}
-            for call, (key, answer) in enumerate(((b"k", described), (b"none", operations.Missing()))):
-                client.send(messages.Envelope(call, 10_000, 0, operations.Head(key)))
-                assert await client.receive() == answer, (key, cold)
+                bucket.engine.cold |= {b"k", b"bytes", b"none"}
+            for call, (asked, answer) in enumerate(expected):
+                client.send(Envelope(call, 10_000, 0, asked))
+                assert await client.receive() == answer, (asked, cold)
 
 
 @run_async
@@ -226,39 +234,6 @@ async def test_what_no_directory_would_send_is_refused_and_breaks_nothing() -> N
             assert reply.reason == "invalid"
         client.send(Envelope(5, 1000, 0, operations.Put(b"k", b"v", "x" * 255)))
         assert isinstance(await client.receive(), operations.Written)
-
-
-RAW = encode(Record(b"v", "text/plain", 1, 1, 1))
-NO_WINDOWS = {
-    "of no bucket": Window(-1, b"z", 1, []),
-    "of a bucket beyond all": Window(64, b"z", 1, []),
-    "with a revision below 0": Window(1, b"z", -1, []),
-    "with a revision that counts can't hold": Window(1, b"z", 2**64 - 1, []),
-    "with a revision after which they could not hold the next": Window(1, b"z", 2**63 - 1, []),
-    "that ends nowhere": Window(1, b"z" * 1026, 1, []),
-    "without a key": Window(1, b"z", 1, [(b"k4", RAW), (b"", RAW)]),
-    "with a key that is too long": Window(1, b"z", 1, [(b"k" * 1025, RAW)]),
-    "with what is no record": Window(1, b"z", 1, [(b"k4", b"v")]),
-}
-
-
-@pytest.mark.parametrize("window", NO_WINDOWS.values(), ids=NO_WINDOWS)
-@run_async
-async def test_a_window_that_would_keep_the_bucket_from_opening_again_is_refused(window: Window) -> None:
-    async with serving() as bucket:
-        client = await greeted(bucket)
-        identity = bucket.server.bucket.identity  # type: ignore[union-attr]
-        moving = Topology(2, 2, 1, "store", (identity, "other"), move_epoch=2)
-        client.send(Envelope(1, 10_000, 0, messages.Install(moving)), Envelope(2, 10_000, 2, window))
-        refused = (await client.receive_reply()).answer  # before what has to wait for a sync
-        assert isinstance(refused, messages.Refused)
-        assert refused.reason == "invalid"
-        assert isinstance(await client.receive(), messages.Status)
-        client.send(Envelope(3, 10_000, 2, operations.Put(b"k4", b"v", "")))
-        assert await client.receive() == operations.Written(True, 1), "nothing of the window is there"
-        assert list(bucket.records) == [b"k4"]
-        read_bucket_facts(bucket.engine.get_fact, "memory")
-        assert bucket.failures == []
 
 
 @run_async

@@ -13,6 +13,7 @@ from serve_app import operations
 from serve_app.bucket.calls import Calls
 from serve_app.bucket.queued import CalledWrite
 from serve_app.bucket.topology_writes import CommitTopologyWrite
+from serve_app.changes import DELETE, PUT, Change
 from serve_app.errors import StorageDamaged
 from serve_app.records import decode
 from serve_app.storage.commit import Commit
@@ -25,7 +26,7 @@ from tests.support.raw_client import greeted, serving
 
 
 def stored_sequence(bucket: LocalBucket) -> int:
-    sequence: int = struct.unpack(">QQQQ", bucket.engine.get_fact(TOTALS) or b"")[3]
+    sequence: int = struct.unpack(">QQQQQ", bucket.engine.get_fact(TOTALS) or b"")[3]
     return sequence
 
 
@@ -59,6 +60,11 @@ async def test_each_commit_comes_in_order_with_what_it_changed() -> None:
         await client.receive()
         await client.receive()
         assert [commit.sequence for commit in seen] == list(range(1, len(seen) + 1))
+        assert [change for commit in seen for change in commit.changes] == [
+            *(Change(PUT, b"k%d" % (call % 3), call + 1) for call in range(20)),
+            Change(DELETE, b"k0", 21),
+        ]
+        assert [commit.revision for commit in seen] == [commit.changes[-1].revision for commit in seen]
         changes = [change for commit in seen for change in commit.records]
         assert [key for key, _ in changes] == [b"k%d" % (call % 3) for call in range(20)] + [b"k0"]
         assert [decode(raw).value for _, raw in changes[:-1] if raw] == [b"v%d" % call for call in range(20)]

@@ -1,12 +1,12 @@
-"""Releases beside each other: which version of the data plane two peers speak, and each with a peer that speaks 3 alone.
+"""A process of this release beside one of the release before, which speaks version 4 of the data plane at most.
 
-What the release before said is kept byte by byte (`tests/support/version_3.py`).
+What the release before said is kept byte by byte (`tests/support/version_4.py`). Fields have come since, behind those that it
+knows: so what is said today is read as that release reads it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,24 +14,45 @@ from typing import Any
 import msgspec
 import pytest
 
+from serve_app import outcomes
 from serve_app.cursor import Marker
 from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
-from serve_app.operations import Answer, Delete, Deleted, Get, Head, Put, Value, Written
+from serve_app.operations import (
+    Answer,
+    Counted,
+    Delete,
+    Deleted,
+    Described,
+    Get,
+    Head,
+    Increment,
+    Put,
+    Touch,
+    Value,
+    Written,
+)
 from serve_app.operations.body import Body
+from serve_app.operations.condition import Condition
+from serve_app.outcomes import Outcome
+from serve_app.records import Record, encode
 from serve_app.settings import Limits
 from serve_app.storage.facts import IDENTITY
 from serve_app.wire import versions
-from serve_app.wire.connection import ClientConnection, HandshakeRefused, connect_tcp, open_connection
+from serve_app.wire.connection import ClientConnection, connect_tcp, open_connection
 from serve_app.wire.endpoint import Endpoint
 from serve_app.wire.frames import encode_frame
 from serve_app.wire.messages import (
     AcceptLoss,
+    Batch,
+    Changes,
     Envelope,
     Establish,
     Hello,
     Inspect,
     Install,
+    List,
+    Moved,
     Reply,
     Status,
     Survey,
@@ -39,8 +60,9 @@ from serve_app.wire.messages import (
     Window,
 )
 from tests.support.asking import delete, get, put
-from tests.support.local_store import TEST_LIMITS, LocalBucket, local_store, run_async, until
+from tests.support.local_store import TEST_LIMITS, LocalBucket, run_async, until
 from tests.support.old_release import (
+    ANSWERED_TODAY,
     EVERYTHING_SAID,
     INCARNATION,
     RAW,
@@ -50,15 +72,16 @@ from tests.support.old_release import (
     TOKEN,
     OldBucket,
     OldHello,
-    OldStatus,
     OldWelcome,
     old_bucket,
     payload,
+    read_call,
     read_frame,
+    read_reply,
 )
-from tests.support.quick_moves import filled, move_quickly, settled
-from tests.support.raw_client import connect, hello, serving
-from tests.support.version_3 import EXCHANGES
+from tests.support.version_4 import EXCHANGES
+
+OLD = versions.CODECS[4]
 
 # -- the bytes themselves --------------------------------------------------------------------------------------------
 
@@ -66,65 +89,57 @@ from tests.support.version_3 import EXCHANGES
 def test_what_is_kept_is_what_is_known_of() -> None:
     assert list(EXCHANGES) == ["hello", *SAID]
     bodies = {type(said.body) for said in SAID.values()}
-    assert bodies == {Get, Put, Delete, Inspect, Install, Establish, Window, AcceptLoss, Survey}, (
-        "all that version 3 has"
+    assert bodies == {Get, Head, Put, Delete, Inspect, Install, Establish, Window, AcceptLoss, Survey}, (
+        "all that version 4 has"
     )
+    assert {said.body.version_needed() for said in SAID.values()} == {4}
 
 
 @pytest.mark.parametrize(("call", "name", "body", "answer", "epoch"), EVERYTHING_SAID)
-def test_version_3_is_read_and_written_as_the_release_before_did(
+def test_version_4_is_read_and_written_as_the_release_before_did(
     call: int, name: str, body: Body[Any], answer: Answer, epoch: int
 ) -> None:
-    kept, codec = EXCHANGES[name], versions.CODECS[3]
+    kept = EXCHANGES[name]
     envelope, reply = Envelope(call, TIMEOUT_MS, epoch, body), Reply(call, answer)
-    assert codec.decode_call(payload(kept.call)) == envelope
-    assert codec.encode_call(envelope) == kept.call
-    assert codec.decode_reply(payload(kept.reply)) == reply
-    assert codec.encode_reply(reply) == kept.reply
+    assert OLD.decode_call(payload(kept.call)) == envelope
+    assert OLD.decode_reply(payload(kept.reply)) == reply
+    assert read_call(OLD.encode_call(envelope)) == read_call(kept.call)
+    assert read_reply(OLD.encode_reply(reply)) == read_reply(kept.reply)
 
 
-def test_a_call_whose_epoch_was_left_out_has_none() -> None:
-    """Fields at the end have defaults: one that the release before did not know either."""
-    for frame in ([1, 7, 1000, b"k"], [2, 7, 1000, b"k", b"v", ""], [3, 7, 1000, b"k"], [4, 7, 1000]):
-        envelope = versions.CODECS[3].decode_call(payload(encode_frame(frame)))
-        assert (envelope.call, envelope.timeout_ms, envelope.epoch) == (7, 1000, 0)
+def begins_with(today: object, before: object) -> bool:
+    """As arrays of arrays; what is no array is the same."""
+    if not isinstance(today, list) or not isinstance(before, list):
+        return today == before
+    return len(today) >= len(before) and all(map(begins_with, today, before))
 
 
-def test_of_fields_that_nobody_reads_nothing_is_made() -> None:
-    """A map whose key is a map can't even be: the release before read past it as well, and so does version 4."""
-    unreadable = msgspec.Raw(b"\x81\x80\x00")
-    decode_call, decode_reply = versions.CODECS[3].decode_call, versions.CODECS[3].decode_reply
-    call = decode_call(payload(encode_frame([1, 7, 1000, b"k", 9, unreadable])))
-    assert call == Envelope(7, 1000, 9, Get(b"k"))
-    assert decode_reply(payload(encode_frame([3, 7, True, 1, unreadable]))) == Reply(7, Written(True, 1))
-    with pytest.raises(msgspec.ValidationError):
-        decode_call(payload(encode_frame([1, 7, 1000, b"k", 0] + [0] * 100)))
-
-
-@pytest.mark.parametrize(
-    "frame", [[1, 7, 1000, "aGVsbG8=", 0], [1, 7, 1000, b"k", "0"], [1, 7, 1000], [True, 7, 1000, b"k"]]
-)
-def test_what_the_release_before_would_not_have_read_is_no_call(frame: list[object]) -> None:
-    """Among it text in place of a key, which must not be taken for one in base64."""
-    with pytest.raises((msgspec.ValidationError, ValueError)):
-        versions.CODECS[3].decode_call(payload(encode_frame(frame)))
-
-
-@pytest.mark.parametrize("frame", [[1, 7, "aGVsbG8=", "", 1], [1, 7], [1], [10, 7], {}, 7])
-def test_what_the_release_before_would_not_have_read_is_no_reply(frame: object) -> None:
-    with pytest.raises((msgspec.ValidationError, ValueError)):
-        versions.CODECS[3].decode_reply(payload(encode_frame(frame)))
+@pytest.mark.parametrize(("call", "name", "body", "answer", "epoch"), EVERYTHING_SAID)
+def test_what_came_since_stands_behind_what_the_release_before_sent(
+    call: int, name: str, body: Body[Any], answer: Answer, epoch: int
+) -> None:
+    """Array by array, field by field: where it looks for a field, there is that field."""
+    kept = EXCHANGES[name]
+    for today, before in (
+        (OLD.encode_call(Envelope(call, TIMEOUT_MS, epoch, body)), kept.call),
+        (OLD.encode_reply(Reply(call, answer)), kept.reply),
+    ):
+        *envelope, said = msgspec.msgpack.decode(payload(today))
+        *its_envelope, its_own = msgspec.msgpack.decode(payload(before))
+        assert envelope == its_envelope
+        assert begins_with(said, its_own)
 
 
 def test_both_ends_of_a_handshake_are_read_by_the_release_before() -> None:
     said = msgspec.msgpack.decode(
         payload(encode_frame(Hello(versions.OLDEST, TOKEN, 0, "zero", versions.NEWEST))), type=OldHello
     )
-    assert said == OldHello(3, TOKEN, 0, "zero")
-    welcomed = msgspec.msgpack.decode(payload(encode_frame(Welcome(0, "zero", INCARNATION, 3))), type=OldWelcome)
-    assert welcomed == OldWelcome(0, "zero", INCARNATION)
-    assert versions.decode_hello(payload(EXCHANGES["hello"].call)) == Hello(3, TOKEN, 0, "zero")
-    assert versions.decode_welcome(payload(EXCHANGES["hello"].reply)) == Welcome(0, "zero", INCARNATION)
+    assert said == OldHello(4, TOKEN, 0, "zero", 5)
+    assert payload(encode_frame(Welcome(0, "zero", INCARNATION, 4))) == payload(EXCHANGES["hello"].reply)
+    welcomed = msgspec.msgpack.decode(payload(EXCHANGES["hello"].reply), type=OldWelcome)
+    assert welcomed == OldWelcome(0, "zero", INCARNATION, 4)
+    assert versions.decode_hello(payload(EXCHANGES["hello"].call)) == Hello(3, TOKEN, 0, "zero", 4)
+    assert versions.decode_welcome(payload(EXCHANGES["hello"].reply)) == Welcome(0, "zero", INCARNATION, 4)
 
 
 # -- an old directory, or source of a move, and a new bucket ---------------------------------------------------------
@@ -152,17 +167,20 @@ async def test_a_new_bucket_answers_an_old_directory_as_an_old_bucket_did() -> N
         assert bucket.server is not None
         heard: list[Inspect] = []
         bucket.server.heard = heard.append
+        bucket.server.bucket.state.now_ms = lambda: 0
         reader, writer = await asyncio.open_connection(*bucket.wire.target)
         writer.write(EXCHANGES["hello"].call)
-        welcome = payload(await read_frame(reader))
-        assert msgspec.msgpack.decode(welcome, type=OldWelcome) == OldWelcome(0, "zero", INCARNATION)
-        for name, said in SAID.items():
+        assert await read_frame(reader) == EXCHANGES["hello"].reply
+        for call, name, _, said, _ in EVERYTHING_SAID:
             writer.write(EXCHANGES[name].call)
             answered = await asyncio.wait_for(read_frame(reader), 10)
-            assert answered == EXCHANGES[name].reply, name
-            if isinstance(said.answer, Status):
-                read = msgspec.msgpack.decode(payload(answered), type=OldStatus)
-                assert msgspec.structs.astuple(read)[1:] == msgspec.structs.astuple(said.answer)
+            if name in ANSWERED_TODAY:
+                expected = read_reply(OLD.encode_reply(Reply(call, ANSWERED_TODAY[name])))
+            else:
+                expected = read_reply(EXCHANGES[name].reply)
+            assert read_reply(answered) == expected, name
+            if not isinstance(said, Value | Described | Status | Moved) and name not in ANSWERED_TODAY:
+                assert answered == EXCHANGES[name].reply, "nothing has come since"
             if name == "window":
                 assert bucket.records[b"k4"] == RAW
                 assert bucket.server.bucket.standing.markers == {1: Marker(9, b"k4\0")}
@@ -174,7 +192,7 @@ async def test_a_new_bucket_answers_an_old_directory_as_an_old_bucket_did() -> N
 
 
 @run_async
-async def test_calls_that_arrive_together_are_answered_in_version_3_too() -> None:
+async def test_calls_that_arrive_together_are_answered_in_version_4_too() -> None:
     async with new_bucket(0, "zero") as bucket:
         reader, writer = await asyncio.open_connection(*bucket.wire.target)
         names = ["hello", "install", "put", "get_missing", "put_again"]
@@ -182,8 +200,21 @@ async def test_calls_that_arrive_together_are_answered_in_version_3_too() -> Non
         await read_frame(reader)
         answered = {await asyncio.wait_for(read_frame(reader), 10) for _ in names[1:]}
         assert {EXCHANGES[name].reply for name in ("put", "put_again")} <= answered
-        codec = versions.CODECS[3]
-        assert sorted(codec.decode_reply(payload(frame)).call for frame in answered) == [2, 3, 4, 6]
+        assert sorted(read_reply(frame).call for frame in answered) == [2, 3, 4, 7]
+        writer.close()
+
+
+@run_async
+async def test_what_came_in_an_old_window_never_expires() -> None:
+    """A record of the release before says that it never expires, and is taken as it is."""
+    async with new_bucket(0, "zero") as bucket:
+        reader, writer = await asyncio.open_connection(*bucket.wire.target)
+        for name in ("hello", "install", "install_move", "window", "get_moved"):
+            writer.write(EXCHANGES[name].call)
+            answered = await asyncio.wait_for(read_frame(reader), 10)
+        assert read_reply(answered) == read_reply(EXCHANGES["get_moved"].reply)
+        assert bucket.records == {b"k4": RAW}
+        assert not [name for name, _ in bucket.engine.scan_facts(b"bucket.due/", b"bucket.due0")]
         writer.close()
 
 
@@ -196,17 +227,20 @@ async def connected_to(endpoint: Endpoint, identity: str = "") -> tuple[ClientCo
 
 @run_async
 async def test_a_new_connection_asks_an_old_bucket_as_an_old_one_did() -> None:
+    """Also as the source of a move whose target is an old bucket."""
     names = iter(SAID)
     async with old_bucket(lambda _: next(names)) as bucket:
         connection, welcome = await connected_to(bucket.endpoint, "zero")
-        assert welcome == Welcome(0, "zero", INCARNATION)
+        assert welcome == Welcome(0, "zero", INCARNATION, 4)
+        assert bucket.greetings == [OldHello(4, TOKEN, 0, "zero", 5)]
         loop = asyncio.get_running_loop()
         for name, said in SAID.items():
             answer = await connection.call(said.body, loop.time() + TIMEOUT_MS / 1000, said.epoch)
             assert answer == said.answer, name
             sent = bucket.calls[-1]
-            assert 0 < sent[2] <= TIMEOUT_MS
-            assert encode_frame([*sent[:2], TIMEOUT_MS, *sent[3:]]) == EXCHANGES[name].call
+            assert 0 < sent.timeout_ms <= TIMEOUT_MS
+            sent.timeout_ms = TIMEOUT_MS
+            assert sent == read_call(EXCHANGES[name].call)
         connection.close()
 
 
@@ -225,15 +259,48 @@ class HalfReplaced:
         return Endpoint(self._new.wire.target, TOKEN, INCARNATION)
 
 
+NAMED = outcomes.name_of(b"k4", b"once")
+OUTCOME = outcomes.encode(Outcome(1, b"digest", b"answer"))
+EXPIRING = encode(Record(b"v", "", 5, 1, 2, 3))
+#: What the release before would misread, or not know at all.
+CAME_LATER: dict[str, Body[Any]] = {
+    "a get with a condition": Get(b"k0", condition=Condition(if_none_match=(1,))),
+    "a head with a condition": Head(b"k0", condition=Condition()),
+    "a head of the bytes": Head(b"k0", as_json=False),
+    "a put with a condition": Put(b"k0", b"v", "", condition=Condition(if_match=(1,))),
+    "a put that expires in a while": Put(b"k0", b"v", "", ttl_ms=1),
+    "a put that expires at a time": Put(b"k0", b"v", "", expires_ms=1),
+    "a put of what was made before": Put(b"k0", b"v", "", created_ms=1),
+    "a put of what was changed before": Put(b"k0", b"v", "", modified_ms=1),
+    "a put that may come again": Put(b"k0", b"v", "", idempotency_key=b"once"),
+    "a deletion with a condition": Delete(b"k0", condition=Condition(if_match=(1,))),
+    "a deletion without the value": Delete(b"k0", with_value=False),
+    "a deletion that may come again": Delete(b"k0", idempotency_key=b"once"),
+    "a touch": Touch(b"k0"),
+    "an increment": Increment(b"k0"),
+    "a window with outcomes": Window(1, b"k4\0", 7, [(b"k4", RAW)], [(NAMED, OUTCOME)]),
+    "a window with outcomes alone": Window(1, b"k4\0", 7, [], [(NAMED, OUTCOME)]),
+    "a window with a record that expires": Window(1, b"k5\0", 7, [(b"k4", RAW), (b"k5", EXPIRING)]),
+    "a batch": Batch([Get(b"k0")]),
+    "a list": List(b"", b"", b"", 10, False, False),
+    "changes": Changes(0, 0),
+}
+
+
+@pytest.mark.parametrize("body", CAME_LATER.values(), ids=CAME_LATER)
 @run_async
-async def test_what_came_later_is_not_sent_to_an_old_bucket() -> None:
-    """It would hang up, and with it all that is under way."""
+async def test_what_came_later_is_not_sent_to_an_old_bucket(body: Body[Any]) -> None:
+    """It would do something else, or hang up, and with it all that is under way."""
+    assert body.version_needed() == 5
     async with old_bucket(lambda _: "get") as bucket:
         connection, _ = await connected_to(bucket.endpoint)
-        with pytest.raises(Unavailable, match="an earlier release, which knows no head"):
-            connection.call(Head(b"k"), asyncio.get_running_loop().time() + 5)
+        loop = asyncio.get_running_loop()
+        with pytest.raises(Unavailable, match=f"the bucket is of an earlier release, which knows no such {body.name}"):
+            connection.call(body, loop.time() + 5)
         assert connection.open
-        assert bucket.calls == []
+        assert connection.calls_open == 0
+        assert await connection.call(Get(b"k0"), loop.time() + 5) == SAID["get"].answer
+        assert len(bucket.frames) == 1
         connection.close()
 
 
@@ -257,8 +324,14 @@ async def test_a_bucket_that_answers_something_else_keeps_no_other_from_being_as
 
 @run_async
 async def test_a_new_directory_serves_a_store_that_is_half_replaced() -> None:
-    by_tag = {1: "get", 2: "put", 3: "delete", 4: "install", 5: "install"}
-    async with old_bucket(lambda call: by_tag[call[0]]) as old, new_bucket(1, "one") as new:
+    by_kind = {
+        "OldGet": "get",
+        "OldPut": "put",
+        "OldDelete": "delete",
+        "OldInspect": "install",
+        "OldInstall": "install",
+    }
+    async with old_bucket(lambda call: by_kind[type(call.body).__name__]) as old, new_bucket(1, "one") as new:
         directory = Directory(HalfReplaced(old, new), TEST_LIMITS)
         directory.configuration.follow(2)
         await directory.start()
@@ -268,10 +341,9 @@ async def test_a_new_directory_serves_a_store_that_is_half_replaced() -> None:
             assert (await directory.carry_out(Put(b"k0", b"value", "text/plain")))[:2] == (Written(True, 1), 0)
             assert (await directory.carry_out(Get(b"k0")))[:2] == (Value(b"other", "text/html", 2), 0)
             assert (await directory.carry_out(Delete(b"k0")))[:2] == (Deleted(b"other", "text/html", 3), 0)
-            assert [call[3:] for call in old.calls if call[0] < 4] == [
-                [b"k0", b"value", "text/plain", 0],
-                [b"k0", 0],
-                [b"k0", 0],
+            asked = [(call.epoch, call.body) for call in old.calls if type(call.body).__name__ != "OldInspect"]
+            assert [each for each in asked if type(each[1]).__name__ != "OldInstall"] == [
+                (0, read_call(EXCHANGES[name].call).body) for name in ("put", "get", "delete")
             ]
             assert await put(directory, b"k4", b"v", "text/plain")
             assert await get(directory, b"k4") == b"v"
@@ -283,122 +355,23 @@ async def test_a_new_directory_serves_a_store_that_is_half_replaced() -> None:
             await directory.stop()
 
 
-# -- which version -----------------------------------------------------------------------------------------------------
-
-#: The caller's oldest and newest (0: it does not say), and what comes of it.
-NEGOTIATED = [
-    ((3, 0), 3),
-    ((3, 3), 3),
-    ((3, 4), 4),
-    ((3, 9), 4),
-    ((4, 0), 4),
-    ((4, 4), 4),
-    ((4, 5), 4),
-    ((2, 3), 3),
-    ((1, 9), 4),
-    ((5, 0), None),
-    ((5, 6), None),
-    ((2, 0), None),
-    ((2, 2), None),
-    ((0, 0), None),
-    ((4, 3), None),
-]
-
-
-@pytest.mark.parametrize(("spoken", "agreed"), NEGOTIATED)
 @run_async
-async def test_a_bucket_speaks_the_highest_version_that_both_know_or_hangs_up(
-    spoken: tuple[int, int], agreed: int | None
-) -> None:
-    async with serving() as bucket:
-        assert bucket.server is not None
-        good = hello(bucket)
-        client = await connect(bucket)
-        client.send(Hello(spoken[0], good.token, 0, good.identity, spoken[1]))
-        welcome = await client.receive()
-        if agreed is None:
-            assert welcome is None
-            return
-        assert welcome == Welcome(0, good.identity, bucket.server.bucket.incarnation, agreed)
-        codec = versions.CODECS[agreed]
-        client.writer.write(codec.encode_call(Envelope(5, 1000, 0, Put(b"k", b"v", ""))))
-        assert await client.receive_reply() == Reply(5, Written(True, 1))
-        other = next(version for version in versions.CODECS if version != agreed)
-        client.writer.write(versions.CODECS[other].encode_call(Envelope(6, 1000, 0, Put(b"k", b"v", ""))))
-        assert await client.receive() is None, "from then on it speaks no other"
-        assert bucket.server.bucket.totals.revision == 1
-
-
-#: What a Welcome names (0: nothing), and the version of the calls that follow.
-WELCOMED = [(0, 3), (3, 3), (4, 4), (1, None), (2, None), (5, None), (-1, None)]
-
-
-@pytest.mark.parametrize(("named", "spoken"), WELCOMED)
-@run_async
-async def test_a_caller_speaks_the_version_that_it_is_welcomed_in_or_closes_the_connection(
-    named: int, spoken: int | None
-) -> None:
-    frames: list[bytes] = []
-    gone = asyncio.Event()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_frame(reader)
-        writer.write(encode_frame(Welcome(0, "zero", INCARNATION, named)))
+async def test_what_came_later_is_carried_out_where_the_store_is_replaced_already() -> None:
+    """At once, and refused at once elsewhere: a client that is told so knows that nothing was changed."""
+    async with old_bucket(lambda _: "install") as old, new_bucket(1, "one") as new:
+        directory = Directory(HalfReplaced(old, new), TEST_LIMITS)
+        directory.configuration.follow(2)
+        await directory.start()
         try:
-            frames.append(await read_frame(reader))
-            await reader.read()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        gone.set()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    host, port = server.sockets[0].getsockname()
-    endpoint = Endpoint((host, port), TOKEN, INCARNATION)
-    if spoken is None:
-        with pytest.raises(HandshakeRefused):
-            await connected_to(endpoint)
-    else:
-        connection, _ = await connected_to(endpoint)
-        connection.call(Get(b"k"), asyncio.get_running_loop().time() + 1, epoch=7)
-        await until(lambda: bool(frames))
-        envelope = versions.CODECS[spoken].decode_call(payload(frames[0]))
-        assert (envelope.call, envelope.epoch, envelope.body) == (1, 7, Get(b"k"))
-        connection.close()
-    await asyncio.wait_for(gone.wait(), 5)
-    assert len(frames) == (spoken is not None)
-    server.close()
-
-
-# -- whole stores ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("spoken", [(3,), (3, 4)], ids=["3 alone", "3 and 4 in turns"])
-@run_async
-async def test_a_store_whose_processes_speak_version_3_moves_its_keys(
-    spoken: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every connection speaks one or the other, as between processes of which some have been replaced."""
-    move_quickly(monkeypatch)
-    agreed: list[int] = []
-    in_turns = itertools.cycle(spoken)
-
-    def agree(greeting: Hello) -> int | None:
-        agreed.append(next(in_turns))
-        return agreed[-1]
-
-    monkeypatch.setattr(versions, "agreed_version", agree)
-    keys = [b"key-%03d" % number for number in range(100)]
-    async with local_store(3) as store:
-        directory = await filled(store, 1, keys)
-        other = await store.directory(1)
-        for count in (3, 2):
-            for each in (directory, other):
-                each.configuration.follow(count)
-            await until(lambda count=count: settled(directory, count) and settled(other, count), 30)  # type: ignore[misc]
-            for key in keys:
-                assert await get(other, key) == b"v" * 100
-                assert not await put(directory, key, b"v" * 100, "text/plain")
-        assert sum(len(bucket.records) for bucket in store.buckets) == len(keys)
-        assert store.buckets[0].records
-        assert store.buckets[1].records
-    assert set(agreed) == set(spoken)
+            await until(lambda: directory.view.topology == STORE)
+            await until(lambda: all(link.connected for link in directory.view.links.values()))
+            for later in (Increment, Touch):
+                with pytest.raises(Unavailable, match=f"earlier release, which knows no such {later.name}"):
+                    await directory.carry_out(later(b"k0"))
+            assert (await directory.carry_out(Increment(b"k4", by=3))).answer == Counted(3, 1)
+            expiring = Put(b"k4", b"v", "", ttl_ms=60_000, condition=Condition(if_none_match=(-1,)))
+            assert (await directory.carry_out(expiring)).answer.revision == 1, "it is there, so nothing was changed"
+            assert old.calls
+            assert {type(call.body).__name__ for call in old.calls} <= {"OldInspect", "OldInstall"}
+        finally:
+            await directory.stop()

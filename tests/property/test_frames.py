@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.operations import Get, Operation
+from serve_app.operations import Get
 from serve_app.wire import versions
 from serve_app.wire.frames import Decode, FrameError, FrameReader, FrameTooLong, encode_frame
-from serve_app.wire.messages import Envelope, Inspect, Reply, Window
+from serve_app.wire.messages import Envelope, Reply
 from tests.support.wire_messages import envelopes, hellos, replies, welcomes
 
 LIMIT = 1 << 16
@@ -36,20 +36,12 @@ class Kind:
         return self.name
 
 
-def without_epoch_where_version_3_has_none(call: Envelope) -> Envelope:
-    has_one = isinstance(call.body, Operation | Inspect | Window)
-    return call if has_one else msgspec.structs.replace(call, epoch=0)
-
-
-#: What is of a later version is not sent (`ClientConnection.call`).
-CALLS_3 = envelopes.filter(lambda call: call.body.since <= 3).map(without_epoch_where_version_3_has_none)
+CODECS = versions.CODECS.items()
 KINDS = [
     Kind("hello", encode_frame, versions.decode_hello, hellos),
     Kind("welcome", encode_frame, versions.decode_welcome, welcomes),
-    Kind("calls-3", versions.CODECS[3].encode_call, versions.CODECS[3].decode_call, CALLS_3),
-    Kind("replies-3", versions.CODECS[3].encode_reply, versions.CODECS[3].decode_reply, replies),
-    Kind("calls-4", versions.CODECS[4].encode_call, versions.CODECS[4].decode_call, envelopes),
-    Kind("replies-4", versions.CODECS[4].encode_reply, versions.CODECS[4].decode_reply, replies),
+    *(Kind(f"calls-{version}", codec.encode_call, codec.decode_call, envelopes) for version, codec in CODECS),
+    *(Kind(f"replies-{version}", codec.encode_reply, codec.decode_reply, replies) for version, codec in CODECS),
 ]
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS, ids=repr)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serve_app.operations import Described, Head
@@ -28,5 +28,24 @@ def test_every_character_that_may_be_escaped(character: str) -> None:
     assert json_bytes(character.encode()) == len(msgspec.json.encode(character))
 
 
-def test_bytes_that_are_no_text_are_counted_and_no_mistake() -> None:
-    assert json_bytes(b"\xff\x00") == len('""') + 1 + len("\\u0000")
+@given(st.binary(min_size=1).filter(lambda value: not is_utf8(value)))
+@example(b"\xff\x00")
+def test_bytes_that_are_no_text_have_no_such_length_and_are_no_mistake(value: bytes) -> None:
+    """0 is no text's length: even an empty one has its quotes."""
+    assert json_bytes(value) == 0
+    described = Head(b"k").answer(encode(Record(value, "text/plain", 7, 1, 2, 3)))
+    assert described == Described(0, "text/plain", 7, len(value), 2, 3)
+
+
+@given(st.binary())
+def test_nobody_who_does_not_ask_for_it_has_it_counted(value: bytes) -> None:
+    described = Head(b"k", as_json=False).answer(encode(Record(value, "text/plain", 7, 1, 2)))
+    assert described == Described(0, "text/plain", 7, len(value), 2)
+
+
+def is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -54,6 +54,30 @@ class EngineContract:
         assert [key for key, _ in engine.scan(b"b")] == [b"b", b"\xc3\xa4", b"\xff\xff"]
         assert list(engine.scan(b"b", b"b")) == []
 
+    def test_a_scan_of_facts_is_in_byte_order_and_bounded(self, engine: Engine) -> None:
+        names = [b"\0", b"a", b"a\0", b"a\0\xff", b"a\x01", b"b", b"b\xff\xff", b"\xff"]
+        engine.write([(b"a", b"a record")], [(name, b"v" + name) for name in reversed(names)])
+        assert list(engine.scan_facts(b"", b"\xff\xff")) == [(name, b"v" + name) for name in names]
+        assert [name for name, _ in engine.scan_facts(b"a", b"b")] == names[1:5]
+        assert [name for name, _ in engine.scan_facts(b"a\0", b"a\x01")] == names[2:4]
+        assert [name for name, _ in engine.scan_facts(b"b", b"b\0")] == [b"b"]
+        assert list(engine.scan_facts(b"b", b"b")) == []
+        assert list(engine.scan_facts(b"c", b"\xff")) == []
+        engine.write([], [(b"a\0", None), (b"a", b"new"), (b"a\x02", b"")])
+        assert list(engine.scan_facts(b"a", b"b")) == [
+            (b"a", b"new"),
+            (b"a\0\xff", b"va\0\xff"),
+            (b"a\x01", b"va\x01"),
+            (b"a\x02", b""),
+        ]
+
+    def test_a_scan_of_facts_shows_the_state_as_of_the_call(self, engine: Engine) -> None:
+        engine.write([], [(b"a", b"1"), (b"b", b"1")])
+        cursor = engine.scan_facts(b"", b"z")
+        engine.write([], [(b"a", b"2"), (b"b", None), (b"c", b"2")])
+        assert list(cursor) == [(b"a", b"1"), (b"b", b"1")]
+        assert list(engine.scan_facts(b"", b"z")) == [(b"a", b"2"), (b"c", b"2")]
+
     def test_scan_shows_the_state_as_of_the_call(self, engine: Engine) -> None:
         engine.write([(b"a", b"1"), (b"b", b"1")], [])
         cursor = engine.scan()

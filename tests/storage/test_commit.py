@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from serve_app.changes import DELETE, PUT, Change
 from serve_app.errors import StorageDamaged
+from serve_app.storage import feed
 from serve_app.storage.commit import Commit
 from serve_app.storage.engine import Changes, Engine, EngineFailed
 from serve_app.storage.facts import IDENTITY, Totals, read_bucket_facts, totals_fact
@@ -23,7 +26,7 @@ FACT = b"bucket.test"
 class SetFact:
     """A write that changes a fact alone."""
 
-    key, size_bytes, deadline_s, needs_space = None, 0, math.inf, False
+    keys, size_bytes, deadline_s, needs_space = (), 0, math.inf, False
 
     def __init__(self, name: bytes, value: bytes) -> None:
         self.name, self.value = name, value
@@ -74,8 +77,22 @@ def test_a_commit_is_what_the_engine_was_given() -> None:
     assert given == [(commit.records, commit.facts)]
     assert commit.records == ((b"a", engine.get(b"a")), (b"b", engine.get(b"b")))
     totals = commits.committer.totals
-    assert commit.facts == ((FACT, b"there"), totals_fact(totals))
+    told = (Change(PUT, b"a", 1), Change(PUT, b"b", 2))
+    assert commit.facts == ((FACT, b"there"), totals_fact(totals), (feed.name_of(2), msgspec.msgpack.encode(told)))
+    assert commit.changes == told
+    assert totals.revision == commit.revision == 2
     assert totals.sequence == commit.sequence == 1
+
+
+def test_each_change_is_told_though_the_key_is_in_it_once() -> None:
+    """Of a key that is changed twice in one group there are two changes to tell of, and one record to write."""
+    commits = Commits(new_bucket_engine(0))
+    commits.run(commits.put(b"a", b"1"), commits.put(b"a", b"2"), commits.delete(b"a"), commits.delete(b"never"))
+    (commit,) = commits.made
+    assert commit is not None
+    assert commit.records == ((b"a", None),)
+    assert commit.changes == (Change(PUT, b"a", 1), Change(PUT, b"a", 2), Change(DELETE, b"a", 3))
+    assert commit.revision == 3
 
 
 def test_each_key_is_in_it_once_as_it_was_left_in_the_order_of_the_last_changes() -> None:
@@ -101,8 +118,11 @@ def test_each_key_is_in_it_once_as_it_was_left_in_the_order_of_the_last_changes(
 
 def test_a_commit_of_a_fact_alone_has_the_totals_too() -> None:
     commits = Commits(new_bucket_engine(0))
+    commits.run(commits.put(b"k", b"v"))
     commits.commit(SetFact(FACT, b"new"))
-    assert commits.made == [Commit(1, (), ((FACT, b"new"), totals_fact(Totals(0, 0, 0, 1))))]
+    totals = commits.committer.totals
+    assert totals[2:] == (1, 2, 0)
+    assert commits.made[1:] == [Commit(2, (), ((FACT, b"new"), totals_fact(totals)), (), revision=1)]
 
 
 def test_a_group_that_changes_nothing_is_no_commit() -> None:

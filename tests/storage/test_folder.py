@@ -127,9 +127,9 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
     storage = open_bucket(tmp_path / "b")
-    storage.engine.write([], [(b"format", b"3")])
+    storage.engine.write([], [(b"format", b"4")])
     storage.close()
-    with pytest.raises(StorageNewer, match="format 3"):
+    with pytest.raises(StorageNewer, match="format 4"):
         open_bucket(tmp_path / "b")
 
 

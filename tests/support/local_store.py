@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+from serve_app.bucket.platform import Platform
 from serve_app.bucket.server import BucketServer
 from serve_app.directory.directory import Directory
 from serve_app.settings import Limits
@@ -106,8 +107,15 @@ class Wire:
 class LocalBucket:
     """One bucket that can be stopped, crashed and brought back."""
 
-    def __init__(self, bucket_id: int, limits: Limits, store: LocalStore | None = None) -> None:
+    def __init__(
+        self,
+        bucket_id: int,
+        limits: Limits,
+        store: LocalStore | None = None,
+        platform: Platform = Platform(),  # noqa: B008 - it is immutable
+    ) -> None:
         self.bucket_id = bucket_id
+        self._platform = platform
         self._store = store
         #: Whether the store has gone on without it, and it has ended.
         self.retired = False
@@ -125,7 +133,11 @@ class LocalBucket:
         """Serve from the engine, behind the wire."""
         storage = MemoryStorage(self.engine, self.bucket_id)
         self.server = BucketServer(
-            storage, self._limits, asyncio.get_running_loop(), failed=lambda error: self.failures.append(error)
+            storage,
+            self._limits,
+            asyncio.get_running_loop(),
+            failed=lambda error: self.failures.append(error),
+            platform=self._platform,
         )
         endpoint = await self.server.start("127.0.0.1")
         if self._store is not None:
@@ -165,9 +177,14 @@ class LocalBucket:
 class LocalStore:
     """Some buckets and the control plane that finds them."""
 
-    def __init__(self, bucket_count: int, limits: Limits = TEST_LIMITS) -> None:
+    def __init__(
+        self,
+        bucket_count: int,
+        limits: Limits = TEST_LIMITS,
+        platform: Platform = Platform(),  # noqa: B008 - it is immutable
+    ) -> None:
         self.limits = limits
-        self.buckets = [LocalBucket(bucket_id, limits, self) for bucket_id in range(bucket_count)]
+        self.buckets = [LocalBucket(bucket_id, limits, self, platform) for bucket_id in range(bucket_count)]
         self.resolved: list[int] = []
         self._directories: list[Directory] = []
 
@@ -208,9 +225,13 @@ class LocalStore:
 
 
 @contextlib.asynccontextmanager
-async def local_store(bucket_count: int = 2, limits: Limits = TEST_LIMITS) -> AsyncIterator[LocalStore]:
+async def local_store(
+    bucket_count: int = 2,
+    limits: Limits = TEST_LIMITS,
+    platform: Platform = Platform(),  # noqa: B008 - it is immutable
+) -> AsyncIterator[LocalStore]:
     """A store with all its buckets running, stopped at the end."""
-    store = LocalStore(bucket_count, limits)
+    store = LocalStore(bucket_count, limits, platform)
     try:
         for bucket in store.buckets:
             await bucket.start()

@@ -27,6 +27,8 @@ class MemoryEngine:
         self.fail_next_write = False
         #: Keys whose block is damaged.
         self.damaged: set[bytes] = set()
+        #: Facts whose block is damaged.
+        self.damaged_facts: set[bytes] = set()
         #: Keys that only the disk knows.
         self.cold: set[bytes] = set()
         self.writes = 0
@@ -46,6 +48,8 @@ class MemoryEngine:
         return [self.get(key) for key in keys]
 
     def get_fact(self, name: bytes) -> bytes | None:
+        if name in self.damaged_facts:
+            raise StorageDamaged(f"the block of {name!r} is damaged")
         return self._facts.get(name)
 
     def write(self, records: Changes, facts: Changes) -> None:
@@ -60,17 +64,21 @@ class MemoryEngine:
                     target[key] = bytes(value)
 
     def scan(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        found = sorted(item for item in self._records.items() if item[0] >= start and (end is None or item[0] < end))
-        return self._walk(found)
+        # A list of them first, in one step: the writer's thread may just be changing them.
+        found = sorted(
+            item for item in list(self._records.items()) if item[0] >= start and (end is None or item[0] < end)
+        )
+        return self._walk(found, self.damaged)
 
-    def _walk(self, found: list[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    def _walk(self, found: list[tuple[bytes, bytes]], damaged: set[bytes]) -> Iterator[tuple[bytes, bytes]]:
         for key, raw in found:
-            if key in self.damaged:
+            if key in damaged:
                 raise StorageDamaged(f"the block of {key!r} is damaged")
             yield key, raw
 
     def scan_facts(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return iter(sorted(item for item in self._facts.items() if start <= item[0] < end))
+        found = sorted(item for item in list(self._facts.items()) if start <= item[0] < end)
+        return self._walk(found, self.damaged_facts)
 
     def free_bytes(self) -> int:
         return self.free

@@ -1,4 +1,4 @@
-"""The release before version 4 of the data plane: what its kept exchanges mean, what it decoded with, and a bucket of it."""
+"""The release before version 5 of the data plane: what its kept exchanges mean, what it decoded with, and a bucket of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from serve_app.operations import Answer, Delete, Deleted, Get, Missing, Put, Value, Written
+from serve_app.operations import Answer, Delete, Deleted, Described, Get, Head, Missing, Put, Value, Written
 from serve_app.operations.body import Body
 from serve_app.records import Record, encode
 from serve_app.topology import Topology
@@ -28,7 +28,7 @@ from serve_app.wire.messages import (
     Window,
     WindowWritten,
 )
-from tests.support.version_3 import EXCHANGES
+from tests.support.version_4 import EXCHANGES
 
 TOKEN, INCARNATION = "token", "incarnation"
 TIMEOUT_MS = 60_000
@@ -64,8 +64,11 @@ SAID = {
     "put": Said(Put(b"k0", b"value", "text/plain"), Written(True, 1)),
     "put_again": Said(Put(b"k0", b"other", "text/html"), Written(False, 2)),
     "get": Said(Get(b"k0"), Value(b"other", "text/html", 2)),
+    "head": Said(Head(b"k0"), Described(7, "text/html", 2)),
     "get_missing": Said(Get(b"k1"), Missing()),
+    "head_missing": Said(Head(b"k1"), Missing()),
     "get_elsewhere": Said(Get(b"k4"), Moved(STORE)),
+    "head_elsewhere": Said(Head(b"k4"), Moved(STORE)),
     "put_elsewhere": Said(Put(b"k4", b"v", ""), Moved(STORE)),
     "put_without_key": Said(Put(b"", b"v", ""), Refused("invalid", "a key has 1 to 1024 bytes")),
     "delete": Said(Delete(b"k0"), Deleted(b"other", "text/html", 3)),
@@ -90,27 +93,139 @@ SAID = {
     ),
 }
 EVERYTHING_SAID = [(call, name, *said) for call, (name, said) in enumerate(SAID.items(), 1)]
+#: With an accepted loss the revisions go on from here, where the clock says 0.
+BASE = 2**40
+#: What is another answer today: for that, and because it is a change of its own, with a revision, that a window was taken in.
+ANSWERED_TODAY = {
+    "accept_loss": status(ACCEPTED, revision=BASE),
+    "establish": status(ACCEPTED, revision=BASE),
+    "install_move": status(SHRINKING, revision=BASE, move_done=False),
+    "put_moved": Written(False, BASE + 2),
+    "delete_moved": Deleted(b"new", "text/plain", BASE + 3),
+    "inspect": status(SHRINKING, revision=BASE + 3, move_done=False, heard_epoch=12),
+}
+
+# What that release decoded with. It reads past fields that stand behind those that it knows, as every release does.
 
 
 class OldHello(msgspec.Struct, array_like=True, tag=0):
-    version: int
+    oldest: int
     token: str
     bucket_id: int
     identity: str
+    newest: int = 0
 
 
 class OldWelcome(msgspec.Struct, array_like=True, tag=0):
     bucket_id: int
     identity: str
     incarnation: str
+    version: int = 0
+
+
+class OldTopology(msgspec.Struct, array_like=True):
+    epoch: int
+    bucket_count: int
+    target_count: int
+    store_id: str
+    identities: tuple[str, ...]
+    replaced: tuple[int, ...] = ()
+    move_epoch: int = 0
+
+
+class OldGet(msgspec.Struct, array_like=True, tag=1):
+    key: bytes
+
+
+class OldPut(msgspec.Struct, array_like=True, tag=2):
+    key: bytes
+    value: bytes
+    content_type: str
+
+
+class OldDelete(msgspec.Struct, array_like=True, tag=3):
+    key: bytes
+
+
+class OldInspect(msgspec.Struct, array_like=True, tag=4):
+    directory: str = ""
+    configured_count: int = 0
+
+
+class OldInstall(msgspec.Struct, array_like=True, tag=5):
+    topology: OldTopology
+
+
+class OldEstablish(msgspec.Struct, array_like=True, tag=6):
+    identities: tuple[str, ...]
+
+
+class OldWindow(msgspec.Struct, array_like=True, tag=7):
+    source: int
+    end: bytes
+    revision: int
+    records: list[tuple[bytes, bytes]]
+
+
+class OldAcceptLoss(msgspec.Struct, array_like=True, tag=8):
+    bucket_id: int
+    identity: str
+
+
+class OldSurvey(msgspec.Struct, array_like=True, tag=9):
+    start: bytes
+
+
+class OldHead(msgspec.Struct, array_like=True, tag=10):
+    key: bytes
+
+
+class OldEnvelope(msgspec.Struct, array_like=True):
+    call: int
+    timeout_ms: int
+    epoch: int
+    body: (
+        OldGet | OldHead | OldPut | OldDelete | OldInspect | OldInstall | OldEstablish | OldWindow | OldAcceptLoss
+        | OldSurvey
+    )  # fmt: skip
+
+
+class OldValue(msgspec.Struct, array_like=True, tag=1):
+    value: bytes
+    content_type: str
+    revision: int
+
+
+class OldMissing(msgspec.Struct, array_like=True, tag=2):
+    pass
+
+
+class OldWritten(msgspec.Struct, array_like=True, tag=3):
+    created: bool
+    revision: int
+
+
+class OldDeleted(msgspec.Struct, array_like=True, tag=4):
+    value: bytes
+    content_type: str
+    revision: int
+
+
+class OldMoved(msgspec.Struct, array_like=True, tag=5):
+    topology: OldTopology | None
+    cursor: bytes = b""
+
+
+class OldRefused(msgspec.Struct, array_like=True, tag=6):
+    reason: str
+    detail: str
 
 
 class OldStatus(msgspec.Struct, array_like=True, tag=7):
-    call: int
     bucket_id: int
     identity: str
     incarnation: str
-    topology: Topology | None
+    topology: OldTopology | None
     keys: int
     bytes: int
     revision: int
@@ -131,6 +246,41 @@ class OldStatus(msgspec.Struct, array_like=True, tag=7):
     heard_epoch: int = 0
 
 
+class OldWindowWritten(msgspec.Struct, array_like=True, tag=8):
+    pass
+
+
+class OldSurveyed(msgspec.Struct, array_like=True, tag=9):
+    keys: int
+    misplaced: list[bytes]
+    next_start: bytes
+    epoch: int
+
+
+class OldDescribed(msgspec.Struct, array_like=True, tag=10):
+    json_bytes: int
+    content_type: str
+    revision: int
+
+
+class OldReply(msgspec.Struct, array_like=True):
+    call: int
+    answer: (
+        OldValue | OldMissing | OldWritten | OldDeleted | OldMoved | OldRefused | OldStatus | OldWindowWritten
+        | OldSurveyed | OldDescribed
+    )  # fmt: skip
+
+
+def read_call(frame: bytes | bytearray) -> OldEnvelope:
+    """A call's frame as that release reads it."""
+    return msgspec.msgpack.decode(payload(frame), type=OldEnvelope)
+
+
+def read_reply(frame: bytes | bytearray) -> OldReply:
+    """A reply's frame as that release reads it."""
+    return msgspec.msgpack.decode(payload(frame), type=OldReply)
+
+
 async def read_frame(reader: asyncio.StreamReader) -> bytes:
     """The next frame, with its length."""
     length = await reader.readexactly(LENGTH_BYTES)
@@ -142,14 +292,20 @@ def payload(frame: bytes | bytearray) -> memoryview:
 
 
 class OldBucket:
-    """A bucket of the release before, which hangs up on any other version; it answers what was recorded."""
+    """A bucket of the release before, which speaks versions 3 and 4; it answers what was recorded."""
 
-    def __init__(self, exchange: Callable[[list[Any]], str]) -> None:
+    def __init__(self, exchange: Callable[[OldEnvelope], str]) -> None:
         """exchange: which one a call is answered from."""
         self._exchange = exchange
         self._server: asyncio.Server | None = None
-        self.calls: list[list[Any]] = []
+        self.greetings: list[OldHello] = []
+        self.frames: list[bytes] = []
         self.endpoint = Endpoint(("", 0), "", "")
+
+    @property
+    def calls(self) -> list[OldEnvelope]:
+        """What it was asked, as it reads that."""
+        return [read_call(frame) for frame in self.frames]
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -163,24 +319,26 @@ class OldBucket:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             greeting = msgspec.msgpack.decode(payload(await read_frame(reader)), type=OldHello)
-            if (greeting.version, greeting.token, greeting.bucket_id) != (3, TOKEN, 0):
+            self.greetings.append(greeting)
+            if (greeting.token, greeting.bucket_id) != (TOKEN, 0) or greeting.identity not in ("", "zero"):
                 return
-            if greeting.identity not in ("", "zero"):
+            if not max(greeting.oldest, 3) <= 4 <= (greeting.newest or greeting.oldest):
                 return
             writer.write(EXCHANGES["hello"].reply)
             while True:
-                call = msgspec.msgpack.decode(payload(await read_frame(reader)))
-                self.calls.append(call)
-                tag, _, *fields = msgspec.msgpack.decode(payload(EXCHANGES[self._exchange(call)].reply))
-                writer.write(encode_frame([tag, call[1], *fields]))
-        except (asyncio.IncompleteReadError, ConnectionError):
+                frame = await read_frame(reader)
+                call = read_call(frame)
+                self.frames.append(frame)
+                _, answer = msgspec.msgpack.decode(payload(EXCHANGES[self._exchange(call)].reply))
+                writer.write(encode_frame([call.call, answer]))
+        except (asyncio.IncompleteReadError, ConnectionError, msgspec.DecodeError):
             pass
         finally:
             writer.transport.abort()
 
 
 @asynccontextmanager
-async def old_bucket(exchange: Callable[[list[Any]], str]) -> AsyncIterator[OldBucket]:
+async def old_bucket(exchange: Callable[[OldEnvelope], str]) -> AsyncIterator[OldBucket]:
     bucket = OldBucket(exchange)
     await bucket.start()
     try:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+from serve_app.bucket.platform import Platform
 from serve_app.operations import Answer
+from serve_app.operations.body import Body
 from serve_app.settings import Limits
 from serve_app.storage.facts import IDENTITY, topology_fact
 from serve_app.topology import Topology
@@ -37,6 +40,12 @@ class RawClient:
         assert isinstance(message, Reply), message
         return message
 
+    async def ask(self, *bodies: Body[Any], epoch: int = 0) -> list[Any]:
+        """Send them together; the answers, in the order of the questions."""
+        self.send(*(Envelope(call, 20_000, epoch, body) for call, body in enumerate(bodies)))
+        replies = [await self.receive_reply() for _ in bodies]
+        return [reply.answer for reply in sorted(replies, key=lambda reply: reply.call)]
+
     async def _next(self) -> Welcome | Reply | None:
         while True:
             message = self._frames.next()
@@ -54,9 +63,12 @@ class RawClient:
 
 
 @asynccontextmanager
-async def serving(limits: Limits = TEST_LIMITS) -> AsyncIterator[LocalBucket]:
+async def serving(
+    limits: Limits = TEST_LIMITS,
+    platform: Platform = Platform(),  # noqa: B008 - it is immutable
+) -> AsyncIterator[LocalBucket]:
     """A bucket 0 of 1 that serves."""
-    bucket = LocalBucket(0, limits)
+    bucket = LocalBucket(0, limits, platform=platform)
     identity = bucket.engine.get_fact(IDENTITY)
     assert identity is not None
     bucket.engine.write([], [topology_fact(Topology(1, 1, 1, "store", (identity.decode(),)))])

@@ -1,7 +1,8 @@
 """What the OpenAPI document can't say, told to schemathesis. Loaded by its command line (SCHEMATHESIS_HOOKS).
 
 The rules only drop requests that the document calls valid and the API rightly refuses, or that are refused in a way that is
-no status. Requests that are invalid by the document are all sent but for items of a batch, each of which is answered for itself.
+no status. Requests that are invalid by the document are all sent but for items of a batch, each of which is answered for
+itself.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def lines(context: Any, value: Any) -> bytes:
 
 
 def _is_a_batch(case: Case[Any]) -> bool:
-    body = case.body
+    body: Any = case.body
     items = body.get("operations") if isinstance(body, dict) and case.operation.label == "POST /v1/batch" else None
     return isinstance(items, list) and 0 < len(items) <= 1000 and not set(body) - {"operations"}
 

@@ -70,6 +70,11 @@ def test_tags_are_what_earlier_releases_know_them_by() -> None:
         8: "AcceptLoss",
         9: "Survey",
         10: "Head",
+        11: "Touch",
+        12: "Increment",
+        13: "Batch",
+        14: "List",
+        15: "Changes",
     }
     answers = {tag_of(answer): answer.__name__ for answer in EVERY_ANSWER}
     assert answers == {
@@ -83,6 +88,12 @@ def test_tags_are_what_earlier_releases_know_them_by() -> None:
         8: "WindowWritten",
         9: "Surveyed",
         10: "Described",
+        11: "NotMet",
+        12: "Touched",
+        13: "Counted",
+        14: "BatchAnswered",
+        15: "Listed",
+        16: "Changed",
     }
 
 
@@ -103,10 +114,44 @@ def test_no_default_is_shared_and_fields_without_come_first(kind: type[msgspec.S
     assert kind.__struct_config__.array_like
     fields = msgspec.structs.fields(kind)
     for field in fields:
-        assert field.default_factory is msgspec.NODEFAULT
-        if not field.required:
+        if field.default_factory is not msgspec.NODEFAULT:
+            assert field.default_factory is list, "each gets one of its own"
+        elif not field.required:
             hash(field.default)  # what has a hash does not change
     assert [field.required for field in fields] == sorted((field.required for field in fields), reverse=True)
+
+
+#: The fields of each body and answer, in order, as releases that are out there know them. Only ever added to, at the end.
+FIELDS = {
+    "Get": "key condition",
+    "Head": "key as_json condition",
+    "Put": "key value content_type ttl_ms expires_ms created_ms modified_ms condition idempotency_key",
+    "Delete": "key with_value text_only condition idempotency_key",
+    "Touch": "key ttl_ms expires_ms condition idempotency_key",
+    "Increment": "key by ttl_ms expires_ms condition idempotency_key",
+    "Window": "source end revision records outcomes",
+    "Batch": "operations",
+    "List": "start_after prefix delimiter limit values taken",
+    "Changes": "after wait_ms",
+    "Value": "value content_type revision modified_ms expires_ms",
+    "Written": "created revision",
+    "Deleted": "value content_type revision",
+    "Described": "json_bytes content_type revision size modified_ms expires_ms",
+    "NotMet": "revision modified_ms expires_ms unchanged",
+    "Touched": "expires_ms revision",
+    "Counted": "value revision",
+    "BatchAnswered": "answers",
+    "Listed": "entries prefixes upto",
+    "Changed": "changes since upto identity began",
+}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in (*BODIES, *EVERY_ANSWER) if kind.__name__ in FIELDS])
+def test_fields_are_where_earlier_releases_look_for_them(kind: type[msgspec.Struct]) -> None:
+    """What all writes have (`kw_only`) stands behind what each has: a field that is added to one would come before them."""
+    fields = [field.name for field in msgspec.structs.fields(kind)]
+    known = FIELDS[kind.__name__].split()
+    assert fields[: len(known)] == known
 
 
 def test_a_class_that_names_no_answer_is_told_so() -> None:
@@ -128,7 +173,9 @@ def test_an_operation_reads_or_writes(operation: type[Operation[Any]]) -> None:
 
 
 def test_what_a_full_disk_refuses() -> None:
-    assert {body.name for body in BODIES if body.needs_space} == {"put"}, "a window's depends on what is in it"
+    assert {body.name for body in BODIES if body.needs_space} == {"put", "touch", "increment"}, (
+        "a window's and a batch's depend on what is in it"
+    )
 
 
 @EVERY_OPERATION

@@ -25,7 +25,7 @@ def a_read_from_the_disk_is_not_judged_again() -> Iterator[None]:
 
     def reading(self: Reader, envelope: Envelope, arrived_s: float) -> Answer | Hold | Expired:
         try:
-            return self._answer(envelope.body, self._bucket.engine.get(envelope.body.key), self._bucket.served)
+            return self._answer(envelope.body, self._bucket.engine.get(envelope.body.key))
         except StorageFault as error:
             return refused(error)
 
@@ -57,7 +57,7 @@ def a_read_is_judged_in_another_epoch() -> Iterator[None]:
 
     def reading(self: Reader, envelope: Envelope, arrived_s: float) -> Answer | Hold | Expired:
         try:
-            answer = self._answer(envelope.body, self._bucket.engine.get(envelope.body.key), self._bucket.served)
+            answer = self._answer(envelope.body, self._bucket.engine.get(envelope.body.key))
         except StorageFault as error:
             return refused(error)
         return self._judge(envelope.body.key, envelope.epoch, self._bucket.served) or answer

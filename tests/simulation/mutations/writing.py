@@ -40,7 +40,7 @@ def reads_show_unsynced_writes() -> Iterator[None]:
         raw = getattr(bucket._committer, "shown", {}).get(envelope.body.key, _ABSENT)
         if raw is _ABSENT or not isinstance(answer, (operations.Value, operations.Missing)):
             return answer
-        return self._answer(envelope.body, raw, bucket.served)
+        return self._answer(envelope.body, raw)
 
     with patch.object(Committer, "decide", deciding), patch.object(Reader, "in_memory", reading):
         yield
