@@ -224,11 +224,3 @@ def test_a_group_of_an_outcome_alone_is_a_commit_that_tells_nothing() -> None:
     commit = groups.group.write()
     assert commit is not None
     assert (commit.records, commit.changes, commit.sequence) == ((), (), 1)
-
-
-def test_what_is_due_no_more_is_struck_out() -> None:
-    groups = Groups()
-    groups.engine.write([], [(due_name(5, RECORD, b"stray"), b""), (due_name(5, OUTCOME, b"stray"), b"")])
-    for kind in (RECORD, OUTCOME):
-        groups.group.drop_due(Due(5, kind, b"stray"))
-    groups.commit()
