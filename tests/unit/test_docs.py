@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.running_store import ROOT
+from serve_app.http import problems
+from serve_app.http.v1.routes import V1_ROUTES
 
 DOCUMENTS = sorted(path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "tests/simulation/README.md"))
 _NAMES = sorted(str(path.relative_to(ROOT)) for path in DOCUMENTS)
@@ -54,6 +56,14 @@ def test_classes_and_methods_that_a_document_names_are_in_the_code(name: str) ->
     }
     assert named, "it names some"
     assert named - words == set()
+
+
+def test_the_page_of_the_api_has_every_error_and_every_route() -> None:
+    text = (ROOT / "docs" / "api.md").read_text()
+    for _, status, kind, _ in problems._PROBLEMS:
+        assert re.search(rf"^\| {status} \|.*`{kind}`", text, re.M), f"{status} {kind}"
+    for route in V1_ROUTES:
+        assert route.path.removesuffix("/{key:path}") in text, route.path
 
 
 def prose(path: Path) -> list[str]:
