@@ -15,7 +15,7 @@ from serve_app.errors import StorageDamaged, StorageNewer
 RECORD_VERSION = 1
 _HEADER = struct.Struct(">BQQQQB")
 HEADER_BYTES = _HEADER.size
-_EXPIRY = slice(25, 33)
+_CREATION, _EXPIRY = slice(9, 17), slice(25, 33)
 _NEVER = bytes(8)
 
 
@@ -81,6 +81,13 @@ def header(raw: bytes) -> Header:
     except UnicodeDecodeError:
         raise StorageDamaged("a record's content type is not UTF-8") from None
     return Header(len(raw) - start, content_type, revision, created_ms, modified_ms, expires_ms)
+
+
+def created_ms(raw: bytes) -> int:
+    """Only when a stored record was created: what a put needs of the old one. Raises as `decode`."""
+    if len(raw) < HEADER_BYTES or raw[0] != RECORD_VERSION:
+        return header(raw).created_ms  # which says what is wrong
+    return int.from_bytes(raw[_CREATION], "big")
 
 
 def expires_ms(raw: bytes) -> int:

@@ -111,11 +111,11 @@ class _UnderWay:
         shares: dict[tuple[int, int], _Share] = {}
         for number in self.left:
             operation = self._operations[number]
-            home, epoch, digest = view.home_of(operation.key, topology)
+            home, epoch = view.bucket_of(operation.key, topology)
             share = shares.get((home, epoch))
             if share is None:
                 share = shares[home, epoch] = _Share(home, epoch)
-            share.add(number, operation, digest)
+            share.add(number, operation)
         return list(shares.values())
 
     def take(self, share: _Share, answers: list[Any]) -> list[int]:
@@ -129,7 +129,7 @@ class _UnderWay:
                 self.refuse([number], error_of(share.home, answer))
             else:
                 check_kind(operation, answer)
-                self._outcomes[number] = Routed(answer, share.home, share.digests[place])
+                self._outcomes[number] = Routed(answer, share.home, "")
         return moved
 
     def refuse(self, numbers: list[int], error: StoreError) -> None:
@@ -160,15 +160,13 @@ class _UnderWay:
 class _Share:
     """What one bucket is asked, by one claim. numbers: the operations' places in the batch."""
 
-    __slots__ = ("digests", "epoch", "home", "numbers", "operations")
+    __slots__ = ("epoch", "home", "numbers", "operations")
 
     def __init__(self, home: int, epoch: int) -> None:
         self.home, self.epoch = home, epoch
         self.numbers: list[int] = []
         self.operations: list[Operation[Any]] = []
-        self.digests: list[str] = []
 
-    def add(self, number: int, operation: Operation[Any], digest: str) -> None:
+    def add(self, number: int, operation: Operation[Any]) -> None:
         self.numbers.append(number)
         self.operations.append(operation)
-        self.digests.append(digest)

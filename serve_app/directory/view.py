@@ -73,11 +73,19 @@ class StoreView:
     def home_of(self, key: bytes, topology: Topology) -> tuple[int, int, str]:
         """The key's home as far as is known, the epoch of the claim that it has moved there (else 0), and its digest."""
         home, digest = placement.place(key, topology.bucket_count)
-        if topology.moving and key < self.cursors.get(home, b""):
+        return (*self._moved_from(home, key, topology), digest) if topology.moving else (home, 0, digest)
+
+    def bucket_of(self, key: bytes, topology: Topology) -> tuple[int, int]:
+        """As `home_of`, without the digest."""
+        home = placement.bucket_of(key, topology.bucket_count)
+        return self._moved_from(home, key, topology) if topology.moving else (home, 0)
+
+    def _moved_from(self, home: int, key: bytes, topology: Topology) -> tuple[int, int]:
+        if key < self.cursors.get(home, b""):
             new_home = placement.bucket_of(key, topology.target_count)
             if new_home != home:
-                return new_home, topology.epoch, digest
-        return home, 0, digest
+                return new_home, topology.epoch
+        return home, 0
 
     def learn(self, bucket_id: int, moved: Moved) -> bool:
         """Learn from an old home how far its keys have moved; whether that is why it does not serve the key."""

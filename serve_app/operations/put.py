@@ -8,7 +8,7 @@ from serve_app.operations.answers import NotMet, Written
 from serve_app.operations.expiry import MAX_TIME_MS, expiry_at, problem_of
 from serve_app.operations.operation import CONDITIONS_SINCE, Records, WriteOperation
 from serve_app.record_bounds import MAX_CONTENT_TYPE_BYTES
-from serve_app.records import Record, encode, header
+from serve_app.records import Record, created_ms, encode
 
 
 class Put(WriteOperation[Written | NotMet], tag=2):
@@ -46,7 +46,7 @@ class Put(WriteOperation[Written | NotMet], tag=2):
     def change(self, records: Records, old: bytes | None) -> Written:
         now_ms = records.now_ms
         at_ms = expiry_at(self.ttl_ms, self.expires_ms, now_ms)
-        born_ms = self.created_ms or (now_ms if old is None else header(old).created_ms)
+        born_ms = self.created_ms or (now_ms if old is None else created_ms(old))
         revision = records.next_revision()
         record = Record(self.value, self.content_type, revision, born_ms, self.modified_ms or now_ms, at_ms)
         records.put(self.key, encode(record), revision)
