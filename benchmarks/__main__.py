@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import bars, machine, moving, one_bucket, options, report, rounds, wrk
+from benchmarks import bars, machine, many, moving, one_bucket, options, report, rounds, wrk
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.figures import Samples
 from benchmarks.filling import fill, settle
@@ -85,6 +85,9 @@ def _measure(wanted: Options, folder: Path) -> Results:
         move = moving.measure(
             folder / "moving", keys=moving.KEYS, more_keys=moving.MORE_KEYS, seconds=wanted.seconds, say=_say
         )
+    of_many = None
+    if wanted.large_keys:
+        of_many = many.measure(folder / "many", keys=wanted.large_keys, seconds=wanted.seconds, say=_say)
     return Results(
         machine=described,
         rounds=wanted.rounds,
@@ -97,7 +100,11 @@ def _measure(wanted: Options, folder: Path) -> Results:
         memory=memory,
         buckets=buckets,
         move=move,
-        bars=bars.judge(samples, SMALL_KEYS, wanted.large_keys, buckets, move),
+        many=of_many,
+        bars=[
+            *bars.judge(samples, SMALL_KEYS, wanted.large_keys, buckets, move),
+            *(many.bars(of_many) if of_many else ()),
+        ],
         notes=notes,
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmarks.figures import Case, Samples
 from benchmarks.move_figures import Move
 from benchmarks.one_bucket import LargeBucket
-from benchmarks.systems import BARE, STORE
+from benchmarks.systems import BARE, STORE, TOKENS, V1
 from benchmarks.wrk import WORKLOADS, title
 
 MANY = 32
@@ -17,6 +17,7 @@ _GET_RATIO = 1.2
 _PUT_RATIO = 0.85
 _ADDED_P50_MS = 0.25
 _BARE_GET_RATIO = 1.3
+_TOKENS_RATIO = 0.95
 _REOPEN_S = 1.0
 _SAME_SHARE = 0.85
 _LARGE_BUCKET_BYTES = 500e6
@@ -64,6 +65,15 @@ def _throughput(samples: Samples, keys: int) -> Iterator[Bar]:
             f"{added.median:+.2f} ms",
             added.median <= _ADDED_P50_MS,
         )
+    for case in (Case("GET", MANY), Case("PUT", MANY)):
+        found = samples.ratio(keys, case, V1, STORE)
+        if found:
+            figure = f"{title(case.workload)} by `/v1`, {MANY} connections, against the first API"
+            yield Bar(figure, "at least 1 x", f"{found.median:.2f} x", found.median >= 1)
+        found = samples.ratio(keys, case, TOKENS, V1)
+        if found:
+            figure = f"the same with tokens on, against none, {title(case.workload)}"
+            yield Bar(figure, f"at least {_TOKENS_RATIO:g} x", f"{found.median:.2f} x", found.median >= _TOKENS_RATIO)
     found = samples.ratio(keys, Case("GET", MANY), STORE, BARE)
     if found:
         figure = f"GET, {MANY} connections, against the empty handler with nothing turned off"

@@ -12,6 +12,7 @@ from benchmarks.bars import Bar
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.figures import Case, Samples, Spread
 from benchmarks.machine import Machine
+from benchmarks.many import Many
 from benchmarks.memory import Resident
 from benchmarks.move_figures import Move
 from benchmarks.one_bucket import LargeBucket
@@ -36,6 +37,7 @@ class Results:
     memory: dict[int, list[Resident]]
     buckets: list[LargeBucket]
     move: Move | None
+    many: Many | None
     bars: list[Bar]
     notes: list[str]
 
@@ -52,6 +54,7 @@ def write_json(results: Results, path: Path) -> None:
         "memory": {keys: [dataclasses.asdict(each) for each in found] for keys, found in results.memory.items()},
         "large_buckets": [dataclasses.asdict(bucket) for bucket in results.buckets],
         "move": dataclasses.asdict(results.move) if results.move else None,
+        "many": results.many._asdict() if results.many else None,
         "samples": [
             {
                 "keys": sample.keys,

@@ -33,6 +33,19 @@ _REQUEST_TIMEOUT_S = 10
 _MARK = "benchmark-result "
 
 
+#: The part of a script that tells us the figures.
+REPORT = """
+function done(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format(
+    'MARK{"requests": %d, "duration_us": %d, "p50_us": %d, "p99_us": %d, "longest_us": %d, ' ..
+    '"errors": {"connect": %d, "read": %d, "write": %d, "status": %d, "timeout": %d}}\\n',
+    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), latency.max,
+    e.connect, e.read, e.write, e.status, e.timeout))
+end
+""".replace("MARK", _MARK)
+
+
 @dataclass(frozen=True)
 class Target:
     """One system under load: its base URL, whether its requests name keys (the empty handler takes none), whether they are
@@ -84,19 +97,25 @@ def run(target: Target, load: Load, *, seconds: int, seed: int, folder: Path) ->
     Raises:
         BenchmarkFailed: an answer was no success, a connection broke, or wrk itself failed.
     """
+    where = f"{load.workload} with {load.connections} connections at {target.url}"
+    script = _script(target, load, seed)
+    return run_script(target.url, script, load.connections, seconds=seconds, folder=folder, where=where)
+
+
+def run_script(url: str, text: str, connections: int, *, seconds: int, folder: Path, where: str) -> Result:
+    """One run of wrk with a script whose `done` is `REPORT`. where: names it in errors. Raises as `run`."""
     script = folder / "wrk.lua"
-    script.write_text(_script(target, load, seed))
+    script.write_text(text)
     command = [
         require_wrk(),
         "--threads=1",
-        f"--connections={load.connections}",
+        f"--connections={connections}",
         f"--duration={seconds}s",
         f"--timeout={_REQUEST_TIMEOUT_S}s",
         f"--script={script}",
         "--latency",
-        target.url,
+        url,
     ]
-    where = f"{load.workload} with {load.connections} connections at {target.url}"
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + _GRACE_S, check=False)
     except subprocess.TimeoutExpired:
@@ -190,13 +209,4 @@ end
 function request()
   {request}
 end
-
-function done(summary, latency, requests)
-  local e = summary.errors
-  io.write(string.format(
-    '{_MARK}{{"requests": %d, "duration_us": %d, "p50_us": %d, "p99_us": %d, "longest_us": %d, ' ..
-    '"errors": {{"connect": %d, "read": %d, "write": %d, "status": %d, "timeout": %d}}}}\\n',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), latency.max,
-    e.connect, e.read, e.write, e.status, e.timeout))
-end
-"""
+{REPORT}"""

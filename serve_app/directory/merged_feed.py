@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from serve_app import events
@@ -26,8 +27,10 @@ from serve_app.wire.messages import Changed, Changes
 _WAIT_MS = 4000
 _ASK_TIMEOUT_S = 8.0
 _PAUSE_S = 0.1
-#: Those who follow are told together, at most this often: what comes in between leaves in one piece.
+#: Those who follow are told together, at most this often: what comes in between leaves in one piece. Where there are many,
+#: less often: each piece costs, whatever is in it.
 _TELL_EVERY_S = 0.1
+_TOLD_PER_S = 400
 #: What is kept for those who follow.
 _MAX_EVENTS = 65_536
 _MAX_BYTES = 16 * 1024 * 1024
@@ -46,9 +49,10 @@ class Event(NamedTuple):
 class MergedFeed:
     """See the module. On the directory's loop."""
 
-    def __init__(self, view: StoreView, place: Place | None = None) -> None:
+    def __init__(self, view: StoreView, place: Place | None = None, followers: Callable[[], int] = lambda: 1) -> None:
         """place: where to begin; now, where None. From a place on no more is read than is taken (`forget_before`): there may
-        be much of it."""
+        be much of it. followers: how many follow it."""
+        self._followers = followers
         self._view = view
         #: Tells this feed's numbers from another's.
         self.number = next(_numbers)
@@ -254,7 +258,8 @@ class MergedFeed:
     def _tell(self) -> None:
         if self._timer is not None:
             return
-        wait_s = self._told_s + _TELL_EVERY_S - self._loop.time()
+        every_s = max(_TELL_EVERY_S, self._followers() / _TOLD_PER_S)
+        wait_s = self._told_s + every_s - self._loop.time()
         if wait_s <= 0:
             self._tell_now()
         else:

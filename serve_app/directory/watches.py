@@ -23,6 +23,8 @@ MAX_WATCHES = 1000
 _MAX_ALONE = 32
 #: Events that are looked at, at once.
 _AT_ONCE = 1000
+#: What was looked at last is kept for others that look at the same.
+_LOOKS_KEPT = 64
 #: The feed is read on for so long after the last watch has gone: another may come.
 _LINGER_S = 10.0
 
@@ -47,6 +49,8 @@ class Watches:
         self._watching = self._alone = 0
         self._stopping: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
+        #: What was looked at last, by feed, events and prefix.
+        self.looked_at: dict[tuple[int, int, int, bytes], Some] = {}
 
     @property
     def count(self) -> int:
@@ -98,7 +102,7 @@ class Watches:
             if feed is not None:
                 self._end(feed)
             topology = self._view.topology or await self._view.wait_for_topology(deadline_s)
-            feed = self._shared = MergedFeed(self._view)
+            feed = self._shared = MergedFeed(self._view, followers=lambda: self._watching)
             feed.begin(topology)
         await feed.ready(deadline_s)
         if feed.lost:
@@ -153,7 +157,7 @@ class _Watch:
     def __init__(self, watches: Watches, prefix: bytes, heartbeat_s: float) -> None:
         self._watches, self._prefix, self._heartbeat_s = watches, prefix, heartbeat_s
         #: After all that it was told.
-        self._place: dict[int, Position] = {}
+        self._place: Place = {}
         self._feed: MergedFeed | None = None
         self._alone = False
         #: The number of the next event to look at, and whether the place is that of the feed there.
@@ -197,30 +201,46 @@ class _Watch:
                     async with asyncio.timeout(self._heartbeat_s):
                         await feed.news()
                         continue
-                yield Some([], dict(self._place))
+                yield Some([], self._place)
         finally:
             if self._alone:
                 self._watches.alone_no_more(self._feed)
             self._watches.gone()
 
     def _look(self, feed: MergedFeed) -> Some:
+        if not self._with_others:
+            return self._look_alone(feed)
+        # Looked at once for all that are at the same place and want the same.
+        key = (feed.number, self._next, feed.end, self._prefix)
+        some = self._watches.looked_at.get(key)
+        if some is None:
+            some = self._watches.looked_at[key] = self._look_alone(feed)
+            while len(self._watches.looked_at) > _LOOKS_KEPT:
+                del self._watches.looked_at[next(iter(self._watches.looked_at))]
+        assert some.looked_at is not None, "it is as the others are"
+        self._place, self._next = some.place, some.looked_at[2]
+        return some
+
+    def _look_alone(self, feed: MergedFeed) -> Some:
         first, some = self._next, feed.between(self._next, _AT_ONCE)
+        place = dict(self._place)
         told: list[Event] = []
         for event in some:
-            at = self._place.get(event.bucket_id)
+            at = place.get(event.bucket_id)
             if at is not None and event.change.revision <= at.revision and not self._with_others:
                 continue  # told before it joined the others
-            self._place[event.bucket_id] = Position(feed.place[event.bucket_id].tag, event.change.revision)
+            place[event.bucket_id] = Position(feed.place[event.bucket_id].tag, event.change.revision)
             if event.change.key.startswith(self._prefix):
                 told.append(event)
         self._next += len(some)
+        self._place = place
         if self._alone:
             feed.forget_before(self._next)
         elif not self._with_others:
             self._be_like_the_others(feed)
         elif first < self._next:
-            return Some(told, dict(self._place), (feed.number, first, self._next))
-        return Some(told, dict(self._place))
+            return Some(told, place, (feed.number, first, self._next))
+        return Some(told, place)
 
     def _be_like_the_others(self, feed: MergedFeed) -> None:
         """Where it has been told no more than they have."""
@@ -244,7 +264,7 @@ class _Watch:
         """Once it has caught up. Raises nothing: it may go on alone."""
         alone = self._feed
         assert alone is not None, "it reads alone"
-        self._place.update(alone.place)
+        self._place = {**self._place, **alone.place}
         loop = asyncio.get_running_loop()
         try:
             shared = await self._watches.shared(loop.time() + 1.0)
