@@ -11,6 +11,7 @@
 | commits | the numbers of a bucket's commits have a gap or repeat, or a commit is not what the disk was given |
 | volumes | the store went on without records that nobody gave up |
 | verify | `verify` finds fault with a store that is whole, or does not get done |
+| expired | a bucket tells of a record whose time had come when it was asked |
 | held | an operation waits for a window, and no window is open |
 | answers | an answer came after its deadline, or says what it must not |
 | available | what must go on beside a trouble did not, or not in time |

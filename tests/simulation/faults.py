@@ -53,6 +53,7 @@ class Faults:
             "power-cut": self._power_cut,
             "volume-lost": self._volume_lost,
             "control-plane-away": self._control_plane_away,
+            "clock-steps": self._clock_steps,
         }
         if "repeat" in world.plan.faults:
             world.observer.on_repeatable = self._may_repeat
@@ -367,6 +368,18 @@ class Faults:
         self.world.met("control-plane-away")
         self.world.note(f"the control plane is away for {seconds:.3f} s")
         self.world.control_plane_away_until_s = self.world.loop.time() + seconds
+
+    def _clock_steps(self) -> None:
+        """Back, mostly by about as long as records live, now and then by up to an hour; or a little forward."""
+        bucket, rng = self._any_bucket(), self.world.rng
+        if bucket is None:
+            return
+        by_ms = rng.choice(
+            (-rng.randint(1, 3000), -rng.randint(1, 3000), -rng.randint(1, 3_600_000), rng.randint(1, 5000))
+        )
+        self.world.met("clock-steps")
+        self.world.note(f"the clock of {bucket.name} is set by {by_ms} ms")
+        bucket.clock.step(by_ms)
 
     # -- messages that come again --------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from serve_app.storage.engine import EngineFailed
 from serve_app.storage.facts import IDENTITY, MARKERS, read_bucket_facts
 from serve_app.topology import Topology
 from serve_app.wire.endpoint import Endpoint
+from tests.simulation.clocks import WallClock
 from tests.simulation.disk import SimulatedDisk, Volume, new_disk
 from tests.simulation.following import Follower
 from tests.simulation.loop import Process
@@ -91,6 +92,8 @@ class BucketNode(Node):
         super().__init__(world, f"bucket-{bucket_id}")
         self.bucket_id = bucket_id
         self.disk = self._new_disk()
+        off_ms = world.plan.clocks_off_ms
+        self.clock = WallClock(world.loop.time, world.rng.randint(-off_ms, off_ms))
         #: How slow its machine is when its process starts.
         self.slowness = 1.0
         #: The store has gone on without it, and it has ended: only who looks for it brings it back.
@@ -108,7 +111,7 @@ class BucketNode(Node):
     async def _main(self) -> None:
         world = self.world
         await asyncio.sleep(world.rng.random() * 2 * _OPEN_S)
-        self.machine = Machine(world.loop, world.rng, self.disk, world.plan.speed)
+        self.machine = Machine(world.loop, world.rng, self.disk, world.plan.speed, self.clock)
         self.machine.slowness = self.slowness
         self.machine.on_facts = lambda names: world.on_facts(self, names)
         self.fault = ""

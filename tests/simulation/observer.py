@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from serve_app import operations
 from serve_app.operations.body import Body
 from serve_app.wire.connection import ClientConnection
-from serve_app.wire.messages import Install, Reply, Window
+from serve_app.wire.messages import Batch, BatchAnswered, Install, Reply, Window
 from tests.simulation.loop import Process
 
 #: What may be repeated and come late.
@@ -33,6 +33,8 @@ class SeenRevision:
     wrote: bool
     sent_s: float
     answered_s: float
+    #: Whether the answer may be one that was given before.
+    again: bool = False
 
 
 class Sent(NamedTuple):
@@ -61,14 +63,15 @@ class Observer:
         if process is None or not isinstance(protocol, ClientConnection):
             return
         self._connections[process.name, address[0]] = (process, protocol)
-        asked: dict[int, tuple[operations.Operation[Any], float]] = {}
+        asked: dict[int, tuple[list[operations.Operation[Any]], float]] = {}
         call, settle = protocol.call, protocol._settle
 
         def observed_call(body: Body[Any], deadline_s: float, epoch: int = 0) -> asyncio.Future[Any]:
             future = call(body, deadline_s, epoch)
             self.on_message(process.name, address[0], body)
-            if isinstance(body, operations.Operation):
-                asked[protocol._last_call] = (body, self._now_s())
+            if isinstance(body, operations.Operation | Batch):
+                several = body.operations if isinstance(body, Batch) else [body]
+                asked[protocol._last_call] = (several, self._now_s())
             elif isinstance(body, REPEATABLE):
                 self.on_repeatable(process.name, address[0], Sent(body, epoch))
             return future
@@ -77,15 +80,22 @@ class Observer:
             answer = reply.answer
             self.on_message(address[0], process.name, answer)
             if reply.call in asked:
-                asked_for, sent_s = asked.pop(reply.call)
-                revision = getattr(answer, "revision", None)
-                if revision is not None:
-                    seen = SeenRevision(asked_for.key, revision, asked_for.writes, sent_s, self._now_s())
-                    self.revisions.append(seen)
+                several, sent_s = asked.pop(reply.call)
+                answers = answer.answers if isinstance(answer, BatchAnswered) else [answer]
+                for operation, each in zip(several, answers, strict=False):
+                    self._note_revision(operation, each, sent_s)
             settle(reply)
 
         protocol.call = observed_call  # type: ignore[method-assign]
         protocol._settle = observed_settle  # type: ignore[method-assign]
+
+    def _note_revision(self, operation: operations.Operation[Any], answer: Any, sent_s: float) -> None:
+        """A revision of 0: there is no record."""
+        revision = getattr(answer, "revision", 0)
+        if revision:
+            wrote = operation.writes and not isinstance(answer, operations.NotMet)
+            again = bool(getattr(operation, "idempotency_key", b""))
+            self.revisions.append(SeenRevision(operation.key, revision, wrote, sent_s, self._now_s(), again))
 
     def connection(self, sender: str, bucket: str) -> tuple[Process, ClientConnection] | None:
         """The greeted connection that a process of this name has now."""
@@ -127,7 +137,7 @@ def fallen(revisions: list[SeenRevision], lost_at_s: Callable[[bytes], Sequence[
                 if highest is None or answers[position].revision > highest.revision:
                     highest = answers[position]
                 position += 1
-            if highest is not None and later.revision < highest.revision + later.wrote:
+            if not later.again and highest is not None and later.revision < highest.revision + later.wrote:
                 return f"a revision fell: {highest}, and afterwards {later}"
     return ""
 
@@ -135,7 +145,7 @@ def fallen(revisions: list[SeenRevision], lost_at_s: Callable[[bytes], Sequence[
 def _fallen_between(seen_of_key: list[SeenRevision], lost_at_s: Sequence[float]) -> str:
     """As `fallen`, of one key, but for what was seen before a loss and what was seen after it."""
     for first, later in itertools.permutations(seen_of_key, 2):
-        fell = first.answered_s < later.sent_s and later.revision < first.revision + later.wrote
+        fell = not later.again and first.answered_s < later.sent_s and later.revision < first.revision + later.wrote
         if fell and not any(first.sent_s <= at_s <= later.answered_s for at_s in lost_at_s):
             return f"a revision fell: {first}, and afterwards {later}"
     return ""

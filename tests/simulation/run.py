@@ -21,6 +21,7 @@ from serve_app.wire import link
 from tests.simulation.bounds import bounded
 from tests.simulation.checks import check_disks, check_history, wait_until_whole, watch_held
 from tests.simulation.clients import Clients
+from tests.simulation.expired import expired_is_not_shown
 from tests.simulation.failures import Failure
 from tests.simulation.faults import Faults
 from tests.simulation.loop import new_loop
@@ -80,7 +81,7 @@ def simulate(seed: int, *, verbose: bool = False) -> Report:
     collecting = gc.isenabled()
     gc.disable()  # whatever is cleaned up in the middle of a run could act in it
     try:
-        with _small_steps(plan, rng), bounded(plan.bounds):
+        with _small_steps(plan, rng), bounded(plan.bounds), expired_is_not_shown(world.fail):
             loop.run(_main(world, clients))
         check_history(world, clients)
     except Exception as error:
