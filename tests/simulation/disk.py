@@ -58,7 +58,11 @@ class SimulatedDisk:
         return self._records.get(key)
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        return [self._read(key) for key in keys]
+        self._stand_still("get")
+        try:
+            return [self._read(key) for key in keys]
+        finally:
+            self._stand_still("get")
 
     def _read(self, key: bytes) -> bytes | None:
         if key in self.unreadable:
@@ -121,7 +125,10 @@ class SimulatedDisk:
         return sorted(self._records)
 
     def scan_facts(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return iter(sorted(item for item in self._facts.items() if start <= item[0] < end))
+        self._stand_still("scan")
+        found = sorted(item for item in self._facts.items() if start <= item[0] < end)
+        self._stand_still("scan")
+        return iter(found)
 
     def free_bytes(self) -> int:
         return self.free

@@ -1,5 +1,5 @@
-"""No bucket answers with a record whose time had come, by its own clock, when the call arrived: looked at in the product's own
-ends of calls, by the machine's clock and not by what the product makes of it."""
+"""No bucket answers with a record whose time had come, by its own clock, when the call arrived: looked at where the product
+replies, by the machine's clock and not by what the product makes of it."""
 
 from __future__ import annotations
 

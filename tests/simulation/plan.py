@@ -144,6 +144,8 @@ class Plan:
     shared_disk: bool
     #: How far the clocks of two machines may be from the right time, in milliseconds.
     clocks_off_ms: int
+    #: How many follow what changes.
+    watchers: int
     #: Whether an operator runs `verify` all the time.
     verifies: bool
     #: How often a bucket crashes when it has begun, taken or moved a window, where that is among the faults.
@@ -195,6 +197,7 @@ def draw(rng: random.Random) -> Plan:
         old_volumes_return=False,
         shared_disk=rng.random() < 0.3,
         clocks_off_ms=rng.choice((0, 1000, 1000, 3_600_000)),
+        watchers=rng.choice((1, 2, 3)),
         verifies=rng.random() < 0.25,
         crash_in_window_share=rng.choice((0.05, 0.1, 0.2)),
         cold_share=rng.choice((0.0, 0.1, 0.6)),

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from serve_app import placement
+from serve_app.changes import Change
 from serve_app.cursor import Cursor, Marker
+from serve_app.storage import feed
 from serve_app.storage.engine import Changes
 from serve_app.storage.facts import CURSOR, MARKERS, TOPOLOGY
 from serve_app.topology import Topology
@@ -76,6 +78,12 @@ class World:
         self.changes_left = len(plan.changes)
         #: The newest topology that is on any disk.
         self.topology: Topology | None = None
+        #: Every change that is in the feed of a bucket's disk, with the time since when, and the bucket.
+        self.changes: list[tuple[float, int, Change]] = []
+        #: What directories did for clients (`DirectoryNode.serve`).
+        self.served: list[asyncio.Task[None]] = []
+        #: When the store has gone on with fewer buckets.
+        self.left_s: list[float] = []
         #: What was given up by an accepted loss.
         self.lost_volumes: list[LostVolume] = []
         #: Every topology that was stored or told of, by store and epoch.
@@ -277,6 +285,10 @@ class World:
     def stored(self, node: BucketNode, facts: Changes) -> None:
         """A bucket's facts have changed on its disk."""
         changed = {name: value for name, value in facts if value is not None}
+        for name, value in changed.items():
+            if name.startswith(feed.PREFIX):
+                for change in msgspec.msgpack.decode(value, type=list[Change]):
+                    self.changes.append((self.loop.time(), node.bucket_id, change))
         self._check_epochs(node)
         if CURSOR in changed:
             cursor = msgspec.msgpack.decode(changed[CURSOR], type=Cursor)
@@ -341,11 +353,21 @@ class World:
                 self.counts["moves begun"] += 1
             elif before is not None and before.moving and not topology.moving:
                 self.counts["moves ended"] += 1
+            if before is not None and len(topology.identities) < len(before.identities):
+                self.left_s.append(self.loop.time())
             self.topology = topology
             self.windows.clear()
             self.moment()
             self.after(0, self.on_topology)
         self.note(f"{node.name} {topology.epoch}: {topology.bucket_count} -> {topology.target_count}")
+
+    def may_lose_history(self, why: str, since_s: float) -> bool:
+        """Whether a watch that began then may be told that its history is lost, for this reason."""
+        if self.lost_volumes:
+            return True
+        if any(at_s > since_s for at_s in self.left_s):  # its feed has gone with it, or it has begun a new one
+            return "has left" in why or "another storage" in why or "since revision" in why
+        return self.plan.limits.watch_history < 1000 and ("since revision" in why or "told too much" in why)
 
     def now_us(self) -> int:
         """Of an operator's wall clock."""

@@ -43,9 +43,9 @@ class Event:
     """One operation as its client saw it.
 
     value: what was put; of an increment, what was added. found: what a get or delete answered (None: missing), for a put
-    whether it said "updated", for a head how many characters it said that the value has (None: missing), for a touch whether
-    there was a record, for an increment the number; `NOT_MET` where that was the answer. ended_s is infinite where the outcome
-    is unknown; refused operations are left out of a history.
+    whether it said "updated", for a head how many characters it said that the value has (None: missing), for a touch if
+    there was a record, for an increment the number; `NOT_MET` where that was the answer. ended_s is infinite where the
+    outcome is unknown; refused operations are left out of a history.
 
     revision: what the answer said, 0 where it said none. if_match, if_none_match: the revision of the condition, or `ANY`; 0
     where there is none. mortal: whether what it leaves may vanish. parts: of a batch, what it did to the key, in order and at
@@ -67,6 +67,11 @@ class Event:
     @property
     def unknown(self) -> bool:
         return math.isinf(self.ended_s)
+
+    @property
+    def changed(self) -> bool:
+        """Whether it is known to have changed the record."""
+        return self.kind not in READS and not self.unknown and self.found != NOT_MET and bool(self.revision)
 
 
 def step(state: State, event: Event) -> tuple[bool, State]:
