@@ -28,10 +28,10 @@ _ASK_TIMEOUT_S = 8.0
 _PAUSE_S = 0.1
 #: Those who follow are told together, at most this often: what comes in between leaves in one piece.
 _TELL_EVERY_S = 0.1
-#: What is kept for those who follow.
+#: What is kept for those who follow together.
 _MAX_EVENTS = 65_536
 _MAX_BYTES = 16 * 1024 * 1024
-#: Where one alone follows, what is read ahead of it.
+#: Where one alone follows, no more is asked for while this much is ahead of it.
 _MAX_AHEAD = 4000
 _numbers = itertools.count()
 
@@ -146,7 +146,7 @@ class MergedFeed:
 
     async def _read(self, bucket_id: int) -> None:
         while not self.lost:
-            while not self._begins_now and len(self._log) > _MAX_AHEAD:
+            while self._is_ahead(bucket_id):
                 await self._next_move()
             try:
                 await self._take(bucket_id, await self._ask(bucket_id))
@@ -155,6 +155,12 @@ class MergedFeed:
             except Exception as error:  # it must outlive any surprise: whoever follows would wait for ever
                 events.error("feed failed", exc_info=error, bucket=bucket_id)
                 self._lose("the store made a mistake; its log says more")
+
+    def _is_ahead(self, bucket_id: int) -> bool:
+        """Whether no more is to be read of a bucket until something is taken. Where its feed begins is always asked for: it is
+        waited for before anything can be taken (`ready`)."""
+        full = len(self._log) > _MAX_AHEAD or self._bytes > _MAX_BYTES
+        return full and not self._begins_now and bucket_id in self.place
 
     async def _ask(self, bucket_id: int) -> Changed:
         link = self._view.links.get(bucket_id)
@@ -193,6 +199,9 @@ class MergedFeed:
             return
         for change in answer.changes:
             if change.kind == TAKEN:
+                # What came before is there for those who follow, and for readers that wait for this very place.
+                self._note_move()
+                self._tell()
                 await self._wait_for(change)
                 if self.lost:
                     return
@@ -219,7 +228,8 @@ class MergedFeed:
     def _append(self, event: Event) -> None:
         self._log.append(event)
         self._bytes += len(event.change.key)
-        while len(self._log) > _MAX_EVENTS or self._bytes > _MAX_BYTES:
+        # Of one that is read alone nothing is forgotten that was not taken: it would be read, and forgotten, for ever.
+        while self._begins_now and (len(self._log) > _MAX_EVENTS or self._bytes > _MAX_BYTES):
             self._forget_first()
 
     def _forget_first(self) -> None:
