@@ -54,10 +54,10 @@ class Lister:
                 )
             )
 
-    async def list_all(self, asked: Question) -> bool:
-        """All pages, each asked for until there is one; whether that came to its end."""
+    async def list_all(self, asked: Question, *, pages: int = _PAGES) -> bool:
+        """So many pages, each asked for until there is one; whether none failed."""
         world = self.world
-        for _ in range(_PAGES):
+        for _ in range(pages):
             called_s = world.loop.time()
             page = await self._page(asked)
             if page is None:

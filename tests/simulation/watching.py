@@ -134,7 +134,9 @@ async def all_is_heard(world: World, watchers: list[Watcher]) -> None:
     while missed := [(watcher, missed) for watcher in watchers if (missed := watcher.missed())]:
         if world.loop.time() >= deadline_s:
             for watcher, what in missed:
-                world.fail("watches", f"{watcher.name}, which follows since {watcher.since_s:.4f}, has not heard of {what}")
+                world.fail(
+                    "watches", f"{watcher.name}, which follows since {watcher.since_s:.4f}, has not heard of {what}"
+                )
             return
         await asyncio.sleep(0.2)
 
