@@ -157,8 +157,8 @@ class MergedFeed:
                 self._lose("the store made a mistake; its log says more")
 
     def _is_ahead(self, bucket_id: int) -> bool:
-        """Whether no more is to be read of a bucket until something is taken. Where its feed begins is always asked for: it is
-        waited for before anything can be taken (`ready`)."""
+        """Whether no more is to be read of a bucket until something is taken. Where its feed begins is always asked for: that
+        is waited for before anything can be taken (`ready`)."""
         full = len(self._log) > _MAX_AHEAD or self._bytes > _MAX_BYTES
         return full and not self._begins_now and bucket_id in self.place
 
