@@ -1,4 +1,4 @@
-"""Batches of reads beside moves and damage, where the simulation has found what single reads did right and batches did not."""
+"""Batches of reads beside moves and damage: the simulation has found what single reads did right and batches did not."""
 
 from __future__ import annotations
 

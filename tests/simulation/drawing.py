@@ -1,4 +1,4 @@
-"""What a client asks for next, drawn from the run's seed: every kind of request, on keys whose revisions clients have seen."""
+"""What a client asks for next, drawn from the run's seed: every kind of request, by the revisions that clients have seen."""
 
 from __future__ import annotations
 

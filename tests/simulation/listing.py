@@ -125,7 +125,7 @@ class Lister:
 
 
 def _covers(listed: Listed, key: bytes) -> bool:
-    """Whether a page says of a key that it is there or not: of those with a common prefix it only says that there are some."""
+    """Whether a page says of a key that it is there or not: of those with a common prefix it says that there are some."""
     asked, page = listed.asked, listed.page
     if not key.startswith(asked.prefix):
         return False

@@ -9,8 +9,7 @@ everything since. Operations are never repeated: TCP does not.
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -115,20 +114,16 @@ class Observer:
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
-def fallen(revisions: list[SeenRevision], lost_at_s: Callable[[bytes], Sequence[float]] = lambda key: ()) -> str:
+def fallen(revisions: list[SeenRevision]) -> str:
     """The first key whose revision fell, with both sightings; empty where none did.
 
-    Whoever asked after another had its answer must see the same revision or a later one, and a write a later one. lost_at_s:
-    when a key's record may have been lost for good; whoever asked after that may see it begin anew.
+    Whoever asked after another had its answer must see the same revision or a later one, and a write a later one. That
+    holds where the record was lost in between, too: revisions go on above all that may have been given.
     """
     by_key: dict[bytes, list[SeenRevision]] = {}
     for seen in revisions:
         by_key.setdefault(seen.key, []).append(seen)
-    for key, seen_of_key in by_key.items():
-        if times := lost_at_s(key):
-            if found := _fallen_between(seen_of_key, times):
-                return found
-            continue
+    for seen_of_key in by_key.values():
         answers = sorted(seen_of_key, key=lambda seen: seen.answered_s)
         highest: SeenRevision | None = None
         position = 0
@@ -139,13 +134,4 @@ def fallen(revisions: list[SeenRevision], lost_at_s: Callable[[bytes], Sequence[
                 position += 1
             if not later.again and highest is not None and later.revision < highest.revision + later.wrote:
                 return f"a revision fell: {highest}, and afterwards {later}"
-    return ""
-
-
-def _fallen_between(seen_of_key: list[SeenRevision], lost_at_s: Sequence[float]) -> str:
-    """As `fallen`, of one key, but for what was seen before a loss and what was seen after it."""
-    for first, later in itertools.permutations(seen_of_key, 2):
-        fell = not later.again and first.answered_s < later.sent_s and later.revision < first.revision + later.wrote
-        if fell and not any(first.sent_s <= at_s <= later.answered_s for at_s in lost_at_s):
-            return f"a revision fell: {first}, and afterwards {later}"
     return ""

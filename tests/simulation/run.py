@@ -134,9 +134,8 @@ async def _main(world: World, clients: Clients, lister: Lister) -> None:
     await wait_until_whole(world)
     await clients.write_everywhere()
     found = await clients.read_all()
-    if not await lister.list_all(
-        Question(limit=3), pages=100
-    ):  # small pages: some runs look at few names, and not long
+    # In small pages: some runs look at few names, and not long.
+    if not await lister.list_all(Question(limit=1), pages=200):
         world.fail("whole", "no list succeeds, though nothing is wrong any more")
     await all_is_heard(world, watchers)
     for each in following:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from serve_app import placement
 from serve_app.changes import Change
 from serve_app.cursor import Cursor, Marker
 from serve_app.storage import feed
@@ -46,15 +45,6 @@ class Window(NamedTuple):
     bucket_id: int
     start: bytes
     end: bytes
-
-
-class MovedWindow(NamedTuple):
-    """A window as it was open on its bucket's disk: since when, and until when its records were deleted there."""
-
-    bucket_id: int
-    cursor: Cursor
-    open_s: float
-    moved_s: float
 
 
 class World:
@@ -94,9 +84,6 @@ class World:
         self.last_windows: deque[Window] = deque(maxlen=6)
         #: The bucket that has taken a window last.
         self.last_taker: BucketNode | None = None
-        #: Those that are open on the disks of their buckets, with the time since when; and what became of all others.
-        self._open: dict[int, tuple[float, Cursor]] = {}
-        self.moved_windows: list[MovedWindow] = []
         #: Called when a window is begun, taken or moved, with the bucket that did so.
         self.on_window: Callable[[str, BucketNode], None] = lambda what, node: None
         #: Called when a bucket begins to make facts durable, with their names.
@@ -221,20 +208,6 @@ class World:
         left = topology is not None and bucket_id >= len(topology.identities)
         return self.plan.old_volumes_return and left and all(each == topology for each in known)
 
-    def lost_at_s(self, lost: LostVolume, key: str) -> list[float]:
-        """When a key may have been lost with a volume. What had been taken from a window that was open then was still served
-        where it came from, until that had moved it."""
-        if not lost.may_have_had(key):
-            return []
-        source = placement.bucket_of(key.encode(), lost.topology.bucket_count)
-        return [lost.at_s] + [
-            window.moved_s
-            for window in self.moved_windows
-            if window.bucket_id == source
-            and window.open_s <= lost.at_s <= window.moved_s
-            and window.cursor.in_window(key.encode())
-        ]
-
     def configure(self, bucket_count: int) -> None:
         """Configure all directories anew, one after the other, as a rolling change does."""
         self.note(f"{bucket_count} buckets are configured")
@@ -297,7 +270,6 @@ class World:
                 for lost in self.lost_volumes:
                     # In one batch with a topology, the step was decided before that: it is of the epoch before.
                     lost.advanced(node.bucket_id, held, 0 if TOPOLOGY in changed else cursor.epoch)
-            self._note_window(node.bucket_id, cursor)
         if TOPOLOGY in changed:
             self._stored_topology(node, msgspec.msgpack.decode(changed[TOPOLOGY], type=Topology))
         elif CURSOR in changed:
@@ -326,16 +298,6 @@ class World:
             self.fail("facts", f"the disk of {node.name} has cursor and markers of {epochs} beside epoch {of.epoch}")
         if node.bucket_id < len(of.identities) and not of.lists(node.bucket_id, node.identity):
             self.fail("facts", f"{node.name} has taken on {of}, which does not list its storage {node.identity}")
-
-    def _note_window(self, bucket_id: int, cursor: Cursor) -> None:
-        """What is open goes on under another epoch of its move, after an accepted loss."""
-        since_s, before = self._open.get(bucket_id, (0.0, None))
-        same = before is not None and (before.position, before.intent_end) == (cursor.position, cursor.intent_end)
-        if before is not None and not same:
-            del self._open[bucket_id]
-            self.moved_windows.append(MovedWindow(bucket_id, before, since_s, self.loop.time()))
-        if cursor.intent_end and not same:
-            self._open[bucket_id] = self.loop.time(), cursor
 
     def _happened(self, what: str, node: BucketNode) -> None:
         self.counts[f"windows {what}"] += 1

@@ -68,11 +68,6 @@ class Event:
     def unknown(self) -> bool:
         return math.isinf(self.ended_s)
 
-    @property
-    def changed(self) -> bool:
-        """Whether it is known to have changed the record."""
-        return self.kind not in READS and not self.unknown and self.found != NOT_MET and bool(self.revision)
-
 
 def step(state: State, event: Event) -> tuple[bool, State]:
     """Whether the event fits the register's state, and the state after it."""
