@@ -124,6 +124,10 @@ class SimulatedDisk:
         """What it holds, readable or not."""
         return sorted(self._records)
 
+    def held_records(self) -> list[tuple[bytes, bytes]]:
+        """As `held_keys`, with the records."""
+        return sorted(self._records.items())
+
     def scan_facts(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         self._stand_still("scan")
         found = sorted(item for item in self._facts.items() if start <= item[0] < end)
