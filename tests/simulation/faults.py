@@ -9,6 +9,7 @@ from typing import Any
 
 from serve_app.storage.facts import CURSOR
 from serve_app.wire import messages
+from tests.simulation.clock_faults import ClockFaults
 from tests.simulation.nodes import BucketNode, DirectoryNode, Node
 from tests.simulation.observer import Sent
 from tests.simulation.repeats import repeat
@@ -29,6 +30,7 @@ class Faults:
     def __init__(self, world: World) -> None:
         self.world = world
         self._healed = False
+        self._clocks = ClockFaults(world)
         #: Directories that sleep until the topology has changed this many times.
         self._sleepers: list[tuple[DirectoryNode, int]] = []
         #: What the movers have sent, by who sent it.
@@ -74,7 +76,7 @@ class Faults:
         """Nothing is wrong any more, and nothing more goes wrong."""
         world = self.world
         world.note("all is healed")
-        self._healed = True
+        self._healed = self._clocks.stopped = True
         world.control_plane_away_until_s = 0.0
         world.network.heal()
         for node in [*world.buckets.values(), *world.directories]:
@@ -174,7 +176,11 @@ class Faults:
     def _facts_in_sync(self, node: BucketNode, facts: Collection[bytes]) -> None:
         """A bucket has decided a step of its move, or to take on a topology, which is durable in a moment, or not."""
         plan, rng = self.world.plan, self.world.rng
-        if self._healed or CURSOR not in facts or node.machine is None:
+        if self._healed or node.machine is None:
+            return
+        if self._clocks.in_sync(node, facts) and "crash-bucket" in plan.faults and rng.random() < 0.5:
+            node.machine.in_sync = (0, lambda: self._crash(node, "crash-bucket"))
+        if CURSOR not in facts:
             return
         if "crash-in-window" in plan.faults and rng.random() < plan.crash_in_window_share / 2:
             node.machine.in_sync = (0, lambda: self._crash_shortly(node))
@@ -370,16 +376,9 @@ class Faults:
         self.world.control_plane_away_until_s = self.world.loop.time() + seconds
 
     def _clock_steps(self) -> None:
-        """Back, mostly by about as long as records live, now and then by up to an hour; or a little forward."""
-        bucket, rng = self._any_bucket(), self.world.rng
-        if bucket is None:
-            return
-        by_ms = rng.choice(
-            (-rng.randint(1, 3000), -rng.randint(1, 3000), -rng.randint(1, 3_600_000), rng.randint(1, 5000))
-        )
-        self.world.met("clock-steps")
-        self.world.note(f"the clock of {bucket.name} is set by {by_ms} ms")
-        bucket.clock.step(by_ms)
+        bucket = self._any_bucket()
+        if bucket is not None:
+            self._clocks.step(bucket)
 
     # -- messages that come again --------------------------------------------------------------------------------------
 

@@ -36,7 +36,6 @@ FAULTS = (
     "clock-steps",
 )
 
-
 #: An accepted loss is planned (`Loss`).
 _RANDOM_FAULTS = tuple(kind for kind in FAULTS if kind != "accept-loss")
 
@@ -47,10 +46,8 @@ _FAULTS_ABOUT_MOVES = {
     **dict.fromkeys(("break", "cut", "crash-bucket", "sleep-directory", "slow", "repeat"), 0.6),
 }
 
-
 #: How many runs lose a volume for good: those can't tell whether its records would have been lost anyway.
 _LOSSES_SHARE = 1 / 6
-
 
 #: How many runs are trials of availability, and of what: see trials.py.
 _TRIALS_SHARE = 1 / 8

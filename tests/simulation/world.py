@@ -17,7 +17,7 @@ import msgspec
 
 from serve_app.changes import Change
 from serve_app.cursor import Cursor, Marker
-from serve_app.storage import feed
+from serve_app.storage import due, feed
 from serve_app.storage.engine import Changes
 from serve_app.storage.facts import CURSOR, MARKERS, TOPOLOGY
 from serve_app.topology import Topology
@@ -88,6 +88,8 @@ class World:
         self.on_window: Callable[[str, BucketNode], None] = lambda what, node: None
         #: Called when a bucket begins to make facts durable, with their names.
         self.on_facts: Callable[[BucketNode, Collection[bytes]], None] = lambda node, names: None
+        #: Called when a record is on a bucket's disk that is to expire, with the time by the bucket's clock.
+        self.on_due: Callable[[BucketNode, int], None] = lambda node, at_ms: None
         #: Called when the coordinator has asked a bucket that is to join who it is, and has the answer.
         self.on_asked: list[Callable[[BucketNode], None]] = []
         #: Called when a bucket's volume is lost for good.
@@ -259,6 +261,8 @@ class World:
         """A bucket's facts have changed on its disk."""
         changed = {name: value for name, value in facts if value is not None}
         for name, value in changed.items():
+            if name.startswith(due.PREFIX) and (at := due.parse(name)).kind == due.RECORD:
+                self.on_due(node, at.at_ms)
             if name.startswith(feed.PREFIX):
                 for change in msgspec.msgpack.decode(value, type=list[Change]):
                     self.changes.append((self.loop.time(), node.bucket_id, change))
