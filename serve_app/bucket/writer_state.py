@@ -122,6 +122,8 @@ class WriterState:
     def _begin_feed(self, group: Group, old: Topology | None, new: Topology) -> None:
         """Tell of nothing that was before this topology, where the bucket begins its part in the store with it."""
         goes_on = old is not None and old.lists(self.bucket_id, self.identity)
+        if self.bucket_id >= len(new.identities):
+            return  # it has left, and is still asked for what it told last
         if self.bucket_id >= new.bucket_count:
             # Its bucket joins with this very move: of the end of an earlier one it may not have heard.
             if not (goes_on and old is not None and old.same_move(new)):

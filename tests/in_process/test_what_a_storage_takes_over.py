@@ -76,6 +76,12 @@ def test_a_bucket_that_comes_back_tells_of_nothing_that_was_before_though_it_mis
     assert extent == Extent(1, began=1)
 
 
+def test_a_bucket_that_leaves_still_tells_of_what_was_last() -> None:
+    """Seed 2019, of a fix: directories that had not heard all of it lost their history."""
+    leaving = Topology(4, 2, 1, "store", ("zero", "one"), move_epoch=4)
+    assert _Storage(leaving).extent_after(leaving.end_move()) == Extent()
+
+
 def test_a_joining_bucket_goes_on_telling_under_another_epoch_of_the_same_move() -> None:
     again = msgspec.structs.replace(_MOVING, epoch=5, identities=("another", "one"), replaced=(0,), revision_base=1000)
     assert _Storage(_MOVING).extent_after(again) == Extent()

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tests.simulation.losses import LostVolume
 
 _RESOLVE_S = 0.005
+_HEARD_LATE_S = 5.0
 _WALL_CLOCK_US = 1_750_000_000_000_000
 
 
@@ -331,7 +332,8 @@ class World:
         """Whether a watch that began then may be told that its history is lost, for this reason."""
         if self.lost_volumes:
             return True
-        if any(at_s > since_s for at_s in self.left_s):  # its feed has gone with it, or it has begun a new one
+        # Its feed has gone with it, or it has begun a new one; some directories hear of that later.
+        if any(at_s > since_s - _HEARD_LATE_S for at_s in self.left_s):
             return "has left" in why or "another storage" in why or "since revision" in why
         return self.plan.limits.watch_history < 1000 and ("since revision" in why or "told too much" in why)
 
