@@ -59,6 +59,8 @@ class MergedFeed:
         #: The place before the first event, and the one after the last.
         self.start: dict[int, Position] = dict(place or {})
         self.place: dict[int, Position] = dict(place or {})
+        #: With which revision those began their parts in the store that joined it after the place before the first event.
+        self._began: dict[int, int] = {}
         #: Buckets whose feeds are read from now on, and not from where they joined.
         self._from_now: set[int] = set()
         self._begins_now = place is None
@@ -186,6 +188,7 @@ class MergedFeed:
                 return
             else:
                 begin = answer.since
+                self._began[bucket_id] = answer.began
             self._from_now.discard(bucket_id)
             self.place[bucket_id] = Position(tag, begin)
             self.start.setdefault(bucket_id, self.place[bucket_id])
@@ -219,6 +222,8 @@ class MergedFeed:
         while not self.lost:
             at = self.place.get(taken.source)
             if at is not None and at.tag == taken.key.decode() and at.revision >= taken.reached:
+                if taken.reached < self._began.get(taken.source, 0):
+                    self._lose(f"bucket-{taken.source} has left, and come back without the changes of before")
                 return
             if taken.source not in self._readers or (at is not None and at.tag != taken.key.decode()):
                 self._lose(f"bucket-{taken.source} has left before its last changes were heard of")

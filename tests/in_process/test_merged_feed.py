@@ -28,13 +28,19 @@ class _Feed(MergedFeed):
         super().__init__(view, place)
         self._told = told
 
+    #: With what bucket 1 has begun.
+    began = 0
+
     async def _ask(self, bucket_id: int) -> Changed:
         at = self.place.get(bucket_id)
         changes = [change for change in self._told[bucket_id] if at is None or change.revision > at.revision]
         if at is not None and not changes:
             await asyncio.sleep(3600)
         upto = changes[-1].revision if changes else 0
-        return Changed([] if at is None else changes, 0, upto, _TOPOLOGY.identities[bucket_id], 0)
+        began = self.began if bucket_id else 0
+        since = max(0, began - 1)
+        identity = _TOPOLOGY.identities[bucket_id]
+        return Changed([] if at is None else changes, since, max(upto, since), identity, began)
 
 
 def _taken(revision: int, source: int, reached: int) -> Change:
@@ -88,3 +94,14 @@ async def test_where_a_new_buckets_feed_begins_is_asked_for_however_much_is_ahea
     await asyncio.sleep(0.01)
     await feed.ready(asyncio.get_running_loop().time() + 1)
     await feed.stop()
+
+
+@run_async
+async def test_what_a_bucket_told_before_it_left_and_came_back_is_missed_loudly() -> None:
+    """Seed 2056: whoever came back to a place before it had joined first went on from where it had joined again."""
+    feed = _Feed({0: [_taken(2, 1, 7)], 1: []}, _at(0, 0))
+    feed.began = 8
+    feed.begin(_TOPOLOGY)
+    await asyncio.sleep(0.01)
+    await feed.stop()
+    assert "bucket-1 has left" in feed.lost

@@ -117,8 +117,8 @@ def meaning(kind: Kind, answer: Any) -> tuple[str | int | None, int]:
 def events_of(items: list[tuple[Asked, Any]], called_s: float, ended_s: float) -> list[Event]:
     """What came of a batch: each item that was not refused, with its answer or None.
 
-    What it did to one key, it did at one instant and in order: unless some of it was sent again, which only what has an
-    idempotency key, or only reads, may be after a write.
+    What it did to one key, it did at one instant and in order: unless nothing of it writes, or some of it was sent again, as
+    what has an idempotency key may be.
     """
     by_key: dict[str, list[tuple[Asked, Any]]] = {}
     for asked, answer in items:
@@ -126,7 +126,8 @@ def events_of(items: list[tuple[Asked, Any]], called_s: float, ended_s: float) -
     events: list[Event] = []
     for key, some in by_key.items():
         parts = [asked.event(answer, called_s, ended_s) for asked, answer in some]
-        together = not any(asked.named or answer is None for asked, answer in some)
+        writes = any(asked.writes for asked, _ in some)
+        together = writes and not any(asked.named or answer is None for asked, answer in some)
         if together and len(parts) > 1:
             events.append(Event(key, "batch", None, None, called_s, ended_s, parts=tuple(parts)))
         else:

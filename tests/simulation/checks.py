@@ -116,7 +116,7 @@ def check_disks(world: World, found: dict[str, str | None]) -> None:
                 world.fail("disks", f"{key!r} is in two buckets")
             stored[key.decode()] = records.decode(raw).value.decode()
         totals = read_bucket_facts(node.disk.get_fact, node.name).totals
-        # `facts_at_the_end.py` counts the outcomes.
+        # `facts.py` counts the outcomes.
         real = totals._replace(keys=len(held), bytes=sum(len(key) + len(raw) for key, raw in held.items()))
         if totals != real:
             world.fail("disks", f"{node.name} counts {totals} and holds {real}")

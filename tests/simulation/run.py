@@ -23,7 +23,7 @@ from tests.simulation.bounds import bounded
 from tests.simulation.checks import check_disks, check_history, wait_until_whole, watch_held
 from tests.simulation.clients import Clients
 from tests.simulation.expired import expired_is_not_shown
-from tests.simulation.facts_at_the_end import check_facts
+from tests.simulation.facts import check_batch, check_facts
 from tests.simulation.failures import Failure
 from tests.simulation.faults import Faults
 from tests.simulation.listing import Lister
@@ -77,6 +77,7 @@ def simulate(seed: int, *, verbose: bool = False) -> Report:
     world = World(loop, rng, plan, verbose=verbose)
     if verbose:
         print(plan)
+    world.on_batch = check_batch
     clients, lister = Clients(world), Lister(world)
     logger, log = logging.getLogger("serve_app"), _ErrorLog()
     before = (logger.level, logger.propagate, logger.handlers[:])

@@ -89,6 +89,8 @@ class World:
         self.on_window: Callable[[str, BucketNode], None] = lambda what, node: None
         #: Called when a bucket begins to make facts durable, with their names.
         self.on_facts: Callable[[BucketNode, Collection[bytes]], None] = lambda node, names: None
+        #: Called when facts have changed on a bucket's disk.
+        self.on_batch: Callable[[BucketNode, Changes], None] = lambda node, facts: None
         #: Called when a record is on a bucket's disk that is to expire, with the time by the bucket's clock.
         self.on_due: Callable[[BucketNode, int], None] = lambda node, at_ms: None
         #: Called when the coordinator has asked a bucket that is to join who it is, and has the answer.
@@ -268,6 +270,7 @@ class World:
                 for change in msgspec.msgpack.decode(value, type=list[Change]):
                     self.changes.append((self.loop.time(), node.bucket_id, change))
         self._check_epochs(node)
+        self.on_batch(node, facts)
         if CURSOR in changed:
             cursor = msgspec.msgpack.decode(changed[CURSOR], type=Cursor)
             if self.lost_volumes:

@@ -1,4 +1,5 @@
-"""What each disk knows beside its records, at the end of a run: the index of what is due, the outcomes, and the feed."""
+"""What each disk knows beside its records: the index of what is due and the count of outcomes after each batch that changes
+them, and at the end of a run the feed, too."""
 
 from __future__ import annotations
 
@@ -7,16 +8,30 @@ import msgspec
 from serve_app import outcomes, placement, records
 from serve_app.changes import Change
 from serve_app.storage import due, feed
-from serve_app.storage.facts import read_bucket_facts
+from serve_app.storage.engine import Changes
+from serve_app.storage.facts import CURSOR, MARKERS, read_bucket_facts
 from tests.simulation.nodes import BucketNode
 from tests.simulation.world import World
 
 
+#: The facts with which the index or the count may become wrong: what is due itself, and steps of moves.
+_CHANGED_WITH = (due.PREFIX, outcomes.PREFIX, CURSOR, MARKERS)
+
+
+def check_batch(node: BucketNode, facts: Changes) -> None:
+    """A batch with these facts is on the disk."""
+    world = node.world
+    if any(name.startswith(_CHANGED_WITH) for name, _ in facts) and not world.failures:
+        _check_due(world, node)
+        _count_outcomes(world, node)
+
+
 def check_facts(world: World) -> None:
-    """Each bucket's. Nothing moves any more."""
+    """Each bucket's, at the end. Nothing moves any more."""
     for node in world.buckets.values():
         _check_due(world, node)
-        _check_outcomes(world, node)
+        _count_outcomes(world, node)
+        _check_homes(world, node)
         _check_feed(world, node)
 
 
@@ -28,8 +43,8 @@ def _check_due(world: World, node: BucketNode) -> None:
     """The index names exactly what there is that is to be deleted."""
     wanted = {
         due.due_name(expires_ms, due.RECORD, key)
-        for key, raw in node.disk.scan()
-        if (expires_ms := records.decode(raw).expires_ms)
+        for key, raw in node.disk.held_records()
+        if (expires_ms := records.expires_ms(raw))
     }
     for name, raw in _facts(node, outcomes.PREFIX).items():
         wanted.add(due.due_name(outcomes.decode(raw).due_ms, due.OUTCOME, name))
@@ -39,13 +54,15 @@ def _check_due(world: World, node: BucketNode) -> None:
         world.fail("due", f"the index of {node.name} lacks {lacking}, and names {beyond}, which is not there")
 
 
-def _check_outcomes(world: World, node: BucketNode) -> None:
-    """They are counted, and where their keys are at home."""
-    names = _facts(node, outcomes.PREFIX)
-    counted = read_bucket_facts(node.disk.get_fact, node.name).totals.outcomes
-    if counted != len(names):
-        world.fail("outcomes", f"{node.name} counts {counted} outcomes and holds {len(names)}")
-    for name in names:
+def _count_outcomes(world: World, node: BucketNode) -> None:
+    held, counted = len(_facts(node, outcomes.PREFIX)), read_bucket_facts(node.disk.get_fact, node.name).totals.outcomes
+    if counted != held:
+        world.fail("outcomes", f"{node.name} counts {counted} outcomes and holds {held}")
+
+
+def _check_homes(world: World, node: BucketNode) -> None:
+    """Outcomes are where their keys are at home."""
+    for name in _facts(node, outcomes.PREFIX):
         home = placement.bucket_of(outcomes.key_in(name), world.configured_count)
         if home != node.bucket_id:
             world.fail("outcomes", f"{name!r} is in {node.name}, and its key's home is bucket-{home}")
