@@ -174,7 +174,11 @@ class Calls:
                 if isinstance(answer, Expired)
             ]  # fmt: skip
             if any(isinstance(answer, Hold) for answer in answers):
-                self._hold(envelope, arrived_s, lambda: self._batch(envelope, arrived_s))
+                # Looked at anew: what it would wait for may have come while the thread read.
+                if self._bucket.reader.in_window(envelope.body.operations):
+                    self._hold(envelope, arrived_s, lambda: self._batch(envelope, arrived_s))
+                else:
+                    self._batch(envelope, arrived_s)
             elif expired:
                 self._once_deleted_here(envelope, arrived_s, expired, lambda: self._batch(envelope, arrived_s))
             else:

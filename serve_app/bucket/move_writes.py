@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
+
 from serve_app import outcomes
+from serve_app.bucket.live_records import OUTCOMES_KEPT_MS
 from serve_app.bucket.queued import CalledWrite, Caller, OwnWrite
 from serve_app.bucket.writer_state import WriterState
 from serve_app.changes import tag_of
@@ -106,7 +109,9 @@ class WindowWrite(CalledWrite):
             self.answer = Moved(topology)
             return
         if marker is None or marker.epoch != epoch or marker.end < window.end:
-            kept = {name: outcomes.decode(raw) for name, raw in window.outcomes}
+            # By the clock here, which may be ahead of the source's by more than outcomes are kept.
+            due_ms = state.now_ms() + OUTCOMES_KEPT_MS
+            kept = {name: msgspec.structs.replace(outcomes.decode(raw), due_ms=due_ms) for name, raw in window.outcomes}
             new = [name for name in kept if group.outcome(name) is None]
             group.put_all(dict(window.records))
             for name in new:

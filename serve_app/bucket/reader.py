@@ -6,7 +6,7 @@ for each judgement, after it has read: a key that moved away meanwhile is not an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from serve_app import events
@@ -122,6 +122,11 @@ class Reader:
             ]
         except Exception as error:
             return [self._mistaken(error)] * len(operations)
+
+    def in_window(self, operations: Sequence[ReadOperation[Answer]]) -> bool:
+        """Whether some of these keys are just being moved. On the loop."""
+        cursor = self._bucket.served.standing.cursor
+        return cursor is not None and any(cursor.in_window(operation.key) for operation in operations)
 
     def _judge(self, key: bytes, epoch: int, served: Served) -> Moved | Refused | Hold | None:
         """Why the bucket does not answer a read, or None if it does. It looks at nothing but `served` for that."""

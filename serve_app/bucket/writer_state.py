@@ -114,15 +114,22 @@ class WriterState:
         group.set_fact(*facts.topology_fact(new))
         group.set_fact(*facts.cursor_fact(cursor))
         group.set_fact(*facts.markers_fact(markers))
-        replacing = old.topology is None and self.bucket_id < new.bucket_count and new.revision_base > 0
-        joining = self.bucket_id >= new.bucket_count and (
-            old.topology is None or self.bucket_id >= len(old.topology.identities)
-        )
         group.revision = max(group.revision, new.revision_base)
-        if replacing or joining:
-            group.begin_feed(joining=joining)
+        self._begin_feed(group, old.topology, new)
         # It lists this storage, so whatever an earlier one said is past.
         self.standing, self._given_up_by = Standing(new, cursor, markers), None
+
+    def _begin_feed(self, group: Group, old: Topology | None, new: Topology) -> None:
+        """Tell of nothing that was before this topology, where the bucket begins its part in the store with it."""
+        goes_on = old is not None and old.lists(self.bucket_id, self.identity)
+        if self.bucket_id >= len(new.identities):
+            return  # it has left, and is still asked for what it told last
+        if self.bucket_id >= new.bucket_count:
+            # Its bucket joins with this very move: of the end of an earlier one it may not have heard.
+            if not (goes_on and old is not None and old.same_move(new)):
+                group.begin_feed(joining=self.bucket_id not in new.replaced)
+        elif not goes_on and new.revision_base:
+            group.begin_feed(joining=False)  # in place of a storage that is lost, and not with the store
 
     def _is_newer(self, new: Topology) -> bool:
         own, refused_by = self.topology, self._given_up_by

@@ -135,7 +135,10 @@ class _UnderWay:
     def refuse(self, numbers: list[int], error: StoreError) -> None:
         """They are not carried out: which says nothing of what was sent before."""
         for number in numbers:
-            self._outcomes[number] = self._unknown.get(number, error)
+            told = error
+            if isinstance(error, OutcomeUnknown) and not self._operations[number].writes:
+                told = Unavailable(str(error))  # that of the bucket's other writes: a read changes nothing
+            self._outcomes[number] = self._unknown.get(number, told)
 
     def broke_off(self, share: _Share, why: str) -> None:
         """Nobody knows what came of the share's writes. What may be repeated is left."""

@@ -31,10 +31,10 @@ _PAUSE_S = 0.1
 #: less often: each piece costs, whatever is in it.
 _TELL_EVERY_S = 0.1
 _TOLD_PER_S = 400
-#: What is kept for those who follow.
+#: What is kept for those who follow together.
 _MAX_EVENTS = 65_536
 _MAX_BYTES = 16 * 1024 * 1024
-#: Where one alone follows, what is read ahead of it.
+#: Where one alone follows, no more is asked for while this much is ahead of it.
 _MAX_AHEAD = 4000
 _numbers = itertools.count()
 
@@ -63,6 +63,8 @@ class MergedFeed:
         #: The place before the first event, and the one after the last.
         self.start: dict[int, Position] = dict(place or {})
         self.place: dict[int, Position] = dict(place or {})
+        #: With which revision those began their parts in the store that joined it after the place before the first event.
+        self._began: dict[int, int] = {}
         #: Buckets whose feeds are read from now on, and not from where they joined.
         self._from_now: set[int] = set()
         self._begins_now = place is None
@@ -152,7 +154,7 @@ class MergedFeed:
 
     async def _read(self, bucket_id: int) -> None:
         while not self.lost:
-            while not self._begins_now and len(self._log) > _MAX_AHEAD:
+            while self._is_ahead(bucket_id):
                 await self._next_move()
             try:
                 await self._take(bucket_id, await self._ask(bucket_id))
@@ -161,6 +163,12 @@ class MergedFeed:
             except Exception as error:  # it must outlive any surprise: whoever follows would wait for ever
                 events.error("feed failed", exc_info=error, bucket=bucket_id)
                 self._lose("the store made a mistake; its log says more")
+
+    def _is_ahead(self, bucket_id: int) -> bool:
+        """Whether no more is to be read of a bucket until something is taken. Where its feed begins is always asked for: that
+        is waited for before anything can be taken (`ready`)."""
+        full = len(self._log) > _MAX_AHEAD or self._bytes > _MAX_BYTES
+        return full and not self._begins_now and bucket_id in self.place
 
     async def _ask(self, bucket_id: int) -> Changed:
         link = self._view.links.get(bucket_id)
@@ -186,6 +194,7 @@ class MergedFeed:
                 return
             else:
                 begin = answer.since
+                self._began[bucket_id] = answer.began
             self._from_now.discard(bucket_id)
             self._heard.add(bucket_id)
             self.place[bucket_id] = Position(tag, begin)
@@ -203,6 +212,9 @@ class MergedFeed:
             self._note_move()
         for change in answer.changes:
             if change.kind == TAKEN:
+                # What came before is there for those who follow, and for readers that wait for this very place.
+                self._note_move()
+                self._tell()
                 await self._wait_for(change)
                 if self.lost:
                     return
@@ -220,6 +232,8 @@ class MergedFeed:
         while not self.lost:
             at = self.place.get(taken.source)
             if at is not None and at.tag == taken.key.decode() and at.revision >= taken.reached:
+                if taken.reached < self._began.get(taken.source, 0):
+                    self._lose(f"bucket-{taken.source} has left, and come back without the changes of before")
                 return
             if taken.source not in self._readers or (at is not None and at.tag != taken.key.decode()):
                 self._lose(f"bucket-{taken.source} has left before its last changes were heard of")
@@ -229,7 +243,8 @@ class MergedFeed:
     def _append(self, event: Event) -> None:
         self._log.append(event)
         self._bytes += len(event.change.key)
-        while len(self._log) > _MAX_EVENTS or self._bytes > _MAX_BYTES:
+        # Of one that is read alone nothing is forgotten that was not taken: it would be read, and forgotten, for ever.
+        while self._begins_now and (len(self._log) > _MAX_EVENTS or self._bytes > _MAX_BYTES):
             self._forget_first()
 
     def _forget_first(self) -> None:

@@ -10,9 +10,9 @@ EXTENT = b"bucket.feed"
 
 
 class Extent(msgspec.Struct, frozen=True, array_like=True):
-    """since: all changes after this revision are here. milestones: revisions, one every so many changes. began: where
-    the bucket's part in the store began, so that there is nothing to be told of before; less than `since` where there was
-    more."""
+    """since: all changes after this revision are here. milestones: revisions, one every so many changes. began: the revision
+    with which the bucket's part in the store began, so that there is nothing to be told of before; less than `since` where
+    there was more."""
 
     since: int = 0
     milestones: tuple[int, ...] = ()

@@ -160,7 +160,9 @@ class Group:
     def begin_feed(self, *, joining: bool) -> None:
         """What was before is told no more: the bucket joins the store, and had no keys; or else it goes on for a storage that
         is lost, whose changes nobody knows. Raises StorageDamaged."""
-        self._facts.update(self._feed.begin_after(self.revision, self.revision if joining else 0))
+        # Its part begins with a revision of its own, which tells it from all that it had before (`Change.reached`).
+        before = self.revision
+        self._facts.update(self._feed.begin_after(before, self.next_revision() if joining else 0))
 
     # -- facts -------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from unittest.mock import patch
 
-from serve_app.bucket import cold_reads, held, mover_access, survey
+from serve_app.bucket import cold_reads, expiry, feed_tail, held, listing, mover_access, survey
+from serve_app.directory import merged_feed, watches
 from serve_app.settings import MIB, Limits
 from serve_app.storage import group
 
@@ -33,6 +34,16 @@ class Bounds:
     #: What a group's reading ahead keeps.
     read_ahead: int
     kept_bytes: int
+    #: Of lists, what is looked at for a page; of expiry, what is deleted at once.
+    listed: int
+    listed_bytes: int
+    expired: int
+    #: Of watches, what a directory keeps and reads ahead, and tells at once; and of feeds what is in memory and in a message.
+    events: int
+    events_ahead: int
+    told: int
+    fed: int
+    changes: int
 
 
 def draw_bounds(rng: random.Random) -> Bounds:
@@ -50,6 +61,14 @@ def draw_bounds(rng: random.Random) -> Bounds:
         surveyed_bytes=or_small(64 * MIB, 500),
         read_ahead=or_small(64, 1),
         kept_bytes=or_small(64 * 1024, 100),
+        listed=or_small(20_000, 2),
+        listed_bytes=or_small(4 * MIB, 100),
+        expired=or_small(128, 1),
+        events=or_small(65_536, 3),
+        events_ahead=or_small(4000, 2),
+        told=or_small(1000, 2),
+        fed=or_small(4096, 2),
+        changes=or_small(2000, 2),
     )
 
 
@@ -68,6 +87,8 @@ def draw_limits(rng: random.Random, bytes_per_s: int) -> Limits:
         max_call_bytes_per_bucket=rng.choice((128 * MIB, 128 * MIB, 128 * MIB, 4000)),
         max_held_bytes=rng.choice((256 * MIB, 256 * MIB, 256 * MIB, 4000)),
         max_queued_reads=rng.choice((4096, 4096, 4096, 3)),
+        max_outcomes=rng.choice((4_000_000, 4_000_000, 4_000_000, 8)),
+        watch_history=rng.choice((100_000, 100_000, 100_000, 20)),
         max_waiting_for_topology=rng.choice((256, 256, 256, 2)),
     )
 
@@ -85,6 +106,14 @@ def bounded(bounds: Bounds) -> Iterator[None]:
             (survey, "_BYTES_AT_ONCE", bounds.surveyed_bytes),
             (group, "_READ_AHEAD_KEYS", bounds.read_ahead),
             (group, "_KEPT_RECORD_BYTES", bounds.kept_bytes),
+            (listing, "_MAX_SCANNED", bounds.listed),
+            (listing, "_MAX_VALUE_BYTES", bounds.listed_bytes),
+            (expiry, "_AT_ONCE", bounds.expired),
+            (merged_feed, "_MAX_EVENTS", bounds.events),
+            (merged_feed, "_MAX_AHEAD", bounds.events_ahead),
+            (watches, "_AT_ONCE", bounds.told),
+            (feed_tail, "_IN_MEMORY", bounds.fed),
+            (feed_tail, "MAX_CHANGES", bounds.changes),
         ):
             patched.enter_context(patch.object(module, name, value))
         yield

@@ -8,8 +8,10 @@ import math
 from serve_app import placement, records
 from serve_app.storage.facts import read_bucket_facts
 from tests.simulation.clients import Clients
+from tests.simulation.listing import Lister
 from tests.simulation.loop import Process
 from tests.simulation.observer import fallen
+from tests.simulation.watching import check_told
 from tests.simulation.world import World
 from tests.support.linearizability import Event, violation
 
@@ -79,17 +81,17 @@ def _not_whole(world: World) -> str:
     return ""
 
 
-def check_history(world: World, clients: Clients) -> None:
+def check_history(world: World, clients: Clients, lister: Lister) -> None:
     """What clients saw has an explanation, and what directories saw of revisions never fell."""
 
-    def lost_at_s(key: bytes) -> list[float]:
-        return [at_s for lost in world.lost_volumes for at_s in world.lost_at_s(lost, key.decode())]
-
     history = clients.events + _losses(world, clients)
-    revisions = fallen(world.observer.revisions, lost_at_s)
-    for kind, problem in (("history", violation(history)), ("revisions", revisions)):
-        if problem:
-            world.fail(kind, problem)
+    listed = lister.events(sorted({event.key for event in clients.events}))
+    if problem := violation(history + listed):
+        # Where clients alone have seen nothing wrong, a list has said what is not true.
+        world.fail("history" if listed and violation(history) else "lists", problem)
+    if problem := fallen(world.observer.revisions):
+        world.fail("revisions", problem)
+    check_told(world, clients)
 
 
 def _losses(world: World, clients: Clients) -> list[Event]:
@@ -114,6 +116,7 @@ def check_disks(world: World, found: dict[str, str | None]) -> None:
                 world.fail("disks", f"{key!r} is in two buckets")
             stored[key.decode()] = records.decode(raw).value.decode()
         totals = read_bucket_facts(node.disk.get_fact, node.name).totals
+        # `facts.py` counts the outcomes.
         real = totals._replace(keys=len(held), bytes=sum(len(key) + len(raw) for key, raw in held.items()))
         if totals != real:
             world.fail("disks", f"{node.name} counts {totals} and holds {real}")

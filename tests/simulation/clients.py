@@ -10,13 +10,16 @@ import asyncio
 import itertools
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from serve_app import placement
-from serve_app.errors import DiskFull, OutcomeUnknown, Unavailable
+from serve_app.directory.routed import Routed
+from serve_app.errors import DiskFull, OutcomeUnknown, StoreError, Unavailable
+from tests.simulation.asked import Asked, events_of
+from tests.simulation.drawing import COUNTERS, STILL, Drawing
 from tests.simulation.nodes import DirectoryNode
 from tests.simulation.world import Window, World
-from tests.support.asking import delete, described, get, put
 from tests.support.linearizability import READS, Event, Kind
 
 #: A directory answers this long after the deadline at the latest, not counting the time it slept.
@@ -26,8 +29,13 @@ _MAX_UNKNOWN_PER_KEY = 4
 _MOVE_BEGINS_S = 3.0
 _WINDOW_BEGINS_S = 0.3
 _REFUSED = (Unavailable, DiskFull)
-#: Of the clients' reads one in this many asks for no more than what the value is like.
-_HEAD_EVERY = 7
+#: What came of an operation that has no answer.
+REFUSED, UNKNOWN = "refused", "unknown"
+#: How often a request that may be repeated is sent again.
+_TRIES = 8
+#: Keys with numbers, and keys that nobody writes again: lists must have them.
+_COUNTERS, _STILL = 2, 3
+_COUNTER_SHARE = 0.12
 #: Trials (trials.py) in which every operation that was sent is answered.
 _NOTHING_BREAKS = ("full-source", "full-target", "quick-changes")
 
@@ -40,7 +48,11 @@ class Clients:
         self.events: list[Event] = []
         self.outcomes: Counter[str] = Counter()
         #: Keys in use: the hot ones first. A number tells a key from those it followed.
-        self._generation = [0] * (world.plan.hot_keys + world.plan.cold_keys)
+        self._letters = "k" * (world.plan.hot_keys + world.plan.cold_keys) + COUNTERS * _COUNTERS + STILL * _STILL
+        self._generation = [0] * len(self._letters)
+        self._draw = Drawing(world.rng, world.plan, lambda: self._number)
+        #: Those that are not left alone once they are there.
+        self._drawn = [number for number, letter in enumerate(self._letters) if letter != STILL]
         self._unknown: Counter[str] = Counter()
         self._number = 0
         self._bursts: list[asyncio.Task[None]] = []
@@ -50,9 +62,8 @@ class Clients:
     async def work(self) -> None:
         """Run all clients to their end."""
         self._bursts = [asyncio.create_task(self._begin(number)) for number in range(len(self.begun))]
-        first = [
-            number for number in range(len(self._generation)) if self.world.rng.random() < self.world.plan.first_keys
-        ]
+        letters, rng, share = self._letters, self.world.rng, self.world.plan.first_keys
+        first = [number for number, letter in enumerate(letters) if letter == STILL or rng.random() < share]
         await asyncio.gather(
             *(self.operate(self.world.rng.choice(self.world.directories), "put", self._key(number)) for number in first)
         )
@@ -80,38 +91,35 @@ class Clients:
             for _ in range(plan.burst_operations):
                 await asyncio.sleep(rng.expovariate(1 / plan.think_s))
                 directory = home if rng.random() < 0.8 else rng.choice(world.directories)
-                await self.operate(directory, self._draw_kind(), self._draw_key())
-
-    def _draw_kind(self) -> Kind:
-        drawn = self.world.rng.random() - self.world.plan.puts
-        if drawn < 0:
-            return "put"
-        if drawn < self.world.plan.deletes:
-            return "delete"
-        return "head" if self._number % _HEAD_EVERY == 0 else "get"
+                await self.carry_out(directory, self._draw.some(self._draw_key))
 
     def _draw_key(self) -> str:
         plan, rng = self.world.plan, self.world.rng
         if plan.follows_moves and rng.random() < plan.follows_moves:
             windows = list(self.world.last_windows)
             for some in (windows[-1:], windows) if rng.random() < 0.6 else (windows,):
-                moving = [number for number in range(len(self._generation)) if self._moves(number, some)]
+                moving = [number for number in self._drawn if self._moves(number, some)]
                 if moving:
                     return self._key(rng.choice(moving))
+        if rng.random() < _COUNTER_SHARE:
+            return self._key(plan.hot_keys + plan.cold_keys + rng.randrange(_COUNTERS))
         cold = plan.cold_keys > 0 and rng.random() < 0.2
         number = plan.hot_keys + rng.randrange(plan.cold_keys) if cold else rng.randrange(plan.hot_keys)
         return self._key(number)
 
     def _key(self, number: int) -> str:
-        key = f"k{number}.{self._generation[number]}"
+        key = self._name(number)
         if self._unknown[key] >= _MAX_UNKNOWN_PER_KEY:
             self._generation[number] += 1
-            key = f"k{number}.{self._generation[number]}"
+            key = self._name(number)
         return key
+
+    def _name(self, number: int) -> str:
+        return f"{self._letters[number]}{number}.{self._generation[number]}"
 
     def _moves(self, number: int, windows: list[Window]) -> bool:
         """Whether the key is in one of these windows and moves with it."""
-        key = f"k{number}.{self._generation[number]}".encode()
+        key = self._name(number).encode()
         for window in windows:
             if window.start <= key < window.end:
                 old_home = placement.bucket_of(key, window.topology.bucket_count)
@@ -120,92 +128,123 @@ class Clients:
         return False
 
     async def operate(self, directory: DirectoryNode, kind: Kind, key: str) -> str:
-        """One operation; ok, refused or unknown."""
+        """One plain operation; ok, refused or unknown."""
+        return await self.carry_out(directory, [self._draw.plain(kind, key)])
+
+    async def carry_out(self, directory: DirectoryNode, batch: list[Asked]) -> str:
+        """One operation or several at once, each until it is known what came of it where it may be sent again. What came of
+        the first: ok, refused or unknown."""
         world, loop = self.world, self.world.loop
         self._number += 1
-        number = self._number
-        value = None
-        if kind == "put":
-            padding = world.rng.choice((0, 0, 0, 40, 900))
-            value = f"{number}" + "." * padding
-        called_s = loop.time()
-        world.trace(f"{number} {kind} {key}")
-        outcome, found = await self._ask(directory, kind, key, value)
+        number, called_s = self._number, loop.time()
+        world.trace(f"{number} {'; '.join(map(str, batch))}")
+        answers = await self._ask(directory, batch)
         ended_s = loop.time()
-        world.note(f"#{number} {kind} {key} by {directory.name} since {called_s:.4f}: {outcome} {_short(found)}")
-        self.outcomes[outcome] += 1
-        if outcome != "refused":
-            self.events.append(Event(key, kind, value, found, called_s, math.inf if outcome == "unknown" else ended_s))
-            if outcome == "unknown" and kind not in READS:
-                self._unknown[key] += 1
-        return outcome
+        settled: list[tuple[Asked, Any]] = []
+        for asked, answer in zip(batch, answers, strict=True):
+            world.note(f"#{number} {asked} by {directory.name} since {called_s:.4f}: {_short(answer)}")
+            self.outcomes["unknown" if answer is UNKNOWN else "refused" if answer is REFUSED else "ok"] += 1
+            if answer is UNKNOWN and asked.named:
+                await self._repeat(number, asked, called_s)
+            elif answer is not REFUSED:
+                settled.append((asked, None if answer is UNKNOWN else answer))
+        for event in events_of(settled, called_s, ended_s):
+            self._happened(event)
+        return "unknown" if answers[0] is UNKNOWN else "refused" if answers[0] is REFUSED else "ok"
 
-    async def _ask(
-        self, directory: DirectoryNode, kind: Kind, key: str, value: str | None
-    ) -> tuple[str, str | bool | None]:
+    async def _repeat(self, number: int, asked: Asked, called_s: float) -> None:
+        """Send the very same request again until it is known what came of it: it has happened once, if at all."""
+        world, answer = self.world, UNKNOWN
+        for _ in range(_TRIES):
+            await asyncio.sleep(world.rng.expovariate(10))
+            directory = world.rng.choice(world.directories)
+            (answer,) = await self._ask(directory, [asked])
+            world.note(f"#{number} {asked} again by {directory.name}: {_short(answer)}")
+            if answer not in (UNKNOWN, REFUSED):
+                break
+        known = answer not in (UNKNOWN, REFUSED)
+        world.counts["requests repeated"] += 1
+        world.counts["requests repeated until answered"] += known
+        self._happened(asked.event(answer if known else None, called_s, world.loop.time()))
+
+    def _happened(self, event: Event) -> None:
+        self.events.append(event)
+        for each in event.parts or (event,):
+            if each.unknown and each.kind not in READS:
+                self._unknown[each.key] += 1
+            self._draw.seen(each)
+
+    async def _ask(self, directory: DirectoryNode, batch: list[Asked]) -> list[Any]:
+        """The answers, `REFUSED` or `UNKNOWN`."""
         world = self.world
         await asyncio.sleep(world.network.delay_s("client", directory.name))
         process = directory.process
         if process is None or directory.directory is None:
-            return "refused", None  # nothing was sent
-        answer: asyncio.Future[tuple[str, str | bool | None]] = world.loop.create_future()
+            return [REFUSED] * len(batch)  # nothing was sent
+        answer: asyncio.Future[list[Any]] = world.loop.create_future()
         directory.open_requests[answer] = None
+        what = "; ".join(map(str, batch))
         task = world.loop.create_task(
-            self._handle(directory, kind, key, value, answer), name=f"{kind} {key}", context=process.context.copy()
+            self._handle(directory, batch, what, answer), name=what, context=process.context.copy()
         )
         patience = world.rng.choice((4, 4, 4, 4, 4, 4, 4, 0.2))
         asked_s, slept_s = world.loop.time(), process.slept_s
+        answers: list[Any] = [UNKNOWN] * len(batch)
         try:
             async with asyncio.timeout(world.plan.limits.request_timeout_s * patience):
-                outcome = await answer
+                answers = await answer
         except TimeoutError:
             awake_s = world.loop.time() - asked_s - (process.slept_s - slept_s)
             late_s = world.plan.limits.request_timeout_s + ANSWER_SLACK_S
             if process.alive and not process.asleep and awake_s > late_s:
-                world.fail("answers", f"{kind} {key} is not answered after {awake_s:.3f} s by {directory.name}")
+                world.fail("answers", f"{what} is not answered after {awake_s:.3f} s by {directory.name}")
             task.cancel()  # as the HTTP server does when its client has gone
-            outcome = ("unknown", None)
         except ConnectionResetError:
-            outcome = ("unknown", None)
+            pass
         finally:
             directory.open_requests.pop(answer, None)
         await asyncio.sleep(world.network.delay_s("client", directory.name))
-        return outcome
+        return answers
 
     async def _handle(
-        self, node: DirectoryNode, kind: Kind, key: str, value: str | None, answer: asyncio.Future[Any]
+        self, node: DirectoryNode, batch: list[Asked], what: str, answer: asyncio.Future[list[Any]]
     ) -> None:
         """The request in the directory's process."""
         loop, directory, process = self.world.loop, node.directory, node.process
         assert directory is not None
         assert process is not None
         started_s = loop.time() - process.slept_s
-        outcome: tuple[str, str | int | None]
+        outcomes: Sequence[Routed[Any] | StoreError]
         try:
-            if kind == "put":
-                assert value is not None
-                outcome = "ok", not await put(directory, key.encode(), value.encode(), "text/plain")
-            elif kind == "head":
-                outcome = "ok", await described(directory, key.encode())
+            if len(batch) > 1:
+                outcomes = await directory.carry_out_all([asked.operation() for asked in batch])
             else:
-                found = await (get if kind == "get" else delete)(directory, key.encode())
-                outcome = "ok", None if found is None else found.decode()
-        except OutcomeUnknown:
-            outcome = "unknown", None
-            if kind in READS:
-                self.world.fail("answers", f"a get of {key} has an unknown outcome")
-            elif self.world.plan.trial in _NOTHING_BREAKS:
-                self.world.fail("available", f"a {kind} of {key} has an unknown outcome, though nothing broke")
-        except _REFUSED as error:
-            self.world.trace(str(error))
-            outcome = "refused", None
-            if "did not answer in time" in str(error) and self.world.plan.trial in _NOTHING_BREAKS:
-                self.world.fail("available", f"a {kind} of {key}, though nothing broke: {error}")
+                outcomes = [await directory.carry_out(batch[0].operation())]
+        except (OutcomeUnknown, *_REFUSED) as error:
+            outcomes = [error] * len(batch)
+        answers = [self._told(asked, outcome) for asked, outcome in zip(batch, outcomes, strict=True)]
         took_s = loop.time() - process.slept_s - started_s
         if took_s > self.world.plan.limits.request_timeout_s + ANSWER_SLACK_S:
-            self.world.fail("answers", f"{kind} {key} was answered after {took_s:.3f} s by {node.name}")
+            self.world.fail("answers", f"{what} was answered after {took_s:.3f} s by {node.name}")
         if not answer.done():
-            answer.set_result(outcome)
+            answer.set_result(answers)
+
+    def _told(self, asked: Asked, outcome: Routed[Any] | StoreError) -> Any:
+        world = self.world
+        if not isinstance(outcome, StoreError):
+            return outcome.answer
+        if isinstance(outcome, OutcomeUnknown):
+            if not asked.writes:
+                world.fail("answers", f"a {asked.kind} of {asked.key} has an unknown outcome")
+            elif world.plan.trial in _NOTHING_BREAKS:
+                world.fail("available", f"{asked} has an unknown outcome, though nothing broke")
+            return UNKNOWN
+        if not isinstance(outcome, _REFUSED):
+            world.fail("answers", f"{asked} is answered with {outcome!r}")
+        world.trace(str(outcome))
+        if "did not answer in time" in str(outcome) and world.plan.trial in _NOTHING_BREAKS:
+            world.fail("available", f"{asked}, though nothing broke: {outcome}")
+        return REFUSED
 
     async def write_everywhere(self) -> None:
         """Every bucket takes a write, and a delete, once nothing is wrong any more."""
@@ -224,13 +263,14 @@ class Clients:
         return False
 
     async def read_all(self) -> dict[str, str | None]:
-        """Read every key once more, each until the store answers; what was found."""
+        """Read every key once more, each until the store answers; what was found. From here on nothing expires."""
         found: dict[str, str | None] = {}
         for key in sorted({event.key for event in self.events}):
+            if self._draw.may_vanish(key):
+                await self._until_ok("touch", key)
             if await self._until_ok("get", key):
                 seen = self.events[-1].found
                 assert not isinstance(seen, int), "a get answers with the value"
-                assert not isinstance(seen, bool)
                 found[key] = seen
         return found
 
@@ -253,5 +293,5 @@ def _key_of(bucket_id: int, bucket_count: int) -> str:
     )
 
 
-def _short(found: str | int | None) -> str:
-    return found.rstrip(".") if isinstance(found, str) else str(found)
+def _short(answer: Any) -> str:
+    return f"{answer!r:.60}" if not isinstance(answer, str) else answer

@@ -58,7 +58,11 @@ class SimulatedDisk:
         return self._records.get(key)
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        return [self._read(key) for key in keys]
+        self._stand_still("get")
+        try:
+            return [self._read(key) for key in keys]
+        finally:
+            self._stand_still("get")
 
     def _read(self, key: bytes) -> bytes | None:
         if key in self.unreadable:
@@ -120,8 +124,15 @@ class SimulatedDisk:
         """What it holds, readable or not."""
         return sorted(self._records)
 
+    def held_records(self) -> list[tuple[bytes, bytes]]:
+        """As `held_keys`, with the records."""
+        return sorted(self._records.items())
+
     def scan_facts(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return iter(sorted(item for item in self._facts.items() if start <= item[0] < end))
+        self._stand_still("scan")
+        found = sorted(item for item in self._facts.items() if start <= item[0] < end)
+        self._stand_still("scan")
+        return iter(found)
 
     def free_bytes(self) -> int:
         return self.free

@@ -5,12 +5,18 @@
 | history | no order explains what clients saw of a key |
 | revisions | a key's revision fell, or two writes share one |
 | disks | a record is elsewhere than at home, or in two places, or not what was read; or the counts are wrong |
+| due | a bucket's index of what is to be deleted names something else than there is |
+| outcomes | the outcomes of requests are counted wrong, or elsewhere than their keys |
+| feed | a bucket's feed on its disk is not in order, or reaches beyond what it says |
+| lists | a list has a key twice or not at all, out of order, or one that is not there |
+| watches | a watch has missed a change, heard of one too late, or lost its history without a reason |
 | served | a bucket serves by, or starts with, what its disk does not hold; or somebody tells of what no disk holds |
 | epochs | two topologies of one store have the same epoch |
 | facts | a disk holds cursor or markers of another epoch than its topology's, or a topology that does not list it |
 | commits | the numbers of a bucket's commits have a gap or repeat, or a commit is not what the disk was given |
 | volumes | the store went on without records that nobody gave up |
 | verify | `verify` finds fault with a store that is whole, or does not get done |
+| expired | a bucket tells of a record whose time had come when it was asked |
 | held | an operation waits for a window, and no window is open |
 | answers | an answer came after its deadline, or says what it must not |
 | available | what must go on beside a trouble did not, or not in time |

@@ -9,6 +9,7 @@ from typing import Any
 
 from serve_app.storage.facts import CURSOR
 from serve_app.wire import messages
+from tests.simulation.clock_faults import ClockFaults
 from tests.simulation.nodes import BucketNode, DirectoryNode, Node
 from tests.simulation.observer import Sent
 from tests.simulation.repeats import repeat
@@ -29,6 +30,7 @@ class Faults:
     def __init__(self, world: World) -> None:
         self.world = world
         self._healed = False
+        self._clocks = ClockFaults(world)
         #: Directories that sleep until the topology has changed this many times.
         self._sleepers: list[tuple[DirectoryNode, int]] = []
         #: What the movers have sent, by who sent it.
@@ -53,6 +55,7 @@ class Faults:
             "power-cut": self._power_cut,
             "volume-lost": self._volume_lost,
             "control-plane-away": self._control_plane_away,
+            "clock-steps": self._clock_steps,
         }
         if "repeat" in world.plan.faults:
             world.observer.on_repeatable = self._may_repeat
@@ -73,7 +76,7 @@ class Faults:
         """Nothing is wrong any more, and nothing more goes wrong."""
         world = self.world
         world.note("all is healed")
-        self._healed = True
+        self._healed = self._clocks.stopped = True
         world.control_plane_away_until_s = 0.0
         world.network.heal()
         for node in [*world.buckets.values(), *world.directories]:
@@ -173,7 +176,11 @@ class Faults:
     def _facts_in_sync(self, node: BucketNode, facts: Collection[bytes]) -> None:
         """A bucket has decided a step of its move, or to take on a topology, which is durable in a moment, or not."""
         plan, rng = self.world.plan, self.world.rng
-        if self._healed or CURSOR not in facts or node.machine is None:
+        if self._healed or node.machine is None:
+            return
+        if self._clocks.in_sync(node, facts) and "crash-bucket" in plan.faults and rng.random() < 0.5:
+            node.machine.in_sync = (0, lambda: self._crash(node, "crash-bucket"))
+        if CURSOR not in facts:
             return
         if "crash-in-window" in plan.faults and rng.random() < plan.crash_in_window_share / 2:
             node.machine.in_sync = (0, lambda: self._crash_shortly(node))
@@ -367,6 +374,11 @@ class Faults:
         self.world.met("control-plane-away")
         self.world.note(f"the control plane is away for {seconds:.3f} s")
         self.world.control_plane_away_until_s = self.world.loop.time() + seconds
+
+    def _clock_steps(self) -> None:
+        bucket = self._any_bucket()
+        if bucket is not None:
+            self._clocks.step(bucket)
 
     # -- messages that come again --------------------------------------------------------------------------------------
 

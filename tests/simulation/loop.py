@@ -11,7 +11,7 @@ import asyncio
 import heapq
 import inspect
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -150,6 +150,22 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
                     if task._log_traceback and process.alive:
                         self.failures.append(f"{process}: {task.get_name()} died of {task.exception()!r}")
                     task.exception()
+
+    def close_tasks(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
+        """After the run: end those that wait in generators, which would come to their ends when they are cleaned up, and find
+        no loop."""
+        asyncio._set_running_loop(self)
+        try:
+            for task in tasks:
+                if not task.done() and inspect.iscoroutine(coroutine := task.get_coro()):
+                    coroutine.close()
+            for task in self._outside.tasks:  # what they have begun to stop
+                coroutine = task.get_coro()
+                if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == "CORO_CREATED":
+                    coroutine.close()
+                    task._log_destroy_pending = False  # type: ignore[attr-defined]
+        finally:
+            asyncio._set_running_loop(None)
 
     def sleep(self, process: Process) -> None:
         """Stop a process, as SIGSTOP does: time goes on, and what it asked for waits."""

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from serve_app import placement
 from serve_app.cli.buckets import Buckets
 from serve_app.cli.loss import accept, find_loss
 from serve_app.command_output.failure import Failure
@@ -48,11 +47,6 @@ class LostVolume:
     elsewhere: dict[bytes, set[int]]
     #: The epoch with which the store went on without it; 0 until then.
     accepted_epoch: int = 0
-
-    def may_have_had(self, key: str) -> bool:
-        """Whether the bucket was the key's home, the old or the new one."""
-        counts = (self.topology.bucket_count, self.topology.target_count)
-        return any(placement.bucket_of(key.encode(), count) == self.bucket_id for count in counts)
 
     def advanced(self, bucket_id: int, held: Collection[bytes], epoch: int) -> None:
         """A bucket has made a step of its move durable, of this epoch. held: the keys that its disk still holds."""

@@ -20,11 +20,10 @@ from serve_app.storage.committer import Committer
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.group import Group, Write
 from serve_app.storage.writer import Writer
+from tests.simulation.clocks import WallClock
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.threads import SteppedThread
-
-_WALL_CLOCK_MS = 1_750_000_000_000
 
 
 @dataclass
@@ -50,8 +49,10 @@ class Speed:
 class Machine:
     """What one process of a bucket runs on."""
 
-    def __init__(self, loop: SimulatedLoop, rng: random.Random, disk: SimulatedDisk, speed: Speed) -> None:
-        self.loop, self.rng, self.disk, self.speed = loop, rng, disk, speed
+    def __init__(
+        self, loop: SimulatedLoop, rng: random.Random, disk: SimulatedDisk, speed: Speed, clock: WallClock
+    ) -> None:
+        self.loop, self.rng, self.disk, self.speed, self.clock = loop, rng, disk, speed, clock
         #: The process is slow: everything takes this many times as long.
         self.slowness = 1.0
         self.writer: SimulatedWriter | None = None
@@ -59,14 +60,12 @@ class Machine:
         self.in_sync: tuple[int, Callable[[], None]] | None = None
         #: Gets the names of the facts that a sync which begins is to make durable.
         self.on_facts: Callable[[Collection[bytes]], None] = lambda names: None
-        #: Wall clocks are wrong, and nothing may rely on them.
-        self._wall_ms = _WALL_CLOCK_MS + rng.randint(-3_600_000, 3_600_000)
 
     def platform(self) -> Platform:
         """What the bucket's server takes."""
         return Platform(
             monotonic_s=self.loop.time,
-            now_ms=lambda: self._wall_ms + int(self.loop.time() * 1000),
+            now_ms=self.clock.now_ms,
             new_id=lambda size_bytes: f"{self.rng.getrandbits(8 * size_bytes):0{2 * size_bytes}x}",
             writer=self._make_writer,
             readers=lambda: SimulatedReaders(self),

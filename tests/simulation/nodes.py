@@ -6,7 +6,8 @@ Everything inside a process is the product's own code.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -15,11 +16,12 @@ from serve_app.bucket.server import BucketServer
 from serve_app.bucket.standing import Standing
 from serve_app.cursor import Cursor, Marker
 from serve_app.directory.directory import Directory
-from serve_app.errors import StorageFault
+from serve_app.errors import StorageFault, StoreError
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.facts import IDENTITY, MARKERS, read_bucket_facts
 from serve_app.topology import Topology
 from serve_app.wire.endpoint import Endpoint
+from tests.simulation.clocks import WallClock
 from tests.simulation.disk import SimulatedDisk, Volume, new_disk
 from tests.simulation.following import Follower
 from tests.simulation.loop import Process
@@ -29,6 +31,7 @@ from tests.simulation.preempted import preempt
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+T = TypeVar("T")
 _OPEN_S = 0.02
 _LOOK_AGAIN_S = 1.0
 _Position = tuple[Topology | None, Cursor | None]
@@ -91,6 +94,8 @@ class BucketNode(Node):
         super().__init__(world, f"bucket-{bucket_id}")
         self.bucket_id = bucket_id
         self.disk = self._new_disk()
+        off_ms = world.plan.clocks_off_ms
+        self.clock = WallClock(world.loop.time, world.rng.randint(-off_ms, off_ms))
         #: How slow its machine is when its process starts.
         self.slowness = 1.0
         #: The store has gone on without it, and it has ended: only who looks for it brings it back.
@@ -108,7 +113,7 @@ class BucketNode(Node):
     async def _main(self) -> None:
         world = self.world
         await asyncio.sleep(world.rng.random() * 2 * _OPEN_S)
-        self.machine = Machine(world.loop, world.rng, self.disk, world.plan.speed)
+        self.machine = Machine(world.loop, world.rng, self.disk, world.plan.speed, self.clock)
         self.machine.slowness = self.slowness
         self.machine.on_facts = lambda names: world.on_facts(self, names)
         self.fault = ""
@@ -283,6 +288,36 @@ class DirectoryNode(Node):
         self.directory = Directory(world, world.plan.limits, jitter=world.rng.random, identity=identity)
         self.directory.configuration.follow(world.configured_count)
         await self.directory.start()
+
+    async def serve(self, what: str, work: Callable[[Directory], Coroutine[Any, Any, T]]) -> T:
+        """Have its process do something for a client; where that gives up, as with a timeout, its request is cancelled.
+
+        Raises:
+            ConnectionResetError: it is not up, or crashed.
+        """
+        process, directory = self.process, self.directory
+        if process is None or directory is None:
+            raise ConnectionResetError("the directory is not up")
+        answer: asyncio.Future[T] = self.world.loop.create_future()
+        self.open_requests[answer] = None
+
+        async def do() -> None:
+            try:
+                done = await work(directory)
+            except StoreError as error:
+                if not answer.done():
+                    answer.set_exception(error)
+            else:
+                if not answer.done():
+                    answer.set_result(done)
+
+        task = self.world.loop.create_task(do(), name=what, context=process.context.copy())
+        self.world.served.append(task)
+        try:
+            return await answer
+        finally:
+            task.cancel()
+            self.open_requests.pop(answer, None)
 
     def configure(self) -> None:
         """Take the count that is configured now; one that sleeps takes it when it wakes."""

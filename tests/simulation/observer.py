@@ -9,15 +9,14 @@ everything since. Operations are never repeated: TCP does not.
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from serve_app import operations
 from serve_app.operations.body import Body
 from serve_app.wire.connection import ClientConnection
-from serve_app.wire.messages import Install, Reply, Window
+from serve_app.wire.messages import Batch, BatchAnswered, Install, Reply, Window
 from tests.simulation.loop import Process
 
 #: What may be repeated and come late.
@@ -33,6 +32,8 @@ class SeenRevision:
     wrote: bool
     sent_s: float
     answered_s: float
+    #: Whether the answer may be one that was given before.
+    again: bool = False
 
 
 class Sent(NamedTuple):
@@ -61,14 +62,15 @@ class Observer:
         if process is None or not isinstance(protocol, ClientConnection):
             return
         self._connections[process.name, address[0]] = (process, protocol)
-        asked: dict[int, tuple[operations.Operation[Any], float]] = {}
+        asked: dict[int, tuple[list[operations.Operation[Any]], float]] = {}
         call, settle = protocol.call, protocol._settle
 
         def observed_call(body: Body[Any], deadline_s: float, epoch: int = 0) -> asyncio.Future[Any]:
             future = call(body, deadline_s, epoch)
             self.on_message(process.name, address[0], body)
-            if isinstance(body, operations.Operation):
-                asked[protocol._last_call] = (body, self._now_s())
+            if isinstance(body, operations.Operation | Batch):
+                several = body.operations if isinstance(body, Batch) else [body]
+                asked[protocol._last_call] = (several, self._now_s())
             elif isinstance(body, REPEATABLE):
                 self.on_repeatable(process.name, address[0], Sent(body, epoch))
             return future
@@ -77,15 +79,22 @@ class Observer:
             answer = reply.answer
             self.on_message(address[0], process.name, answer)
             if reply.call in asked:
-                asked_for, sent_s = asked.pop(reply.call)
-                revision = getattr(answer, "revision", None)
-                if revision is not None:
-                    seen = SeenRevision(asked_for.key, revision, asked_for.writes, sent_s, self._now_s())
-                    self.revisions.append(seen)
+                several, sent_s = asked.pop(reply.call)
+                answers = answer.answers if isinstance(answer, BatchAnswered) else [answer]
+                for operation, each in zip(several, answers, strict=False):
+                    self._note_revision(operation, each, sent_s)
             settle(reply)
 
         protocol.call = observed_call  # type: ignore[method-assign]
         protocol._settle = observed_settle  # type: ignore[method-assign]
+
+    def _note_revision(self, operation: operations.Operation[Any], answer: Any, sent_s: float) -> None:
+        """A revision of 0: there is no record."""
+        revision = getattr(answer, "revision", 0)
+        if revision:
+            wrote = operation.writes and not isinstance(answer, operations.NotMet)
+            again = bool(getattr(operation, "idempotency_key", b""))
+            self.revisions.append(SeenRevision(operation.key, revision, wrote, sent_s, self._now_s(), again))
 
     def connection(self, sender: str, bucket: str) -> tuple[Process, ClientConnection] | None:
         """The greeted connection that a process of this name has now."""
@@ -105,20 +114,16 @@ class Observer:
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
-def fallen(revisions: list[SeenRevision], lost_at_s: Callable[[bytes], Sequence[float]] = lambda key: ()) -> str:
+def fallen(revisions: list[SeenRevision]) -> str:
     """The first key whose revision fell, with both sightings; empty where none did.
 
-    Whoever asked after another had its answer must see the same revision or a later one, and a write a later one. lost_at_s:
-    when a key's record may have been lost for good; whoever asked after that may see it begin anew.
+    Whoever asked after another had its answer must see the same revision or a later one, and a write a later one. That
+    holds where the record was lost in between, too: revisions go on above all that may have been given.
     """
     by_key: dict[bytes, list[SeenRevision]] = {}
     for seen in revisions:
         by_key.setdefault(seen.key, []).append(seen)
-    for key, seen_of_key in by_key.items():
-        if times := lost_at_s(key):
-            if found := _fallen_between(seen_of_key, times):
-                return found
-            continue
+    for seen_of_key in by_key.values():
         answers = sorted(seen_of_key, key=lambda seen: seen.answered_s)
         highest: SeenRevision | None = None
         position = 0
@@ -127,15 +132,6 @@ def fallen(revisions: list[SeenRevision], lost_at_s: Callable[[bytes], Sequence[
                 if highest is None or answers[position].revision > highest.revision:
                     highest = answers[position]
                 position += 1
-            if highest is not None and later.revision < highest.revision + later.wrote:
+            if not later.again and highest is not None and later.revision < highest.revision + later.wrote:
                 return f"a revision fell: {highest}, and afterwards {later}"
-    return ""
-
-
-def _fallen_between(seen_of_key: list[SeenRevision], lost_at_s: Sequence[float]) -> str:
-    """As `fallen`, of one key, but for what was seen before a loss and what was seen after it."""
-    for first, later in itertools.permutations(seen_of_key, 2):
-        fell = first.answered_s < later.sent_s and later.revision < first.revision + later.wrote
-        if fell and not any(first.sent_s <= at_s <= later.answered_s for at_s in lost_at_s):
-            return f"a revision fell: {first}, and afterwards {later}"
     return ""

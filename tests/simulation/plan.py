@@ -33,8 +33,8 @@ FAULTS = (
     "accept-loss",
     "control-plane-away",
     "repeat",
+    "clock-steps",
 )
-
 
 #: An accepted loss is planned (`Loss`).
 _RANDOM_FAULTS = tuple(kind for kind in FAULTS if kind != "accept-loss")
@@ -42,13 +42,12 @@ _RANDOM_FAULTS = tuple(kind for kind in FAULTS if kind != "accept-loss")
 #: How often a run about moves has them: most often those that do most harm where keys move, and let moves go on.
 _FAULTS_ABOUT_MOVES = {
     "crash-in-window": 0.85,
+    "clock-steps": 0.4,
     **dict.fromkeys(("break", "cut", "crash-bucket", "sleep-directory", "slow", "repeat"), 0.6),
 }
 
-
 #: How many runs lose a volume for good: those can't tell whether its records would have been lost anyway.
 _LOSSES_SHARE = 1 / 6
-
 
 #: How many runs are trials of availability, and of what: see trials.py.
 _TRIALS_SHARE = 1 / 8
@@ -124,6 +123,8 @@ class Plan:
     think_s: float
     puts: float
     deletes: float
+    #: How many of the writes leave a record that expires soon, 0 to 1.
+    mortal_share: float
     #: Kinds of faults that happen in this run, and the average time between two.
     faults: frozenset[str]
     #: One after the other, for as long as clients are at work.
@@ -138,6 +139,10 @@ class Plan:
     old_volumes_return: bool
     #: Whether all volumes are folders of one disk, as without Kubernetes.
     shared_disk: bool
+    #: How far the clocks of two machines may be from the right time, in milliseconds.
+    clocks_off_ms: int
+    #: How many follow what changes.
+    watchers: int
     #: Whether an operator runs `verify` all the time.
     verifies: bool
     #: How often a bucket crashes when it has begun, taken or moved a window, where that is among the faults.
@@ -178,6 +183,7 @@ def draw(rng: random.Random) -> Plan:
         think_s=rng.choice((0.0005, 0.005, 0.02)),
         puts=rng.uniform(0.2, 0.6),
         deletes=rng.uniform(0.05, 0.3),
+        mortal_share=rng.choice((0.05, 0.15, 0.4)),
         faults=frozenset(kind for kind in _RANDOM_FAULTS if rng.random() < share),
         changes=_draw_changes(rng),
         bursts_in_moves=rng.choice((0.3, 1.0, 1.0)),
@@ -187,6 +193,8 @@ def draw(rng: random.Random) -> Plan:
         losses=(),
         old_volumes_return=False,
         shared_disk=rng.random() < 0.3,
+        clocks_off_ms=rng.choice((0, 1000, 1000, 3_600_000)),
+        watchers=rng.choice((1, 2, 3)),
         verifies=rng.random() < 0.25,
         crash_in_window_share=rng.choice((0.05, 0.1, 0.2)),
         cold_share=rng.choice((0.0, 0.1, 0.6)),

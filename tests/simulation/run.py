@@ -16,18 +16,23 @@ from unittest.mock import patch
 from serve_app.bucket import mover_access, server
 from serve_app.cli import buckets
 from serve_app.directory import polling
+from serve_app.directory.listing import Question
 from serve_app.resharding import coordinator, mover, parts
 from serve_app.wire import link
 from tests.simulation.bounds import bounded
 from tests.simulation.checks import check_disks, check_history, wait_until_whole, watch_held
 from tests.simulation.clients import Clients
+from tests.simulation.expired import expired_is_not_shown
+from tests.simulation.facts import check_batch, check_facts
 from tests.simulation.failures import Failure
 from tests.simulation.faults import Faults
+from tests.simulation.listing import Lister
 from tests.simulation.loop import new_loop
 from tests.simulation.losses import Losses
 from tests.simulation.plan import FAULTS, Plan, draw
 from tests.simulation.trials import Trials
 from tests.simulation.verifying import start_verifying, verify_at_the_end
+from tests.simulation.watching import Watcher, all_is_heard
 from tests.simulation.world import World
 
 _RUNS_A_COLLECTION = 16
@@ -72,7 +77,8 @@ def simulate(seed: int, *, verbose: bool = False) -> Report:
     world = World(loop, rng, plan, verbose=verbose)
     if verbose:
         print(plan)
-    clients = Clients(world)
+    world.on_batch = check_batch
+    clients, lister = Clients(world), Lister(world)
     logger, log = logging.getLogger("serve_app"), _ErrorLog()
     before = (logger.level, logger.propagate, logger.handlers[:])
     logger.setLevel(logging.ERROR)
@@ -80,9 +86,10 @@ def simulate(seed: int, *, verbose: bool = False) -> Report:
     collecting = gc.isenabled()
     gc.disable()  # whatever is cleaned up in the middle of a run could act in it
     try:
-        with _small_steps(plan, rng), bounded(plan.bounds):
-            loop.run(_main(world, clients))
-        check_history(world, clients)
+        with _small_steps(plan, rng), bounded(plan.bounds), expired_is_not_shown(world.fail):
+            loop.run(_main(world, clients, lister))
+            loop.close_tasks(world.served)
+        check_history(world, clients, lister)
     except Exception as error:
         world.fail("surprise", f"the run ended with {error!r}")
     finally:
@@ -103,7 +110,7 @@ def simulate(seed: int, *, verbose: bool = False) -> Report:
     return report
 
 
-async def _main(world: World, clients: Clients) -> None:
+async def _main(world: World, clients: Clients, lister: Lister) -> None:
     world.start()
     faults = Faults(world)
     harm = asyncio.create_task(faults.run())
@@ -113,10 +120,14 @@ async def _main(world: World, clients: Clients) -> None:
     trials = Trials(world, clients)
     trying = asyncio.create_task(trials.run()) if world.plan.trial else None
     verifying = start_verifying(world) if world.plan.verifies else None
+    listing = asyncio.create_task(lister.run())
+    watchers = [Watcher(world, number) for number in range(world.plan.watchers)]
+    following = [asyncio.create_task(watcher.run()) for watcher in watchers]
     await clients.work()
     harm.cancel()
     losses.cancel()
     changes.cancel()
+    listing.cancel()
     if trying is not None:
         await trials.finish(trying)
     faults.heal()
@@ -124,12 +135,21 @@ async def _main(world: World, clients: Clients) -> None:
     await wait_until_whole(world)
     await clients.write_everywhere()
     found = await clients.read_all()
+    # In small pages: some runs look at few names, and not long.
+    speed = world.plan.speed
+    slow = speed.preempted_share or speed.stalled_read_share
+    if not await lister.list_all(Question(limit=1), pages=200) and not slow:
+        world.fail("whole", "no list succeeds, though nothing is wrong any more")
+    await all_is_heard(world, watchers)
+    for each in following:
+        each.cancel()
     await verify_at_the_end(world, sum(value is not None for value in found.values()))
     await asyncio.sleep(2.0)  # late messages may still do harm
     watch.cancel()
     if verifying is not None:
         world.loop.kill(verifying)
     check_disks(world, found)
+    check_facts(world)
 
 
 async def _change_bucket_count(world: World) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from serve_app.errors import StorageDamaged
 from serve_app.storage.engine import NOT_IN_MEMORY, Engine, EngineFailed
+from tests.simulation.clocks import WallClock
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import current_process, new_loop
 from tests.simulation.machine import Machine, SimulatedReaders, Speed
@@ -60,7 +61,7 @@ def test_a_record_that_can_not_be_read_ends_a_scan_until_it_is_written_anew() ->
 def test_a_thread_stands_still_before_it_reads_and_before_it_goes_on() -> None:
     """What it reads is as of the instant between; what it hands over comes late, and in the name of its process."""
     loop, disk = new_loop(), SimulatedDisk()
-    machine = Machine(loop, random.Random(1), disk, Speed(read_s=1.0, wake_s=0.1))
+    machine = Machine(loop, random.Random(1), disk, Speed(read_s=1.0, wake_s=0.1), WallClock(loop.time, 0))
     seen: list[object] = []
 
     def read() -> None:
@@ -90,7 +91,7 @@ def test_a_thread_stands_still_before_it_reads_and_before_it_goes_on() -> None:
 
 def test_a_thread_that_still_stands_when_all_is_over_does_nothing_more() -> None:
     loop, disk = new_loop(), SimulatedDisk()
-    machine = Machine(loop, random.Random(1), disk, Speed(read_s=1e9))
+    machine = Machine(loop, random.Random(1), disk, Speed(read_s=1e9), WallClock(loop.time, 0))
     ran: list[str] = []
 
     def read() -> None:
@@ -236,9 +237,17 @@ def test_a_revision_that_falls_is_seen_and_one_that_overlaps_is_not_blamed() -> 
     assert not fallen([first, SeenRevision(b"other", 1, True, 1.5, 2.0)])
 
 
-def test_a_revision_may_fall_where_the_record_was_lost_in_between() -> None:
-    first, later = SeenRevision(b"k", 5, True, 0.0, 1.0), SeenRevision(b"k", 1, True, 3.0, 4.0)
-    assert not fallen([first, later], lambda key: [2.0])
-    assert not fallen([first, later], lambda key: [0.5]), "lost while the first was under way"
-    assert fallen([first, later], lambda key: [4.5])
-    assert fallen([first, later, SeenRevision(b"k", 0, False, 5.0, 6.0)], lambda key: [2.0]), "after the loss as ever"
+def test_what_a_clock_has_shown_at_least_since_an_instant() -> None:
+    now_s = 10.0
+    clock = WallClock(lambda: now_s, 500)
+    at_first_ms = clock.now_ms()
+    now_s = 12.0
+    assert clock.now_ms() == at_first_ms + 2000
+    clock.step(-5000)
+    now_s = 13.0
+    assert clock.lowest_since_ms(10.0) == clock.lowest_since_ms(12.0) == at_first_ms - 3000
+    assert clock.lowest_since_ms(12.5) == at_first_ms - 2500
+    clock.step(60_000)
+    assert clock.now_ms() == at_first_ms + 58_000
+    now_s = 14.0
+    assert clock.lowest_since_ms(13.5) == at_first_ms + 58_500

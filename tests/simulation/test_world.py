@@ -9,12 +9,9 @@ from typing import Any
 import pytest
 
 from serve_app import placement
-from serve_app.cursor import END, Cursor
 from serve_app.topology import Topology
 from tests.simulation import bugs_table
 from tests.simulation.loop import new_loop
-from tests.simulation.losses import LostVolume
-from tests.simulation.observer import SeenRevision, fallen
 from tests.simulation.plan import draw
 from tests.simulation.world import World
 
@@ -34,40 +31,6 @@ def world() -> World:
 
 def _at(world: World, now_s: float) -> None:
     world.loop._now_s = now_s
-
-
-def test_what_a_lost_target_had_taken_is_served_by_its_source_until_the_window_has_moved(world: World) -> None:
-    """Seed 3132, once: a read at the source after the loss, whose revision fell when the source had moved the window."""
-    lost = LostVolume(2, _topology(2, 2, 3), "lost", 2.0, set(), {})
-    _at(world, 1.0)
-    world._note_window(0, Cursor(2, b"", END))
-    _at(world, 3.0)
-    world._note_window(0, Cursor(2, END))
-    assert world.lost_at_s(lost, _KEY) == [2.0, 3.0]
-    key = _KEY.encode()
-    read_at_the_source = SeenRevision(key, 7, False, 2.2, 2.4)
-    assert not fallen([read_at_the_source, SeenRevision(key, 1, True, 3.5, 4.0)], lambda _: world.lost_at_s(lost, _KEY))
-    read_at_the_target = SeenRevision(key, 7, False, 3.2, 3.4)
-    assert fallen([read_at_the_target, SeenRevision(key, 1, True, 3.5, 4.0)], lambda _: world.lost_at_s(lost, _KEY))
-
-
-def test_a_window_that_was_not_open_at_the_loss_says_nothing_of_it(world: World) -> None:
-    lost = LostVolume(2, _topology(2, 2, 3), "lost", 2.0, set(), {})
-    _at(world, 2.5)
-    world._note_window(0, Cursor(2, b"", END))
-    _at(world, 3.0)
-    world._note_window(0, Cursor(2, END))
-    assert world.lost_at_s(lost, _KEY) == [2.0]
-
-
-def test_a_window_is_the_same_under_the_epoch_of_an_accepted_loss(world: World) -> None:
-    _at(world, 1.0)
-    world._note_window(0, Cursor(2, b"", b"m"))
-    _at(world, 2.0)
-    world._note_window(0, Cursor(3, b"", b"m"))
-    _at(world, 3.0)
-    world._note_window(0, Cursor(3, b"m"))
-    assert [(window.open_s, window.moved_s) for window in world.moved_windows] == [(1.0, 3.0)]
 
 
 def _knows(topology: Topology | None) -> Any:

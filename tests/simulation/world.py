@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from serve_app import placement
+from serve_app.changes import Change
 from serve_app.cursor import Cursor, Marker
+from serve_app.storage import due, feed
 from serve_app.storage.engine import Changes
 from serve_app.storage.facts import CURSOR, MARKERS, TOPOLOGY
 from serve_app.topology import Topology
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tests.simulation.losses import LostVolume
 
 _RESOLVE_S = 0.005
+_HEARD_LATE_S = 5.0
 _WALL_CLOCK_US = 1_750_000_000_000_000
 
 
@@ -44,15 +46,6 @@ class Window(NamedTuple):
     bucket_id: int
     start: bytes
     end: bytes
-
-
-class MovedWindow(NamedTuple):
-    """A window as it was open on its bucket's disk: since when, and until when its records were deleted there."""
-
-    bucket_id: int
-    cursor: Cursor
-    open_s: float
-    moved_s: float
 
 
 class World:
@@ -76,6 +69,12 @@ class World:
         self.changes_left = len(plan.changes)
         #: The newest topology that is on any disk.
         self.topology: Topology | None = None
+        #: Every change that is in the feed of a bucket's disk, with the time since when, and the bucket.
+        self.changes: list[tuple[float, int, Change]] = []
+        #: What directories did for clients (`DirectoryNode.serve`).
+        self.served: list[asyncio.Task[None]] = []
+        #: When the store has gone on with fewer buckets.
+        self.left_s: list[float] = []
         #: What was given up by an accepted loss.
         self.lost_volumes: list[LostVolume] = []
         #: Every topology that was stored or told of, by store and epoch.
@@ -86,13 +85,14 @@ class World:
         self.last_windows: deque[Window] = deque(maxlen=6)
         #: The bucket that has taken a window last.
         self.last_taker: BucketNode | None = None
-        #: Those that are open on the disks of their buckets, with the time since when; and what became of all others.
-        self._open: dict[int, tuple[float, Cursor]] = {}
-        self.moved_windows: list[MovedWindow] = []
         #: Called when a window is begun, taken or moved, with the bucket that did so.
         self.on_window: Callable[[str, BucketNode], None] = lambda what, node: None
         #: Called when a bucket begins to make facts durable, with their names.
         self.on_facts: Callable[[BucketNode, Collection[bytes]], None] = lambda node, names: None
+        #: Called when facts have changed on a bucket's disk.
+        self.on_batch: Callable[[BucketNode, Changes], None] = lambda node, facts: None
+        #: Called when a record is on a bucket's disk that is to expire, with the time by the bucket's clock.
+        self.on_due: Callable[[BucketNode, int], None] = lambda node, at_ms: None
         #: Called when the coordinator has asked a bucket that is to join who it is, and has the answer.
         self.on_asked: list[Callable[[BucketNode], None]] = []
         #: Called when a bucket's volume is lost for good.
@@ -213,20 +213,6 @@ class World:
         left = topology is not None and bucket_id >= len(topology.identities)
         return self.plan.old_volumes_return and left and all(each == topology for each in known)
 
-    def lost_at_s(self, lost: LostVolume, key: str) -> list[float]:
-        """When a key may have been lost with a volume. What had been taken from a window that was open then was still served
-        where it came from, until that had moved it."""
-        if not lost.may_have_had(key):
-            return []
-        source = placement.bucket_of(key.encode(), lost.topology.bucket_count)
-        return [lost.at_s] + [
-            window.moved_s
-            for window in self.moved_windows
-            if window.bucket_id == source
-            and window.open_s <= lost.at_s <= window.moved_s
-            and window.cursor.in_window(key.encode())
-        ]
-
     def configure(self, bucket_count: int) -> None:
         """Configure all directories anew, one after the other, as a rolling change does."""
         self.note(f"{bucket_count} buckets are configured")
@@ -277,7 +263,14 @@ class World:
     def stored(self, node: BucketNode, facts: Changes) -> None:
         """A bucket's facts have changed on its disk."""
         changed = {name: value for name, value in facts if value is not None}
+        for name, value in changed.items():
+            if name.startswith(due.PREFIX) and (at := due.parse(name)).kind == due.RECORD:
+                self.on_due(node, at.at_ms)
+            if name.startswith(feed.PREFIX):
+                for change in msgspec.msgpack.decode(value, type=list[Change]):
+                    self.changes.append((self.loop.time(), node.bucket_id, change))
         self._check_epochs(node)
+        self.on_batch(node, facts)
         if CURSOR in changed:
             cursor = msgspec.msgpack.decode(changed[CURSOR], type=Cursor)
             if self.lost_volumes:
@@ -285,7 +278,6 @@ class World:
                 for lost in self.lost_volumes:
                     # In one batch with a topology, the step was decided before that: it is of the epoch before.
                     lost.advanced(node.bucket_id, held, 0 if TOPOLOGY in changed else cursor.epoch)
-            self._note_window(node.bucket_id, cursor)
         if TOPOLOGY in changed:
             self._stored_topology(node, msgspec.msgpack.decode(changed[TOPOLOGY], type=Topology))
         elif CURSOR in changed:
@@ -315,16 +307,6 @@ class World:
         if node.bucket_id < len(of.identities) and not of.lists(node.bucket_id, node.identity):
             self.fail("facts", f"{node.name} has taken on {of}, which does not list its storage {node.identity}")
 
-    def _note_window(self, bucket_id: int, cursor: Cursor) -> None:
-        """What is open goes on under another epoch of its move, after an accepted loss."""
-        since_s, before = self._open.get(bucket_id, (0.0, None))
-        same = before is not None and (before.position, before.intent_end) == (cursor.position, cursor.intent_end)
-        if before is not None and not same:
-            del self._open[bucket_id]
-            self.moved_windows.append(MovedWindow(bucket_id, before, since_s, self.loop.time()))
-        if cursor.intent_end and not same:
-            self._open[bucket_id] = self.loop.time(), cursor
-
     def _happened(self, what: str, node: BucketNode) -> None:
         self.counts[f"windows {what}"] += 1
         self.moment()
@@ -341,11 +323,22 @@ class World:
                 self.counts["moves begun"] += 1
             elif before is not None and before.moving and not topology.moving:
                 self.counts["moves ended"] += 1
+            if before is not None and len(topology.identities) < len(before.identities):
+                self.left_s.append(self.loop.time())
             self.topology = topology
             self.windows.clear()
             self.moment()
             self.after(0, self.on_topology)
         self.note(f"{node.name} {topology.epoch}: {topology.bucket_count} -> {topology.target_count}")
+
+    def may_lose_history(self, why: str, since_s: float) -> bool:
+        """Whether a watch that began then may be told that its history is lost, for this reason."""
+        if self.lost_volumes:
+            return True
+        # Its feed has gone with it, or it has begun a new one; some directories hear of that later.
+        if any(at_s > since_s - _HEARD_LATE_S for at_s in self.left_s):
+            return "has left" in why or "another storage" in why or "since revision" in why
+        return self.plan.limits.watch_history < 1000 and ("since revision" in why or "told too much" in why)
 
     def now_us(self) -> int:
         """Of an operator's wall clock."""

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from tests.support.linearizability import Event, explainable, violation
+from tests.support.linearizability import ANY, NOT_MET, Event, Kind, explainable, violation
 
 INF = math.inf
 
@@ -102,3 +102,97 @@ def test_one_wrong_answer_in_such_a_history_is_found() -> None:
         events.append(get("v5", 45, 46))
         found += violation(events) is not None
     assert found == 50
+
+
+# -- revisions, conditions, expiry, counters and batches -----------------------------------------------------------------
+
+
+def event(
+    kind: Kind, value: str | None, found: str | int | None, at: float, revision: int = 0, **more: object
+) -> Event:
+    """One that was answered before the next second."""
+    return Event("k", kind, value, found, at, at + 0.5, revision, **more)  # type: ignore[arg-type]
+
+
+def lost(kind: Kind, value: str | None, at: float, **more: object) -> Event:
+    return Event("k", kind, value, None, at, INF, **more)  # type: ignore[arg-type]
+
+
+A = event("put", "a", False, 0, 5)
+MORTAL = event("put", "a", False, 0, 5, mortal=True)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        # a condition that is met, and one that is not
+        [A, event("put", "b", True, 1, 6, if_match=5), event("get", None, "b", 2, 6)],
+        [A, event("put", "b", NOT_MET, 1, 5, if_match=4), event("get", None, "a", 2, 5)],
+        [A, event("put", "b", NOT_MET, 1, 5, if_none_match=ANY)],
+        [event("put", "b", NOT_MET, 0, 0, if_match=4), event("put", "b", False, 1, 5, if_none_match=ANY)],
+        [A, event("delete", None, "a", 1, 6, if_match=5), event("delete", None, None, 2, if_match=5)],
+        [A, event("get", None, NOT_MET, 1, 5, if_none_match=5), event("get", None, "a", 2, 5, if_none_match=4)],
+        [event("get", None, None, 0, if_none_match=4)],
+        [A, event("put", "b", True, 1, 6, if_match=ANY)],
+        # of two with the same condition one is met
+        [A, Event("k", "put", "b", True, 1, 9, 6, 5), Event("k", "put", "c", NOT_MET, 1, 9, 6, 5)],
+        # one of unknown fate that may have been met, or may not
+        [A, lost("put", "b", 1, if_match=5), event("get", None, "b", 2, 6)],
+        [A, lost("put", "b", 1, if_match=5), event("get", None, "a", 2, 5)],
+        [A, lost("delete", None, 1, if_match=5), event("get", None, None, 2)],
+        # a revision that nobody was told of is learned from the next answer
+        [lost_put("a", 0), event("get", None, "a", 1, 5), event("put", "b", True, 2, 6, if_match=5)],
+        # what may expire does at any instant, or not
+        [MORTAL, event("get", None, "a", 1, 5), event("get", None, None, 2)],
+        [MORTAL, event("get", None, "a", 1, 5), event("put", "b", False, 2, 6)],
+        [MORTAL, event("touch", None, True, 1, 6), event("get", None, "a", 2, 6)],
+        [A, event("touch", None, True, 1, 6, mortal=True), event("get", None, None, 2), event("touch", None, False, 3)],
+        [MORTAL, event("get", None, None, 1), event("put", "b", False, 2, 6), event("get", None, "b", 3, 6)],
+        # counters
+        [event("increment", "2", 2, 0, 5), event("increment", "-3", -1, 1, 6), event("get", None, "-1", 2, 6)],
+        [event("increment", "2", 2, 0, 5), lost("increment", "1", 1), event("increment", "1", 4, 2, 7)],
+        [event("increment", "2", 2, 0, 5, mortal=True), event("increment", "1", 1, 1, 6)],
+        # a batch at one instant
+        [A, event("batch", None, None, 1, parts=(event("delete", None, "a", 1, 6), event("put", "b", False, 1, 7)))],
+    ],
+)
+def test_histories_of_records_with_revisions_that_can_be(events: list[Event]) -> None:
+    assert explainable(events)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [A, event("put", "b", True, 1, 6, if_match=4)],  # carried out, and the condition was not met
+        [A, event("put", "b", False, 1, 6, if_none_match=ANY)],  # created where there was one
+        [A, event("put", "b", NOT_MET, 1, 5, if_match=5)],  # refused, and it was met
+        [A, event("put", "b", NOT_MET, 1, 4, if_match=3)],  # refused by a revision that was not there
+        [A, event("delete", None, None, 1, if_match=4)],  # missing, where there was one
+        [A, event("get", None, NOT_MET, 1, 4, if_none_match=4)],  # unchanged, where it had changed
+        [A, event("get", None, "a", 1, 6)],  # another revision
+        [A, Event("k", "put", "b", True, 1, 9, 6, 5), Event("k", "put", "c", True, 1, 9, 7, 5)],  # both were met
+        [
+            A,
+            event("put", "b", True, 1, 6),
+            lost("put", "c", 2, if_match=5),
+            event("get", None, "c", 3, 7),
+        ],  # not met any more
+        [A, event("get", None, None, 1)],  # vanished, and was not to
+        [MORTAL, event("get", None, None, 1), event("get", None, "a", 2, 5)],  # shown again
+        [MORTAL, event("touch", None, True, 1, 6), event("get", None, None, 2)],  # vanished, and was not to any more
+        [MORTAL, event("get", None, None, 1), event("touch", None, True, 2, 6)],  # touched what had gone
+        [event("increment", "1", 1, 0, 5), event("increment", "1", 1, 1, 6)],  # counted once
+        [
+            event("increment", "1", 1, 0, 5),
+            lost("increment", "1", 1),
+            event("increment", "1", 4, 2, 7),
+        ],  # counted twice
+        [Event("k", "increment", "1", 1, 0, 9, 5), Event("k", "increment", "1", 1, 0, 9, 6)],  # did not see each other
+        [
+            A,
+            event("batch", None, None, 1, parts=(event("put", "b", True, 1, 6), event("get", None, "a", 1, 5))),
+        ],  # out of order
+    ],
+)
+def test_histories_of_records_with_revisions_that_can_not_be(events: list[Event]) -> None:
+    assert not explainable(events)

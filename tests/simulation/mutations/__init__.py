@@ -18,6 +18,9 @@ VOLUMES, HELD, ANSWERS, WHOLE = (frozenset({kind}) for kind in ("volumes", "held
 SERVED, VERIFY, EPOCHS = frozenset({"served"}), frozenset({"verify"}), frozenset({"epochs"})
 AVAILABLE, COMMITS = frozenset({"available"}), frozenset({"commits"})
 
+EXPIRED, DUE, OUTCOMES = (frozenset({kind}) for kind in ("expired", "due", "outcomes"))
+LISTS, WATCHES = frozenset({"lists"}), frozenset({"watches"})
+
 
 @dataclass(frozen=True)
 class Mutation:

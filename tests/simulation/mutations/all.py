@@ -7,15 +7,30 @@ from tests.simulation.mutations import (
     availability,
     bounds,
     committing,
+    following,
     losing,
     moving,
     reading,
+    requests,
     restarting,
     routing,
     verifying,
     writing,
 )
 
-_MODULES = (writing, routing, moving, reading, losing, verifying, bounds, availability, restarting, committing)
+_MODULES = (
+    writing,
+    routing,
+    moving,
+    reading,
+    losing,
+    verifying,
+    bounds,
+    availability,
+    restarting,
+    committing,
+    requests,
+    following,
+)
 
 MUTATIONS: list[Mutation] = [mutation for module in _MODULES for mutation in module.MUTATIONS]

@@ -1,0 +1,67 @@
+"""Batches of reads beside moves and damage: the simulation has found what single reads did right and batches did not."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from serve_app.bucket.bucket import Bucket
+from serve_app.bucket.calls import Calls
+from serve_app.cursor import Cursor
+from serve_app.directory.batches import _Share, _UnderWay
+from serve_app.errors import OutcomeUnknown, Unavailable
+from serve_app.operations import Delete, Get
+from serve_app.placement import bucket_of
+from serve_app.storage.facts import BucketFacts, StorageFacts, Totals
+from serve_app.topology import Topology
+from serve_app.wire.messages import Batch, Envelope, Moved
+from tests.support.commits import nobody_is_told
+from tests.support.local_store import TEST_LIMITS, run_async
+from tests.support.memory_engine import MemoryEngine
+from tests.support.outlet import Outlet
+
+_KEY = b"k"
+
+
+@run_async
+async def test_a_batch_of_reads_whose_window_is_over_by_the_time_it_is_heard_of_is_not_held() -> None:
+    """Seeds 16 and 26: the thread found that it has to wait; the window ended before the loop heard of that, and nothing was
+    to end the waiting."""
+    topology = Topology(2, 1, 2, "store", ("zero", "one"), move_epoch=2)
+    storage: Any = SimpleNamespace(
+        engine=MemoryEngine(),
+        own=StorageFacts(0, "zero"),
+        facts=BucketFacts(Totals(0, 0, 0), topology, Cursor(2, b"", b"\xff")),
+    )
+    bucket = Bucket(storage, TEST_LIMITS, incarnation="1", on_group_done=nobody_is_told, failed=lambda error: None)
+    bucket.hold_reads(True)
+    key = next(key for key in map(b"k%d".__mod__, range(100)) if bucket_of(key, 2) == 1)
+    outlet = Outlet()
+    held: list[object] = []
+
+    def in_thread(work: Any, done: Any) -> None:
+        outcome = work()
+        bucket.serve_by(bucket.standing._replace(cursor=Cursor(2, b"\xff")))
+        bucket.hold_reads(False)
+        done(outcome)
+
+    host: Any = SimpleNamespace(
+        bucket=bucket, held=SimpleNamespace(add=held.append), max_queued_reads=1, in_thread=in_thread
+    )
+    envelope = Envelope(1, 1000, 0, Batch([Get(key), Get(key)]))
+    Calls(host, outlet).handle(envelope, bucket.clock())
+    assert held == []
+    answered: Any = outlet.sent[0].answer
+    assert isinstance(answered.answers[0], Moved)
+
+
+def test_a_read_beside_a_write_that_met_damage_is_refused_and_not_of_unknown_outcome() -> None:
+    """Seed 4: a batch whose group met damage was told as unknown as a whole."""
+    operations = [Get(_KEY), Delete(_KEY)]
+    batch, share = _UnderWay(operations), _Share(0, 0)
+    for number, operation in enumerate(operations):
+        share.add(number, operation, "")
+    batch.refuse(share.numbers, OutcomeUnknown("bucket-0: a block of the log is damaged"))
+    read, write = batch.outcomes()
+    assert isinstance(read, Unavailable)
+    assert isinstance(write, OutcomeUnknown)

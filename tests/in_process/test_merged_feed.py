@@ -1,0 +1,107 @@
+"""The feeds of all buckets as one, where the simulation has found that it stood still."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from serve_app.changes import PUT, TAKEN, Change
+from serve_app.directory import merged_feed
+from serve_app.directory.merged_feed import MergedFeed
+from serve_app.directory.places import Position
+from serve_app.topology import Topology
+from serve_app.wire.messages import Changed
+from tests.support.local_store import run_async
+
+_TAGS = ("0" * 8, "1" * 8)
+_TOPOLOGY = Topology(2, 2, 2, "store", ("0" * 32, "1" * 32))
+
+
+class _Feed(MergedFeed):
+    """Its buckets have told this much, and tell no more."""
+
+    def __init__(self, told: dict[int, list[Change]], place: dict[int, Position]) -> None:
+        view: Any = SimpleNamespace(topology=_TOPOLOGY, on_adopted=[], links={})
+        super().__init__(view, place)
+        self._told = told
+
+    #: With what bucket 1 has begun.
+    began = 0
+
+    async def _ask(self, bucket_id: int) -> Changed:
+        at = self.place.get(bucket_id)
+        changes = [change for change in self._told[bucket_id] if at is None or change.revision > at.revision]
+        if at is not None and not changes:
+            await asyncio.sleep(3600)
+        upto = changes[-1].revision if changes else 0
+        began = self.began if bucket_id else 0
+        since = max(0, began - 1)
+        identity = _TOPOLOGY.identities[bucket_id]
+        return Changed([] if at is None else changes, since, max(upto, since), identity, began)
+
+
+def _taken(revision: int, source: int, reached: int) -> Change:
+    return Change(TAKEN, _TAGS[source].encode(), revision, source, reached)
+
+
+async def _everything(feed: _Feed, end: int) -> None:
+    feed.begin(_TOPOLOGY)
+    try:
+        async with asyncio.timeout(2):
+            while feed.end < end:  # noqa: ASYNC110 - nobody tells whoever only counts
+                await asyncio.sleep(0.01)
+    finally:
+        await feed.stop()
+    assert not feed.lost
+
+
+@run_async
+async def test_windows_that_two_buckets_took_from_each_other_in_turn_do_not_wait_for_each_other_for_ever() -> None:
+    """Seed 0: the place that bucket 1 had come to was not told of while it waited for its next window's source."""
+    told = {
+        0: [_taken(2, 1, 2), Change(PUT, b"k0", 3)],
+        1: [_taken(2, 0, 1), _taken(4, 0, 3), Change(PUT, b"k1", 5)],
+    }
+    await _everything(_Feed(told, {0: Position(_TAGS[0], 0), 1: Position(_TAGS[1], 0)} | _at(0, 1)), 2)
+
+
+def _at(bucket_id: int, revision: int) -> dict[int, Position]:
+    return {bucket_id: Position(_TAGS[bucket_id], revision)}
+
+
+@run_async
+async def test_who_comes_back_alone_to_more_than_is_kept_hears_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seed 3: what nobody had taken yet was forgotten, so that the watch was dropped, and came back to the same place."""
+    monkeypatch.setattr(merged_feed, "_MAX_EVENTS", 3)
+    told = {0: [Change(PUT, b"k%d" % number, number) for number in range(1, 9)], 1: []}
+    feed = _Feed(told, _at(0, 0) | _at(1, 0))
+    await _everything(feed, 8)
+    assert feed.first == 0
+
+
+@run_async
+async def test_where_a_new_buckets_feed_begins_is_asked_for_however_much_is_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is taken before that is known."""
+    monkeypatch.setattr(merged_feed, "_MAX_AHEAD", 1)
+    told = {0: [Change(PUT, b"k%d" % number, number) for number in range(1, 9)], 1: []}
+    feed = _Feed(told, _at(0, 0))
+    feed.begin(_TOPOLOGY)
+    await asyncio.sleep(0.01)
+    await feed.ready(asyncio.get_running_loop().time() + 1)
+    await feed.stop()
+
+
+@run_async
+async def test_what_a_bucket_told_before_it_left_and_came_back_is_missed_loudly() -> None:
+    """Seed 2056: whoever came back to a place before it had joined first went on from where it had joined again."""
+    feed = _Feed({0: [_taken(2, 1, 7)], 1: []}, _at(0, 0))
+    feed.began = 8
+    feed.begin(_TOPOLOGY)
+    await asyncio.sleep(0.01)
+    await feed.stop()
+    assert "bucket-1 has left" in feed.lost
