@@ -48,6 +48,7 @@ class Commits:
         engine: Engine,
         totals: Totals = Totals(0, 0, 0),  # noqa: B008
         keep: int = 1000,
+        platform: Platform = Platform(),  # noqa: B008 - it is immutable
         **options: Any,
     ) -> None:
         self.now_s = 100.0
@@ -58,18 +59,18 @@ class Commits:
         #: What writes ran into.
         self.errors: list[StorageFault] = []
         standing = Standing(first_topology(("zero",)), None, {})
-        self.state = WriterState(0, "zero", standing, Platform(), self.errors.append, 1000)
+        self.state = WriterState(0, "zero", standing, platform, self.errors.append, 1000)
         #: The commits so far; None for a group that changed nothing, or met damage.
         self.made: list[Commit | None] = []
         self._call = 0
 
     def put(self, key: bytes, value: bytes, deadline_s: float = math.inf) -> OperationWrite:
-        return self._write(Put(key, value, "text/plain"), deadline_s)
+        return self.write(Put(key, value, "text/plain"), deadline_s)
 
     def delete(self, key: bytes, deadline_s: float = math.inf) -> OperationWrite:
-        return self._write(Delete(key), deadline_s)
+        return self.write(Delete(key), deadline_s)
 
-    def _write(self, operation: WriteOperation[Any], deadline_s: float) -> OperationWrite:
+    def write(self, operation: WriteOperation[Any], deadline_s: float = math.inf) -> OperationWrite:
         self._call += 1
         return OperationWrite(self.state, Envelope(self._call, 1000, 0, operation), NoCaller(), deadline_s, 0.0)
 

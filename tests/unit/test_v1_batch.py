@@ -8,6 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from serve_app.settings import Limits
+from tests.support.asgi_client import request
+from tests.support.fake_directory import FakeDirectory, http_on
 from tests.unit.test_v1_kv import Client
 
 JSON = (b"content-type", b"application/json; charset=utf-8")
@@ -106,3 +109,11 @@ def test_a_body_that_is_no_batch_is_refused_as_a_whole(ask: Client, body: bytes)
 def test_a_batch_has_its_own_limit_of_bytes(ask: Client) -> None:
     body = msgspec.json.encode({"operations": [{"op": "put", "key": "a", "value": "x" * (16 << 20)}]})
     assert ask.kind("POST", b"/v1/batch", JSON, body=body) == (413, "value-too-large")
+
+
+def test_a_value_that_is_longer_than_the_setting_allows_is_refused_alone() -> None:
+    operations = [{"op": "put", "key": name, "value": "v" * size} for name, size in (("fits", 1000), ("long", 1001))]
+    body = msgspec.json.encode({"operations": operations})
+    app = http_on(FakeDirectory(), Limits(max_value_bytes=1000))
+    answer = request(app, "POST", b"/v1/batch", headers=(JSON,), body=[body])
+    assert [each["status"] for each in answer.json()["results"]] == [201, 413]

@@ -106,7 +106,7 @@ class Batches:
         body = await self._uploads.read(scope, receive, MAX_BODY_BYTES)
         items = _items(body, packed)
         # What is wrong by itself is answered so, and keeps nothing else back.
-        made = [_operation(item, access) for item in items]
+        made = [self._operation(item, access) for item in items]
         sound = [each for each in made if not isinstance(each, StoreError)]
         outcomes = iter(await self._directory.carry_out_all(sound) if sound else ())
         results = [
@@ -115,6 +115,23 @@ class Batches:
         ]
         encode: Callable[[Any], bytes] = _encode_packed if packed else _encode_json
         return HttpAnswer(200, encode({"results": results}), MSGPACK if packed else JSON)
+
+    def _operation(self, item: Item, access: Access) -> Operation[Any] | StoreError:
+        try:
+            make = _MAKERS.get(item.op)
+            if make is None:
+                raise InvalidRequest(f"'op' is one of {', '.join(_MAKERS)}, not {item.op[:32]!r}")
+            key = check_key(item.key)
+            access.require("read" if make is _get else "write", key)
+            operation = make(item, key)
+            problem = operation.problem()
+            if problem:
+                raise InvalidRequest(problem)
+            if isinstance(operation, Put):
+                self._uploads.check_size(len(operation.value))
+            return operation
+        except StoreError as error:
+            return error
 
 
 def _items(body: bytes, packed: bool) -> list[Any]:
@@ -125,22 +142,6 @@ def _items(body: bytes, packed: bool) -> list[Any]:
     if not 1 <= len(items) <= MAX_BATCH:
         raise InvalidRequest(f"a batch has 1 to {MAX_BATCH:,} operations, not {len(items):,}")
     return items
-
-
-def _operation(item: Item, access: Access) -> Operation[Any] | StoreError:
-    try:
-        make = _MAKERS.get(item.op)
-        if make is None:
-            raise InvalidRequest(f"'op' is one of {', '.join(_MAKERS)}, not {item.op[:32]!r}")
-        key = check_key(item.key)
-        access.require("read" if make is _get else "write", key)
-        operation = make(item, key)
-        problem = operation.problem()
-        if problem:
-            raise InvalidRequest(problem)
-        return operation
-    except StoreError as error:
-        return error
 
 
 def _get(item: Item, key: bytes) -> Get:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from serve_app.auth.access import ScopeName, access_of
@@ -17,6 +17,7 @@ from serve_app.record_bounds import MAX_IDEMPOTENCY_KEY_BYTES, check_key_bytes
 #: The parameters that say when a record is to expire.
 EXPIRY = ("ttl", "expires_at")
 NEVER = b"never"
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _SECONDS = re.compile(rb"([0-9]{1,12})(?:\.([0-9]{1,3})0*)?")
 _VISIBLE = re.compile(rb"[\x21-\x7e]+")
 
@@ -112,7 +113,7 @@ def moment_ms(text: bytes) -> int:
     if not at_ms:
         try:
             moment = datetime.fromisoformat(text.decode())
-            at_ms = int(moment.timestamp() * 1000) if moment.tzinfo is not None else 0
+            at_ms = (moment - _EPOCH) // _MILLISECOND if moment.tzinfo is not None else 0
         except (ValueError, OverflowError):
             at_ms = 0
     if not 0 < at_ms <= MAX_TIME_MS:

@@ -114,21 +114,33 @@ class Transfer:
         """The records with the numbers of their lines, as many as are put together."""
         puts: list[tuple[int, Put]] = []
         size = number = 0
-        async for line in self._read_lines(scope, receive, taken):
-            number += 1
-            if not line.strip():
-                continue
-            taken.line = number
-            put = _put(line, number, taken)
-            if put is None:
-                continue
-            puts.append((number, put))
-            size += put.payload_bytes
-            if len(puts) >= _AT_ONCE or size >= _AT_ONCE_BYTES:
-                yield puts
-                puts, size = [], 0
+        try:
+            async for line in self._read_lines(scope, receive, taken):
+                number += 1
+                if not line.strip():
+                    continue
+                taken.line = number
+                put = _put(line, number, taken)
+                if put is None:
+                    continue
+                self._check_size(put, number)
+                puts.append((number, put))
+                size += put.payload_bytes
+                if len(puts) >= _AT_ONCE or size >= _AT_ONCE_BYTES:
+                    yield puts
+                    puts, size = [], 0
+        except StoreError:
+            if puts:
+                yield puts  # the line that is told is the first that is missing
+            raise
         if puts:
             yield puts
+
+    def _check_size(self, put: Put, number: int) -> None:
+        try:
+            self._uploads.check_size(len(put.value))
+        except ValueTooLarge as error:
+            raise ValueTooLarge(f"line {number}: {error}") from None
 
     async def _read_lines(self, scope: Scope, receive: Receive, taken: _Taken) -> AsyncIterator[bytes]:
         rest = bytearray()
@@ -155,6 +167,7 @@ class Transfer:
         while numbered:
             outcomes = await self._outcomes([put for _, put in numbered])
             again: list[tuple[int, Put]] = []
+            failed: list[tuple[int, StoreError]] = []
             for (number, put), outcome in zip(numbered, outcomes, strict=True):
                 if not isinstance(outcome, StoreError):
                     taken.imported += 1
@@ -163,8 +176,11 @@ class Transfer:
                 elif isinstance(outcome, (Unavailable, OutcomeUnknown)) and time.monotonic() < give_up_s:
                     again.append((number, put))
                 else:
-                    taken.line = number
-                    raise type(outcome)(f"line {number}: {outcome}")
+                    failed.append((number, outcome))
+            if failed:
+                number, error = failed[0]
+                taken.line = min([number, *(number for number, _ in again)])
+                raise type(error)(f"line {number}: {error}")
             numbered = again
             if again:
                 await asyncio.sleep(_PAUSE_S)
@@ -210,6 +226,8 @@ def _put(raw: bytes, number: int, taken: _Taken) -> Put | None:
             0 if moment is None else moment_ms(moment.encode())
             for moment in (line.created, line.modified, line.expires)
         )
+        if not (line.content_type.isascii() and line.content_type.isprintable()):
+            raise InvalidRequest("'content_type' has characters that no header may have")
         key = check_key(line.key)
         taken.access.require("write", key)
         put = Put(
