@@ -60,7 +60,7 @@ def test_a_read_beside_a_write_that_met_damage_is_refused_and_not_of_unknown_out
     operations = [Get(_KEY), Delete(_KEY)]
     batch, share = _UnderWay(operations), _Share(0, 0)
     for number, operation in enumerate(operations):
-        share.add(number, operation, "")
+        share.add(number, operation)
     batch.refuse(share.numbers, OutcomeUnknown("bucket-0: a block of the log is damaged"))
     read, write = batch.outcomes()
     assert isinstance(read, Unavailable)
