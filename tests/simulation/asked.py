@@ -45,7 +45,7 @@ class Asked:
     def writes(self) -> bool:
         return self.kind not in READS
 
-    def operation(self) -> Operation[Any]:
+    def operation(self, *, batched: bool = False) -> Operation[Any]:
         """The product's own. The same each time: a request that is sent again is the very same."""
         key, named = self.key.encode(), self.named.encode()
         condition = None
@@ -58,7 +58,8 @@ class Asked:
         if self.kind == "head":
             return Head(key, condition=condition)
         if self.kind == "delete":
-            return Delete(key, condition=condition, idempotency_key=named)
+            with_value = not batched and not named  # no batch answers with what it deleted
+            return Delete(key, with_value=with_value, condition=condition, idempotency_key=named)
         if self.kind == "touch":
             return Touch(key, ttl_ms=self.ttl_ms, condition=condition, idempotency_key=named)
         assert self.value is not None
@@ -111,7 +112,8 @@ def meaning(kind: Kind, answer: Any) -> tuple[str | int | None, int]:
     if isinstance(answer, Counted):
         return answer.value, answer.revision
     assert isinstance(answer, Value | Deleted), f"{answer!r:.80} answers nothing"
-    return answer.value.decode(), answer.revision
+    # No value is empty here: a deletion that tells none was not asked for it.
+    return answer.value.decode() or True, answer.revision
 
 
 def events_of(items: list[tuple[Asked, Any]], called_s: float, ended_s: float) -> list[Event]:

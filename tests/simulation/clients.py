@@ -217,7 +217,7 @@ class Clients:
         outcomes: Sequence[Routed[Any] | StoreError]
         try:
             if len(batch) > 1:
-                outcomes = await directory.carry_out_all([asked.operation() for asked in batch])
+                outcomes = await directory.carry_out_all([asked.operation(batched=True) for asked in batch])
             else:
                 outcomes = [await directory.carry_out(batch[0].operation())]
         except (OutcomeUnknown, *_REFUSED) as error:

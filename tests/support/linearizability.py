@@ -42,7 +42,8 @@ MISSING: State = None
 class Event:
     """One operation as its client saw it.
 
-    value: what was put; of an increment, what was added. found: what a get or delete answered (None: missing), for a put
+    value: what was put; of an increment, what was added. found: what a get or delete answered (None: missing; True: a record,
+    whose value was not asked for), for a put
     whether it said "updated", for a head how many characters it said that the value has (None: missing), for a touch if
     there was a record, for an increment the number; `NOT_MET` where that was the answer. ended_s is infinite where the
     outcome is unknown; refused operations are left out of a history.
@@ -94,7 +95,7 @@ def step(state: State, event: Event) -> tuple[bool, State]:
         return fits, state if state.revision or not fits else state._replace(revision=event.revision)
     after = _changed(state, event)
     if event.kind == "delete":
-        return event.found == state.value, after
+        return event.found is True or event.found == state.value, after
     if event.kind == "increment":
         return after is not None and str(event.found) == after.value, after
     return event.found is True, after
