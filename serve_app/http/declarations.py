@@ -71,20 +71,24 @@ TAGS = [
 
 DESCRIPTION = """A durable key-value store that lives inside a Ray cluster.
 
-Keys are UTF-8 text of 1 to 1,024 bytes, values UTF-8 text of up to 25 MiB. **An acknowledged write is on disk.**
+Keys are UTF-8 text of 1 to 1,024 bytes, values any bytes up to 25 MiB. **An acknowledged write is on disk.**
 Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem document: switch on its `type`, show its
 `detail`.
 
 | answer | did a write happen? | what to do |
 | --- | --- | --- |
-| 200 | yes, and it is on disk | |
+| 200, 201, 204 | yes, and it is on disk | |
+| 304 | it was only read: you have it already | |
 | 401, 403 | no: the store wants a token (another one) | send `Authorization: Bearer …`: `detail` says what is missing |
 | 404 | no such key, so there was nothing to do | |
 | 408 | no: the body stopped arriving, or had to give way to others | send it again |
-| 413, 422 | no: the request is wrong as it is | mend it: `detail` says how |
+| 400, 413, 415, 416, 422 | no: the request is wrong as it is | mend it: `detail` says how |
+| 409 | no: the value is no number, or no text | |
+| 410 | the watch asks for what is not known any more | list the keys, and watch from now on |
+| 412 | no: the record is not as the condition wants it | look at it again: `ETag` |
 | 421 | no: the store does not go by the name in the URL | use another, or `allowed_hosts` in its configuration |
 | 503 | no: refused for now | try again after `Retry-After` seconds |
-| 504, or anything that is not this API's JSON | **not known** | read to find out, or write again |
+| 504, or anything that is not this API's JSON | **not known** | with an `Idempotency-Key`: send it again; else read to find out |
 | 507 | no: the disk is full | free or add space; reads and deletes go on |
 """
 
