@@ -13,7 +13,6 @@ from serve_app.storage.facts import CURSOR, MARKERS, read_bucket_facts
 from tests.simulation.nodes import BucketNode
 from tests.simulation.world import World
 
-
 #: The facts with which the index or the count may become wrong: what is due itself, and steps of moves.
 _CHANGED_WITH = (due.PREFIX, outcomes.PREFIX, CURSOR, MARKERS)
 
