@@ -99,11 +99,12 @@ class FeedTail:
         self._waiting.clear()
 
     def read(self, asked: Changes, upto: int) -> Answer:
-        """The answer from the disk, with what is there up to the place `upto` at least. In a reading thread; never raises."""
+        """The answer from the disk, with what is there up to the place `upto`, which was handed over: who asks for what comes
+        after a later one seems to know what was lost. In a reading thread; never raises."""
         found: list[Change] = []
         size = 0
         try:
-            for changes in read_changes(self._bucket.engine, asked.after):
+            for changes in read_changes(self._bucket.engine, asked.after, upto):
                 new = [change for change in changes if change.revision > asked.after]
                 found += new
                 size += sum(len(change.key) for change in new)
@@ -118,8 +119,7 @@ class FeedTail:
         except Exception as error:
             events.error("feed not read", exc_info=error, bucket=self._bucket.bucket_id)
             return Refused("fault", "the bucket made a mistake; its log says more")
-        reached = max(upto, found[-1].revision if found else 0)
-        return Changed(found, extent.since, reached, self._bucket.identity, extent.began)
+        return Changed(found, extent.since, upto, self._bucket.identity, extent.began)
 
     @property
     def upto(self) -> int:

@@ -12,6 +12,7 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from serve_app import events
@@ -27,6 +28,8 @@ from serve_app.wire.messages import Changed, Changes
 _WAIT_MS = 4000
 _ASK_TIMEOUT_S = 8.0
 _PAUSE_S = 0.1
+#: Another directory, or a bucket, may know for so long of what this one has not heard yet.
+_JOINED_WITHIN_S = 3.0
 #: Those who follow are told together, at most this often: what comes in between leaves in one piece. Where there are many,
 #: less often: each piece costs, whatever is in it.
 _TELL_EVERY_S = 0.1
@@ -65,6 +68,8 @@ class MergedFeed:
         self.place: dict[int, Position] = dict(place or {})
         #: With which revision those began their parts in the store that joined it after the place before the first event.
         self._began: dict[int, int] = {}
+        #: The topology's, when this began.
+        self._base = 0
         #: Buckets whose feeds are read from now on, and not from where they joined.
         self._from_now: set[int] = set()
         self._begins_now = place is None
@@ -81,6 +86,9 @@ class MergedFeed:
 
     def begin(self, topology: Topology) -> None:
         """Read from all buckets, in the background. topology: the one that there is."""
+        self._base = topology.revision_base
+        if self.place and max(at.revision for at in self.place.values()) < topology.revision_base:
+            self._lose_by_loss()
         if self._begins_now:
             self._from_now.update(range(len(topology.identities)))
         self._view.on_adopted.append(self._take_part)
@@ -144,6 +152,8 @@ class MergedFeed:
         topology = self._view.topology
         if topology is None:
             return
+        if topology.revision_base > self._base:
+            self._lose_by_loss()
         wanted = range(len(topology.identities))
         for bucket_id in wanted:
             if bucket_id not in self._readers:
@@ -229,16 +239,24 @@ class MergedFeed:
 
     async def _wait_for(self, taken: Change) -> None:
         """Until the feed of the window's source has been read as far as it went when it gave the window away."""
+        known_until_s = 0.0
         while not self.lost:
             at = self.place.get(taken.source)
             if at is not None and at.tag == taken.key.decode() and at.revision >= taken.reached:
                 if taken.reached < self._began.get(taken.source, 0):
                     self._lose(f"bucket-{taken.source} has left, and come back without the changes of before")
                 return
-            if taken.source not in self._readers or (at is not None and at.tag != taken.key.decode()):
+            if taken.source in self._readers and (at is None or at.tag == taken.key.decode()):
+                await self._next_move()
+                continue
+            # It has left, or is another storage by now; unless this directory has yet to hear that it has joined.
+            known_until_s = known_until_s or self._loop.time() + _JOINED_WITHIN_S
+            if self._loop.time() >= known_until_s:
                 self._lose(f"bucket-{taken.source} has left before its last changes were heard of")
                 return
-            await self._next_move()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(known_until_s):
+                    await self._next_move()
 
     def _append(self, event: Event) -> None:
         self._log.append(event)
@@ -252,6 +270,10 @@ class MergedFeed:
         self.first += 1
         self._bytes -= len(change.key)
         self.start[bucket_id] = Position(self.place[bucket_id].tag, change.revision)
+
+    def _lose_by_loss(self) -> None:
+        """All that a lost storage has told may not have been heard, and what is in its place may leave before it is asked."""
+        self._lose("a storage was lost, and what it told last is not known")
 
     # -- telling -----------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from serve_app.changes import PUT, TAKEN, Change
@@ -105,3 +106,26 @@ async def test_what_a_bucket_told_before_it_left_and_came_back_is_missed_loudly(
     await asyncio.sleep(0.01)
     await feed.stop()
     assert "bucket-1 has left" in feed.lost
+
+
+@run_async
+async def test_who_comes_back_after_an_accepted_loss_is_told_so() -> None:
+    """Seed 161: what had come in place of the lost storage had left and joined again before anybody asked it."""
+    feed = _Feed({0: [], 1: []}, _at(0, 7) | _at(1, 7))
+    feed.begin(msgspec.structs.replace(_TOPOLOGY, revision_base=1000))
+    await feed.stop()
+    assert "lost" in feed.lost
+
+
+@run_async
+async def test_a_window_of_a_bucket_that_is_not_known_yet_is_waited_for() -> None:
+    """Seed 155: a directory that had not heard that the bucket had joined took it for one that has left."""
+    feed = _Feed({0: [_taken(2, 1, 1), Change(PUT, b"k0", 3)], 1: [Change(PUT, b"k1", 1)]}, _at(0, 0))
+    view: Any = feed._view
+    view.topology = Topology(1, 1, 1, "store", _TOPOLOGY.identities[:1])
+    feed.begin(view.topology)
+    await asyncio.sleep(0.01)
+    assert not feed.lost
+    view.topology = _TOPOLOGY
+    feed._take_part()
+    await _everything(feed, 2)

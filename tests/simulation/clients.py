@@ -36,6 +36,8 @@ _TRIES = 8
 #: Keys with numbers, and keys that nobody writes again: lists must have them.
 _COUNTERS, _STILL = 2, 3
 _COUNTER_SHARE = 0.12
+#: How many of the operations are on records that expire about now, where there are some.
+_EXPIRING_SHARE = 0.4
 #: Trials (trials.py) in which every operation that was sent is answered.
 _NOTHING_BREAKS = ("full-source", "full-target", "quick-changes")
 
@@ -50,7 +52,7 @@ class Clients:
         #: Keys in use: the hot ones first. A number tells a key from those it followed.
         self._letters = "k" * (world.plan.hot_keys + world.plan.cold_keys) + COUNTERS * _COUNTERS + STILL * _STILL
         self._generation = [0] * len(self._letters)
-        self._draw = Drawing(world.rng, world.plan, lambda: self._number)
+        self._draw = Drawing(world.rng, world.plan, lambda: self._number, world.loop.time)
         #: Those that are not left alone once they are there.
         self._drawn = [number for number, letter in enumerate(self._letters) if letter != STILL]
         self._unknown: Counter[str] = Counter()
@@ -101,6 +103,9 @@ class Clients:
                 moving = [number for number in self._drawn if self._moves(number, some)]
                 if moving:
                     return self._key(rng.choice(moving))
+        expiring = self._draw.expiring()
+        if expiring and rng.random() < _EXPIRING_SHARE:
+            return rng.choice(expiring)
         if rng.random() < _COUNTER_SHARE:
             return self._key(plan.hot_keys + plan.cold_keys + rng.randrange(_COUNTERS))
         cold = plan.cold_keys > 0 and rng.random() < 0.2

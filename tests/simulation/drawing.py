@@ -12,6 +12,8 @@ from tests.support.linearizability import ANY, Event, Kind
 #: What the names of keys begin with that hold numbers, and of those that are written once.
 COUNTERS, STILL = "n", "s"
 _TTLS_MS = (30, 100, 300, 1000, 3000)
+#: For so long what has expired is looked at most.
+_LOOKED_AT_S = 0.2
 #: Of the requests, how many hold several operations; of the writes, how many may be sent again.
 _BATCH_SHARE = 0.1
 _NAMED_SHARE = 0.35
@@ -22,9 +24,11 @@ _HEAD_EVERY = 7
 class Drawing:
     """See the module."""
 
-    def __init__(self, rng: random.Random, plan: Plan, number: Callable[[], int]) -> None:
-        """number: of the request, which no other has."""
-        self._rng, self._plan, self._number = rng, plan, number
+    def __init__(self, rng: random.Random, plan: Plan, number: Callable[[], int], now_s: Callable[[], float]) -> None:
+        """number: of the request, which no other has. now_s: of the simulation."""
+        self._rng, self._plan, self._number, self._now_s = rng, plan, number, now_s
+        #: When records expire, about.
+        self._due_s: dict[str, float] = {}
         #: The revisions that clients have seen of each key, the last ones.
         self._seen: dict[str, list[int]] = {}
         self._may_vanish: set[str] = set()
@@ -41,6 +45,11 @@ class Drawing:
         """Whether a record of that key may expire."""
         return key in self._may_vanish
 
+    def expiring(self) -> list[str]:
+        """Keys whose records expire about now."""
+        now_s = self._now_s()
+        return [key for key, due_s in self._due_s.items() if -_LOOKED_AT_S < due_s - now_s < _LOOKED_AT_S / 4]
+
     def plain(self, kind: Kind, key: str) -> Asked:
         """Without a condition and all else."""
         return Asked(kind, key, self._value(kind, key))
@@ -56,7 +65,8 @@ class Drawing:
 
     def _one(self, key: str, reads: bool = False) -> Asked:
         rng, plan = self._rng, self._plan
-        kind = "get" if reads else self._kind(key)
+        looks = key in self._due_s and abs(self._due_s[key] - self._now_s()) < _LOOKED_AT_S and rng.random() < 0.8
+        kind = "get" if reads or looks else self._kind(key)
         if kind == "get" and self._number() % _HEAD_EVERY == 0:
             kind = "head"
         if_match = if_none_match = ttl_ms = 0
@@ -72,6 +82,7 @@ class Drawing:
             if_none_match = ANY if kind == "put" else 0
         if kind in ("put", "touch", "increment") and rng.random() < plan.mortal_share:
             ttl_ms = rng.choice(_TTLS_MS)
+            self._due_s[key] = self._now_s() + ttl_ms / 1000
         named = ""
         if kind not in ("get", "head") and rng.random() < _NAMED_SHARE:
             self._values += 1

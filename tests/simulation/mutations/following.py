@@ -11,11 +11,11 @@ from unittest.mock import patch
 import msgspec
 
 from serve_app.bucket import calls
-from serve_app.bucket.listing import Page
+from serve_app.bucket.listing import Page, page
 from serve_app.bucket.reader import ReadBucket
 from serve_app.bucket.writer_state import WriterState
 from serve_app.changes import EXPIRE
-from serve_app.directory import watches
+from serve_app.directory import places
 from serve_app.directory.listing import Listing, Question
 from serve_app.directory.merged_feed import MergedFeed
 from serve_app.directory.places import Position, parse
@@ -55,7 +55,6 @@ def a_list_asks_for_what_was_taken_first() -> Iterator[None]:
 @contextmanager
 def a_page_is_made_of_several_epochs() -> Iterator[None]:
     """A bucket answers by its own topology, whatever the others were asked by."""
-    page = calls.page
 
     def answering(bucket: ReadBucket, asked: List, epoch: int) -> Page:
         topology = bucket.served.standing.topology
@@ -120,7 +119,7 @@ def a_watch_resumes_one_too_late() -> Iterator[None]:
         store, place = parse(text)
         return store, {bucket_id: at._replace(revision=at.revision + 1) for bucket_id, at in place.items()}
 
-    with patch.object(watches.places, "parse", parsing):
+    with patch.object(places, "parse", parsing):
         yield
 
 

@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 from serve_app import outcomes
 from serve_app.bucket import calls, move_writes, reader
+from serve_app.bucket.listing import page
 from serve_app.bucket.live_records import LiveRecords
 from serve_app.bucket.move_writes import WindowWrite
 from serve_app.bucket.reader import Reader
@@ -84,7 +85,6 @@ def what_has_expired_is_called_missing_at_once() -> Iterator[None]:
 @contextmanager
 def a_list_leaves_out_at_once_what_has_expired() -> Iterator[None]:
     """It does not wait until that is deleted."""
-    page = calls.page
     with patch.object(calls, "page", lambda *asked: page(*asked)._replace(expired=[])):
         yield
 
