@@ -8,6 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from serve_app.settings import Limits
+from tests.support.asgi_client import request
+from tests.support.fake_directory import FakeDirectory, http_on
 from tests.unit.test_v1_kv import Client
 
 JSON = (b"content-type", b"application/json; charset=utf-8")
@@ -106,3 +109,10 @@ def test_a_body_that_is_no_batch_is_refused_as_a_whole(ask: Client, body: bytes)
 def test_a_batch_has_its_own_limit_of_bytes(ask: Client) -> None:
     body = msgspec.json.encode({"operations": [{"op": "put", "key": "a", "value": "x" * (16 << 20)}]})
     assert ask.kind("POST", b"/v1/batch", JSON, body=body) == (413, "value-too-large")
+
+
+def test_a_value_over_the_limit_is_refused_alone() -> None:
+    app = http_on(FakeDirectory(), Limits(max_value_bytes=10))
+    operations = [{"op": "put", "key": key, "value": "v" * size} for key, size in (("a", 11), ("b", 10))]
+    answer = request(app, "POST", b"/v1/batch", headers=[JSON], body=[msgspec.json.encode({"operations": operations})])
+    assert [each["status"] for each in answer.json()["results"]] == [413, 201]

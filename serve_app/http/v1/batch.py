@@ -106,7 +106,7 @@ class Batches:
         body = await self._uploads.read(scope, receive, MAX_BODY_BYTES)
         items = _items(body, packed)
         # What is wrong by itself is answered so, and keeps nothing else back.
-        made = [_operation(item, access) for item in items]
+        made = [_operation(item, access, self._uploads.check_size) for item in items]
         sound = [each for each in made if not isinstance(each, StoreError)]
         outcomes = iter(await self._directory.carry_out_all(sound) if sound else ())
         results = [
@@ -127,7 +127,8 @@ def _items(body: bytes, packed: bool) -> list[Any]:
     return items
 
 
-def _operation(item: Item, access: Access) -> Operation[Any] | StoreError:
+def _operation(item: Item, access: Access, check_size: Callable[[int], None]) -> Operation[Any] | StoreError:
+    """check_size: of a value; raises ValueTooLarge."""
     try:
         make = _MAKERS.get(item.op)
         if make is None:
@@ -135,6 +136,7 @@ def _operation(item: Item, access: Access) -> Operation[Any] | StoreError:
         key = check_key(item.key)
         access.require("read" if make is _get else "write", key)
         operation = make(item, key)
+        check_size(operation.payload_bytes)
         problem = operation.problem()
         if problem:
             raise InvalidRequest(problem)
