@@ -21,8 +21,8 @@ from serve_app.wire.refusals import refused
 #: What is read for one page, at most: other calls want the threads too.
 _MAX_SCANNED = 20_000
 _MAX_SCANNED_BYTES = 64 * 1024 * 1024
-#: Values in one page.
-_MAX_VALUE_BYTES = 4 * 1024 * 1024
+#: What one page holds: it leaves in one message, which a single value may nearly fill.
+_MAX_PAGE_BYTES = 4 * 1024 * 1024
 #: Above every byte of UTF-8.
 _ABOVE = b"\xff"
 
@@ -70,7 +70,7 @@ class _Finder:
         self._entries: list[Entry] = []
         self._prefixes: list[bytes] = []
         self._expired: list[bytes] = []
-        self._scanned = self._scanned_bytes = self._value_bytes = 0
+        self._scanned = self._scanned_bytes = self._page_bytes = 0
 
     def find(self) -> Page:
         asked = self._asked
@@ -81,31 +81,36 @@ class _Finder:
             if rolled and name <= asked.start_after:
                 start = max(start, name + _ABOVE)  # all of that name has been told, or lies before
         next_start: bytes | None = start
+        upto = b""
         while next_start is not None:
-            upto, next_start = self._walk(self._bucket.engine, next_start, end)
+            upto, next_start = self._walk(self._bucket.engine, next_start, end, upto)
         return Page(Listed(self._entries, self._prefixes, upto), self._expired)
 
-    def _walk(self, engine: Engine, start: bytes, end: bytes | None) -> tuple[bytes, bytes | None]:
-        """Look at records from `start` on: the name up to which all was seen, empty at the end, and where to go on, if so."""
-        last = b""
+    def _walk(self, engine: Engine, start: bytes, end: bytes | None, last: bytes) -> tuple[bytes, bytes | None]:
+        """Look at records from `start` on: the name up to which all was seen, empty at the end, and where to go on, if so.
+        last: the name up to which all was seen before."""
         for key, raw in engine.scan(start, end):
             if last and self._has_enough():
                 return last, None
             self._scanned += 1
             self._scanned_bytes += len(raw)
-            last = key
             if not self._is_asked_for(key):
+                last = key
                 continue
             if 0 < expires_ms(raw) <= self._now_ms:
+                last = key
                 self._expired.append(key)
                 continue
             name, rolled = self._name_of(key)
             if rolled:
                 self._prefixes.append(name)
+                self._page_bytes += len(name)
                 if len(self._entries) + len(self._prefixes) >= self._asked.limit:
                     return name, None
-                return last, name + _ABOVE
-            self._add(key, raw)
+                return name, name + _ABOVE
+            if not self._add(key, raw):
+                return last, None
+            last = key
         return b"", None
 
     def _has_enough(self) -> bool:
@@ -113,7 +118,7 @@ class _Finder:
             len(self._entries) + len(self._prefixes) + len(self._expired) >= self._asked.limit
             or self._scanned >= _MAX_SCANNED
             or self._scanned_bytes >= _MAX_SCANNED_BYTES
-            or self._value_bytes >= _MAX_VALUE_BYTES
+            or self._page_bytes >= _MAX_PAGE_BYTES
         )
 
     def _is_asked_for(self, key: bytes) -> bool:
@@ -132,10 +137,14 @@ class _Finder:
                 return key[: at + len(asked.delimiter)], True
         return key, False
 
-    def _add(self, key: bytes, raw: bytes) -> None:
+    def _add(self, key: bytes, raw: bytes) -> bool:
+        """Whether there was room for it. For the first of a page there is."""
         known = header(raw)
         value = raw[len(raw) - known.size :] if self._asked.values else b""
-        self._value_bytes += len(value)
+        size = len(key) + len(known.content_type) + len(value)
+        if self._page_bytes and self._page_bytes + size > _MAX_PAGE_BYTES:
+            return False
+        self._page_bytes += size
         self._entries.append(
             Entry(
                 key,
@@ -148,3 +157,4 @@ class _Finder:
                 value,
             )
         )
+        return True

@@ -84,9 +84,9 @@ class Uploads:
         finally:
             self._forget(upload)
 
-    async def next_chunk(self, receive: Receive) -> tuple[bytes, bool]:
+    async def next_chunk(self, receive: Receive, held_bytes: int = 0) -> tuple[bytes, bool]:
         """The next piece of a body of any length, and whether there is more. While what came is worked on, nothing is waited
-        for, so nothing stalls.
+        for, so nothing stalls. held_bytes: of what came before, what is kept until more comes: they take room like a body's.
 
         Raises:
             UploadTimeout: it stopped arriving, or gave way to others.
@@ -96,6 +96,8 @@ class Uploads:
         assert task is not None, "requests are handled in tasks"
         upload = self._begin(task)
         try:
+            if held_bytes:
+                self._grow(upload, held_bytes, upload.progress_s)
             message = await receive()
             if upload.stop_reason:
                 await asyncio.sleep(0)

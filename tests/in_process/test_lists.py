@@ -135,10 +135,10 @@ async def test_a_page_ends_where_there_is_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    "bound", ["_MAX_SCANNED", "_MAX_SCANNED_BYTES", "_MAX_VALUE_BYTES"], ids=["records", "bytes", "bytes of values"]
+    "bound", ["_MAX_SCANNED", "_MAX_SCANNED_BYTES", "_MAX_PAGE_BYTES"], ids=["records", "bytes", "bytes of the page"]
 )
 def test_a_page_is_no_longer_than_what_one_thread_may_read(bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, bound, {"_MAX_SCANNED": 2, "_MAX_SCANNED_BYTES": 80, "_MAX_VALUE_BYTES": 2}[bound])
+    monkeypatch.setattr(listing, bound, {"_MAX_SCANNED": 2, "_MAX_SCANNED_BYTES": 80, "_MAX_PAGE_BYTES": 4}[bound])
     bucket = FakeBucket({b"a", b"b", b"c", b"d", b"e"})
     after = b""
     pages: list[list[bytes]] = []
@@ -150,6 +150,21 @@ def test_a_page_is_no_longer_than_what_one_thread_may_read(bound: str, monkeypat
     most = max(map(len, pages))
     assert most in (2, 3)
     assert [key for some in pages for key in some] == [b"a", b"b", b"c", b"d", b"e"]
+
+
+def test_what_does_not_fit_beside_the_rest_of_a_page_comes_alone_on_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page is one message: a large value behind a small one made it longer than a message may be."""
+    monkeypatch.setattr(listing, "_MAX_PAGE_BYTES", 100)
+    bucket = FakeBucket({b"a", b"d/1", b"d/2", b"z"})
+    bucket.engine.write([(key, encode(Record(b"v" * 99, "", 1, 1, 1))) for key in (b"b", b"c", b"e")], [])
+    after = b""
+    pages: list[tuple[list[bytes], list[bytes]]] = []
+    while after or not pages:
+        found = page(bucket, asking(after, delimiter=b"/", values=True), 1).answer
+        assert isinstance(found, Listed)
+        *some, after = names(found)
+        pages.append((some[0], some[1]))
+    assert pages == [([b"a"], []), ([b"b"], []), ([b"c"], []), ([], [b"d/"]), ([b"e"], []), ([b"z"], [])]
 
 
 @pytest.mark.parametrize(

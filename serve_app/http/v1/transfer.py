@@ -4,8 +4,9 @@ not grow with it."""
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -34,6 +35,8 @@ _AT_ONCE, _AT_ONCE_BYTES = 500, 4 * 1024 * 1024
 #: For how long what is refused for now is tried again, and how often.
 _PATIENCE_S = 60.0
 _PAUSE_S = 0.25
+#: What a GET can answer with: the type is a header there.
+_TYPE = re.compile(r"[\t\x20-\x7e]*")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -114,39 +117,35 @@ class Transfer:
         """The records with the numbers of their lines, as many as are put together."""
         puts: list[tuple[int, Put]] = []
         size = number = 0
-        try:
-            async for line in self._read_lines(scope, receive, taken):
-                number += 1
-                if not line.strip():
-                    continue
+        lines = self._read_lines(scope, receive)
+        while True:
+            number += 1
+            try:
+                line = await anext(lines, None)
+                put = _put(line, number, taken, self._uploads.check_size) if line and line.strip() else None
+            except StoreError:
+                if puts:  # what is before is stored: from this line on it can be sent again
+                    yield puts
                 taken.line = number
-                put = _put(line, number, taken)
-                if put is None:
-                    continue
-                self._check_size(put, number)
+                raise
+            # A batch is one message: it holds more than that only where a single value does.
+            if puts and (line is None or (put is not None and size + put.payload_bytes > _AT_ONCE_BYTES)):
+                yield puts
+                puts, size = [], 0
+            if line is None:
+                return
+            if put is not None:
                 puts.append((number, put))
                 size += put.payload_bytes
-                if len(puts) >= _AT_ONCE or size >= _AT_ONCE_BYTES:
-                    yield puts
-                    puts, size = [], 0
-        except StoreError:
-            if puts:
-                yield puts  # the line that is told is the first that is missing
-            raise
-        if puts:
-            yield puts
+            if len(puts) >= _AT_ONCE:
+                yield puts
+                puts, size = [], 0
 
-    def _check_size(self, put: Put, number: int) -> None:
-        try:
-            self._uploads.check_size(len(put.value))
-        except ValueTooLarge as error:
-            raise ValueTooLarge(f"line {number}: {error}") from None
-
-    async def _read_lines(self, scope: Scope, receive: Receive, taken: _Taken) -> AsyncIterator[bytes]:
+    async def _read_lines(self, scope: Scope, receive: Receive) -> AsyncIterator[bytes]:
         rest = bytearray()
         more = requests.has_body(scope)
         while more:
-            chunk, more = await self._uploads.next_chunk(receive)
+            chunk, more = await self._uploads.next_chunk(receive, len(rest))
             searched = len(rest)
             rest += chunk
             end = rest.rfind(b"\n", searched)
@@ -156,7 +155,6 @@ class Transfer:
                 for line in lines:
                     yield line
             if len(rest) > _MAX_LINE_BYTES:
-                taken.line += 1
                 raise ValueTooLarge(f"a line has at most {_MAX_LINE_BYTES:,} bytes")
         if rest:
             yield bytes(rest)
@@ -179,7 +177,7 @@ class Transfer:
                     failed.append((number, outcome))
             if failed:
                 number, error = failed[0]
-                taken.line = min([number, *(number for number, _ in again)])
+                taken.line = min([number, *(earlier for earlier, _ in again)])
                 raise type(error)(f"line {number}: {error}")
             numbered = again
             if again:
@@ -213,8 +211,12 @@ def _shown(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _put(raw: bytes, number: int, taken: _Taken) -> Put | None:
-    """The put of a line; None where there is nothing to put. Raises InvalidRequest, Forbidden."""
+def _put(raw: bytes, number: int, taken: _Taken, check_size: Callable[[int], None]) -> Put | None:
+    """The put of a line; None where there is nothing to put. check_size: raises ValueTooLarge.
+
+    Raises:
+        InvalidRequest, Forbidden, ValueTooLarge: why there is none.
+    """
     try:
         line = _decode(raw)
         if line.exported is not None:
@@ -226,10 +228,11 @@ def _put(raw: bytes, number: int, taken: _Taken) -> Put | None:
             0 if moment is None else moment_ms(moment.encode())
             for moment in (line.created, line.modified, line.expires)
         )
-        if not (line.content_type.isascii() and line.content_type.isprintable()):
-            raise InvalidRequest("'content_type' has characters that no header may have")
         key = check_key(line.key)
         taken.access.require("write", key)
+        check_size(len(value or b""))
+        if not _TYPE.fullmatch(line.content_type):
+            raise InvalidRequest("'content_type' has characters that no header may have")
         put = Put(
             key,
             value or b"",
@@ -243,7 +246,7 @@ def _put(raw: bytes, number: int, taken: _Taken) -> Put | None:
             raise InvalidRequest(f"{shown_key(put.key)!r}: {problem}")
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"line {number} is no record: {error}") from None
-    except (InvalidRequest, Forbidden) as error:
+    except (InvalidRequest, Forbidden, ValueTooLarge) as error:
         raise type(error)(f"line {number}: {error}") from None
     if expires_ms and expires_ms <= time.time() * 1000:
         taken.expired += 1
