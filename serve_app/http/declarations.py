@@ -88,7 +88,7 @@ Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem doc
 | 412 | no: the record is not as the condition wants it | look at it again: `ETag` |
 | 421 | no: the store does not go by the name in the URL | use another, or `allowed_hosts` in its configuration |
 | 503 | no: refused for now | try again after `Retry-After` seconds |
-| 504, or anything that is not this API's JSON | **not known** | with an `Idempotency-Key`: send it again; else read to find out |
+| 504, or anything that is not this API's JSON | **not known** | with an `Idempotency-Key` send it again, else read |
 | 507 | no: the disk is full | free or add space; reads and deletes go on |
 """
 
