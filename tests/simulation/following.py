@@ -1,4 +1,5 @@
-"""A subscriber of each bucket's commits, which holds them against what the bucket's disk was given."""
+"""A subscriber of each bucket's commits, which holds them against what the bucket's disk was given; and that each batch tells
+in its feed of every change that is in it."""
 
 from __future__ import annotations
 
@@ -6,9 +7,13 @@ import struct
 from collections import deque
 from collections.abc import Callable
 
+import msgspec
+
+from serve_app.changes import Change
+from serve_app.storage import feed
 from serve_app.storage.commit import Commit
 from serve_app.storage.engine import Changes
-from serve_app.storage.facts import TOTALS
+from serve_app.storage.facts import CURSOR, MARKERS, TOTALS
 from tests.simulation.disk import SimulatedDisk
 
 
@@ -33,6 +38,17 @@ class Follower:
 
     def _applied(self, records: Changes, facts: Changes) -> None:
         self._untold.append((tuple(records), tuple(facts)))
+        names = [name for name, _ in facts]
+        if CURSOR in names or MARKERS in names:
+            return  # what moves is no change
+        told = {
+            change.key
+            for name, raw in facts
+            if name.startswith(feed.PREFIX) and raw is not None
+            for change in msgspec.msgpack.decode(raw, type=list[Change])
+        }
+        if unheard := [key for key, _ in records if key not in told]:
+            self._fail("feed", f"{self._name} changes {unheard}, and its feed does not tell of it")
 
     def take(self, commit: Commit) -> None:
         """What the bucket calls with each commit."""

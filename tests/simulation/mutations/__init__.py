@@ -19,7 +19,7 @@ SERVED, VERIFY, EPOCHS = frozenset({"served"}), frozenset({"verify"}), frozenset
 AVAILABLE, COMMITS = frozenset({"available"}), frozenset({"commits"})
 
 EXPIRED, DUE, OUTCOMES = (frozenset({kind}) for kind in ("expired", "due", "outcomes"))
-LISTS, WATCHES = frozenset({"lists"}), frozenset({"watches"})
+LISTS, WATCHES, FEED = (frozenset({kind}) for kind in ("lists", "watches", "feed"))
 
 
 @dataclass(frozen=True)
