@@ -93,7 +93,9 @@ class Watches:
             self._watching -= 1
             self._linger()
             raise
-        return watch.follow()
+        told = watch.follow()
+        await anext(told)  # what has not begun has no end: it would count for ever where nobody follows it
+        return told
 
     async def shared(self, deadline_s: float) -> MergedFeed:
         """The feed that all follow, begun if need be. Raises Unavailable."""
@@ -184,8 +186,10 @@ class _Watch:
                 raise
 
     async def follow(self) -> AsyncIterator[Some]:
+        """The first step brings nothing, and comes at once."""
         assert self._feed is not None, "it has begun"
         try:
+            yield Some([], self._place)
             while True:
                 feed = self._feed
                 if self._next < feed.first:
