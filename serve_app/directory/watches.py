@@ -174,7 +174,12 @@ class _Watch:
             return
         self._place = came_from
         self._with_others = False
-        if not self._join(shared):
+        # What the shared feed has not come to yet, its bucket may never have come to: it is asked.
+        ahead = any(
+            bucket_id in shared.place and shared.place[bucket_id].revision < at.revision
+            for bucket_id, at in came_from.items()
+        )
+        if ahead or not self._join(shared):
             self._feed, self._alone = await self._watches.read_alone(came_from), True
             try:
                 # What is lost is lost at once; a bucket that is away is waited for.
