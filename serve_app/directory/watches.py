@@ -93,7 +93,9 @@ class Watches:
             self._watching -= 1
             self._linger()
             raise
-        return watch.follow()
+        told = watch.follow()
+        await anext(told)  # what has not begun has no end: it would count for ever where nobody follows it
+        return told
 
     async def shared(self, deadline_s: float) -> MergedFeed:
         """The feed that all follow, begun if need be. Raises Unavailable."""
@@ -172,7 +174,12 @@ class _Watch:
             return
         self._place = came_from
         self._with_others = False
-        if not self._join(shared):
+        # What the shared feed has not come to yet, its bucket may never have come to: it is asked.
+        ahead = any(
+            bucket_id in shared.place and shared.place[bucket_id].revision < at.revision
+            for bucket_id, at in came_from.items()
+        )
+        if ahead or not self._join(shared):
             self._feed, self._alone = await self._watches.read_alone(came_from), True
             try:
                 # What is lost is lost at once; a bucket that is away is waited for.
@@ -184,8 +191,10 @@ class _Watch:
                 raise
 
     async def follow(self) -> AsyncIterator[Some]:
+        """The first step brings nothing, and comes at once."""
         assert self._feed is not None, "it has begun"
         try:
+            yield Some([], self._place)
             while True:
                 feed = self._feed
                 if self._next < feed.first:

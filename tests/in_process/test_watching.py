@@ -192,3 +192,18 @@ async def test_a_delete_that_found_nothing_is_not_told() -> None:
         await until(lambda: len(watcher.events) == 1)
         assert watcher.told() == [(PUT, b"k")]
         await watcher.stop()
+
+
+@run_async
+async def test_a_place_that_no_bucket_has_come_to_is_lost() -> None:
+    """A bucket that was restored from an older copy is behind its watches: they were told nothing until it was level."""
+    async with local_store(1) as store:
+        directory = await store.directory()
+        watcher = await Watcher(directory).start()
+        await put(directory, b"k", b"1")
+        await until(lambda: watcher.of(b"k") != [])
+        rest, _, revision = watcher.last_id.rpartition(".")
+        with pytest.raises(HistoryLost):
+            await directory.watches.watch(b"", f"{rest}.{int(revision) + 1000}", 0.5)
+        await watcher.stop()
+        assert directory.watches.count == 0

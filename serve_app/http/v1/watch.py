@@ -18,7 +18,7 @@ from serve_app.directory import places
 from serve_app.directory.directory import Directory
 from serve_app.directory.merged_feed import Event
 from serve_app.directory.watches import Some
-from serve_app.errors import HistoryLost, InvalidRequest, StoreError, Unavailable
+from serve_app.errors import HistoryLost, InvalidRequest, StoreError, Unavailable, ValueTooLarge
 from serve_app.http import requests
 from serve_app.http.requests import Scope
 from serve_app.http.streams import StreamedAnswer
@@ -33,7 +33,12 @@ _CONTENT_TYPE = b"text/event-stream"
 _HEADERS = [(b"x-accel-buffering", b"no")]
 _NAMES = {PUT: "put", DELETE: "delete", EXPIRE: "expire"}
 _PIECES_KEPT = 64
-_PAUSE_S = 0.2
+#: Values in a piece, about: pieces are kept, and each watch has one on its way. What has more is told in parts.
+_MAX_PIECE_BYTES = 1024 * 1024
+#: Values that are asked for in one batch.
+_ASKED_TOGETHER = 100
+#: How often a value that can't be read is asked for again, and for how long.
+_PAUSE_S, _PATIENCE_S = 0.2, 60.0
 _encode = msgspec.json.Encoder().encode
 _BOOLEANS = {b"true": True, b"false": False}
 
@@ -44,7 +49,7 @@ class Watching:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         #: Pieces made last, by what they are of.
-        self._pieces: OrderedDict[tuple[Any, ...], asyncio.Future[bytes]] = OrderedDict()
+        self._pieces: OrderedDict[tuple[Any, ...], asyncio.Future[bytes | None]] = OrderedDict()
 
     async def watch(self, scope: Scope, receive: Receive) -> StreamedAnswer:
         """`GET /v1/watch`."""
@@ -63,10 +68,15 @@ class Watching:
         return StreamedAnswer(self._events(told, prefix, values), _CONTENT_TYPE, list(_HEADERS))
 
     async def _events(self, told: AsyncIterator[Some], prefix: bytes, values: bool) -> AsyncIterator[bytes]:
-        yield b": watching\nretry: 1000\n\n"
         try:
+            yield b": watching\nretry: 1000\n\n"
             async for some in told:
-                yield await self._piece(some, prefix, values)
+                piece = await self._piece(some, prefix, values)
+                if piece is not None:
+                    yield piece
+                    continue
+                async for part in self._in_parts(some):
+                    yield part
         except HistoryLost as error:
             yield _last("history-lost", error)
         except Unavailable as error:
@@ -74,8 +84,8 @@ class Watching:
         finally:
             await told.aclose()  # type: ignore[attr-defined]
 
-    async def _piece(self, some: Some, prefix: bytes, values: bool) -> bytes:
-        """Made once for all that are told the same."""
+    async def _piece(self, some: Some, prefix: bytes, values: bool) -> bytes | None:
+        """Made once for all that are told the same. None: its values are too much to be held together."""
         if some.looked_at is None:
             return await self._make(some, values)
         key = (some.looked_at, prefix, values)
@@ -86,39 +96,58 @@ class Watching:
                 self._pieces.popitem(last=False)
         return await asyncio.shield(made)
 
-    async def _make(self, some: Some, values: bool) -> bytes:
-        told = await self._with_values(some.events) if values else [_told(event) for event in some.events]
-        name = places.shown(self._directory.watches.store_id(), some.place).encode()
-        if not told:
-            # An id alone is no event, and is remembered all the same.
-            return b": nothing of this\nid: " + name + b"\n\n"
-        blocks = [b"event: %b\ndata: %b\n" % (kind, data) for kind, data in told]
-        return b"\n".join(blocks) + b"id: " + name + b"\n\n"
-
-    async def _with_values(self, events: list[Event]) -> list[tuple[bytes, bytes]]:
-        """Of several puts of a key the last one alone: the value is the one that there is now."""
-        last = {event.change.key: number for number, event in enumerate(events) if event.change.kind == PUT}
-        values = await self._values_of(list(last))
-        told: list[tuple[bytes, bytes]] = []
-        for number, event in enumerate(events):
-            change = event.change
-            if change.kind != PUT:
-                told.append(_told(event))
-                continue
-            found = values.get(change.key)
-            # Where it is gone, or has an earlier revision, what is to be told of that comes.
-            if last[change.key] == number and found is not None and found.revision >= change.revision:
-                name, value = shown_value(found.value)
-                data = {"key": change.key.decode(), "revision": found.revision, name: value}
-                told.append((b"put", _encode(data | {"content_type": found.content_type})))
-        return told
-
-    async def _values_of(self, keys: list[bytes]) -> dict[bytes, Value]:
+    async def _make(self, some: Some, values: bool) -> bytes | None:
+        last = _last_puts(some.events) if values else {}
         found: dict[bytes, Value] = {}
+        keys, size = list(last), 0
+        for start in range(0, len(keys), _ASKED_TOGETHER):
+            asked = await self._values_of(keys[start : start + _ASKED_TOGETHER])
+            if asked is None:
+                return None
+            found |= asked
+            size += sum(len(value.value) for value in asked.values())
+            if size > _MAX_PIECE_BYTES:
+                return None
+        if values:
+            told = [block for number, event in enumerate(some.events) if (block := _block(event, number, last, found))]
+        else:
+            told = [_told(event) for event in some.events]
+        return b"\n".join(told) + self._end(some, told)
+
+    async def _in_parts(self, some: Some) -> AsyncIterator[bytes]:
+        """Told value by value. The id comes with the last of them: who comes back before is told all again."""
+        last = _last_puts(some.events)
+        blocks: list[bytes] = []
+        size = 0
+        for number, event in enumerate(some.events):
+            change = event.change
+            asked = change.kind == PUT and last[change.key] == number
+            found = await self._value_of(change.key) if asked else {}
+            block = _block(event, number, last, found)
+            if not block:
+                continue
+            if blocks and size + len(block) > _MAX_PIECE_BYTES:
+                yield b"\n".join(blocks) + b"\n"
+                blocks, size = [], 0
+            blocks.append(block)
+            size += len(block)
+        yield b"\n".join(blocks) + self._end(some, blocks)
+
+    def _end(self, some: Some, told: list[bytes]) -> bytes:
+        name = places.shown(self._directory.watches.store_id(), some.place).encode()
+        # An id alone is no event, and is remembered all the same.
+        return (b"id: " if told else b": nothing of this\nid: ") + name + b"\n\n"
+
+    async def _values_of(self, keys: list[bytes]) -> dict[bytes, Value] | None:
+        """Those that there are; None where they are more than a batch is answered with. Raises Unavailable."""
+        found: dict[bytes, Value] = {}
+        give_up_s = asyncio.get_running_loop().time() + _PATIENCE_S
         while keys:
             outcomes = await self._directory.carry_out_all([Get(key) for key in keys])
             left = []
             for key, outcome in zip(keys, outcomes, strict=True):
+                if isinstance(outcome, ValueTooLarge):
+                    return None
                 if isinstance(outcome, StoreError):
                     left.append(key)
                 elif isinstance(outcome.answer, Value):
@@ -126,14 +155,53 @@ class Watching:
                 else:
                     assert isinstance(outcome.answer, Missing), "there is no condition"
             if len(left) == len(keys):
-                await asyncio.sleep(_PAUSE_S)
+                await self._pause(give_up_s)
             keys = left
         return found
 
+    async def _value_of(self, key: bytes) -> dict[bytes, Value]:
+        """The one, if it is there. Raises Unavailable."""
+        give_up_s = asyncio.get_running_loop().time() + _PATIENCE_S
+        while True:
+            try:
+                answer = (await self._directory.carry_out(Get(key))).answer
+            except StoreError:
+                await self._pause(give_up_s)
+                continue
+            return {key: answer} if isinstance(answer, Value) else {}
 
-def _told(event: Event) -> tuple[bytes, bytes]:
+    async def _pause(self, give_up_s: float) -> None:
+        if asyncio.get_running_loop().time() >= give_up_s:
+            raise Unavailable("a value that is to be told can't be read")
+        await asyncio.sleep(_PAUSE_S)
+
+
+def _last_puts(events: list[Event]) -> dict[bytes, int]:
+    """Of several puts of a key the last one alone is told: the value is the one that there is now."""
+    return {event.change.key: number for number, event in enumerate(events) if event.change.kind == PUT}
+
+
+def _block(event: Event, number: int, last: dict[bytes, int], values: dict[bytes, Value]) -> bytes:
+    """An event with its value; empty where it is not told."""
+    change = event.change
+    if change.kind != PUT:
+        return _told(event)
+    found = values.get(change.key)
+    # Where it is gone, or has an earlier revision, what is to be told of that comes.
+    if last[change.key] != number or found is None or found.revision < change.revision:
+        return b""
+    name, value = shown_value(found.value)
+    data = {"key": change.key.decode(), "revision": found.revision, name: value, "content_type": found.content_type}
+    return _written(b"put", _encode(data))
+
+
+def _told(event: Event) -> bytes:
     kind, key, revision, *_ = event.change
-    return _NAMES[kind].encode(), _encode({"key": key.decode(), "revision": revision})
+    return _written(_NAMES[kind].encode(), _encode({"key": key.decode(), "revision": revision}))
+
+
+def _written(kind: bytes, data: bytes) -> bytes:
+    return b"event: %b\ndata: %b\n" % (kind, data)
 
 
 def _last(name: str, error: StoreError) -> bytes:

@@ -1,0 +1,95 @@
+"""Watches that are told values: in pieces that are kept and shared where they are small, in parts where they are not."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+
+from serve_app.auth.access import OPEN, grant
+from serve_app.bucket import batch_room
+from serve_app.directory.directory import Directory
+from serve_app.http.v1 import watch
+from serve_app.http.v1.watch import Watching
+from tests.support.asgi_client import scope_of
+from tests.support.asking import delete, put
+from tests.support.local_store import local_store, run_async
+
+_ID = re.compile(rb"^id: (\S+)$", re.MULTILINE)
+
+
+async def told(directory: Directory, last_id: bytes = b"") -> AsyncIterator[bytes]:
+    """The pieces of a watch with values, from then on or from an id on."""
+    scope = scope_of("GET", b"/v1/watch?values=true", [(b"last-event-id", last_id)] if last_id else [])
+    grant(scope, OPEN)
+
+    async def receive() -> dict[str, object]:
+        return await asyncio.Future()
+
+    pieces = (await Watching(directory).watch(scope, receive)).pieces
+    assert await anext(pieces) == b": watching\nretry: 1000\n\n"
+    return pieces
+
+
+async def until_told(pieces: AsyncIterator[bytes], what: bytes) -> list[bytes]:
+    """The pieces up to the one with that in it, which ends with an id."""
+    found: list[bytes] = []
+    async with asyncio.timeout(20):
+        while not found or what not in b"".join(found) or not _ID.search(found[-1]):
+            found.append(await anext(pieces))
+    return found
+
+
+@run_async
+async def test_a_value_that_no_batch_is_answered_with_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was asked for again and again, and nothing more was told."""
+    monkeypatch.setattr(batch_room, "MAX_ANSWER_BYTES", 1000)
+    async with local_store(1) as store:
+        directory = await store.directory()
+        pieces = await told(directory)
+        await put(directory, b"large", b"v" * 1001)
+        await until_told(pieces, b"v" * 1001)
+        await put(directory, b"small", b"v")
+        await until_told(pieces, b'"small"')
+        await pieces.aclose()  # type: ignore[attr-defined]
+        assert directory.watches.count == 0
+
+
+@run_async
+async def test_many_values_are_told_in_parts_of_which_the_last_has_the_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All in one piece they could be more than there is memory: a watch that comes back is told much together."""
+    monkeypatch.setattr(watch, "_MAX_PIECE_BYTES", 300)
+    async with local_store(2) as store:
+        directory = await store.directory()
+        pieces = await told(directory)
+        await put(directory, b"first", b"1")
+        (start,) = _ID.findall((await until_told(pieces, b'"first"'))[-1])
+        for number in range(20):
+            await put(directory, b"k%02d" % (number % 10), b"%d" % number * 100)
+        await delete(directory, b"k03")
+        await put(directory, b"last", b"1")
+        back = await told(directory, start)
+        parts = await until_told(back, b'"last"')
+        assert max(map(len, parts)) < 700
+        assert len(parts) > 5
+        every = b"".join(parts)
+        keys = re.findall(rb'event: (\w+)\ndata: \{"key":"(\w+)"', every)
+        assert sorted(key for kind, key in keys if kind == b"put") == sorted(
+            [b"last", *(b"k%02d" % number for number in range(10) if number != 3)]
+        )
+        assert keys.count((b"delete", b"k03")) == 1
+        # Each event ends with an empty line, as one piece would have it.
+        assert len(re.findall(rb"\n\nevent: |^event: ", every)) == len(keys)
+        for each in (pieces, back):
+            await each.aclose()  # type: ignore[attr-defined]
+
+
+@run_async
+async def test_a_watch_that_ends_before_it_is_followed_counts_no_more() -> None:
+    async with local_store(1) as store:
+        directory = await store.directory()
+        pieces = await told(directory)
+        await pieces.aclose()  # type: ignore[attr-defined]
+        assert directory.watches.count == 0
