@@ -150,9 +150,11 @@ class RocksEngine:
         options.fill_cache(False)  # type: ignore[call-arg]
         cursor = family.iter(options)
         cursor.seek(start)
-        return self._walk(cursor)
+        return self._walk(cursor, options, end)
 
-    def _walk(self, cursor) -> Iterator[tuple[bytes, bytes]]:  # type: ignore[no-untyped-def]
+    def _walk(self, cursor, *held: object) -> Iterator[tuple[bytes, bytes]]:  # type: ignore[no-untyped-def]
+        """held: the options with the bound, kept for as long as the iterator is, which has a pointer to it and no copy: let go
+        of them, and it ends wherever whatever is in that memory then says."""
         while cursor.valid():
             yield cursor.key(), cursor.value()
             cursor.next()

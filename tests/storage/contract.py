@@ -120,3 +120,16 @@ class EngineContract:
 
     def test_free_space_is_known(self, engine: Engine) -> None:
         assert engine.free_bytes() > 0
+
+    @pytest.mark.parametrize("length", [3, 16, 24, 100])
+    def test_a_scan_ends_at_its_bound_whatever_is_in_memory_meanwhile(self, engine: Engine, length: int) -> None:
+        """RocksDB's iterators have a pointer to their bound, and no copy."""
+        inside, beyond = [b"n/%04d" % number for number in range(2000)], [b"z%d" % number for number in range(100)]
+        some = [(name, b"v" * 50) for name in inside + beyond]
+        engine.write(some, some)
+        for scan in (engine.scan, engine.scan_facts):
+            found, made = [], []
+            for name, _ in scan(b"n/", b"n/" + b"\xff" * (length - 2)):
+                found.append(name)
+                made += [b"x" * len(found), bytearray(16), bytearray(24), bytearray(100)]
+            assert found == inside
