@@ -183,11 +183,11 @@ class Model:
                     known = Known(b"0", CONTENT_TYPE, 0, self.now_ms, 0, at_ms)
                 if known.value in (b"text", b"\xff\x00", b"", b"007"):
                     return Refusal("not-a-number")
-                value = int(known.value) + operation.by
-                if not LOWEST <= value <= HIGHEST:
+                number = int(known.value) + operation.by
+                if not LOWEST <= number <= HIGHEST:
                     return Refusal("overflow")
-                new = known._replace(value=str(value).encode(), modified_ms=self.now_ms)
-                return Counted(value, self._store(operation.key, new))
+                new = known._replace(value=str(number).encode(), modified_ms=self.now_ms)
+                return Counted(number, self._store(operation.key, new))
         raise AssertionError(operation)
 
     def _store(self, key: bytes, known: Known) -> int:
@@ -231,7 +231,7 @@ class OperationsMachine(RuleBasedStateMachine):
 
     def _open(self, totals: Totals) -> None:
         self.commits = Commits(self.engine, totals, platform=Platform(now_ms=self.day), keep=100_000)
-        self.reader = Reader(self)
+        self.reader = Reader(cast(Any, self))
 
     # -- `ReadBucket` --------------------------------------------------------------------------------------------------
 
