@@ -153,8 +153,8 @@ class RocksEngine:
         return self._walk(cursor, options, end)
 
     def _walk(self, cursor, *held: object) -> Iterator[tuple[bytes, bytes]]:  # type: ignore[no-untyped-def]
-        """held: the options with the bound, kept for as long as the iterator is, which has a pointer to it and no copy.
-        Without them it would end wherever whatever comes into that memory says."""
+        """held: the options with the bound. The iterator has a pointer to it and no copy: without them it would end wherever
+        whatever comes into that memory says."""
         while cursor.valid():
             yield cursor.key(), cursor.value()
             cursor.next()

@@ -170,9 +170,10 @@ def test_each_increment_happens_once_and_is_answered_the_same_each_time(
     assert counting.outcomes["cut"] > 100, "too few were cut for it to mean much"
     assert repeated > 50, "too few were answered more than once for it to mean much"
     differing = {name: answers for name, answers in counting.answered.items() if len(set(answers)) > 1}
-    assert not differing
     with store.client() as client:
         held = {key: int(client.get(f"/v1/kv/{key}").content) for key in requests}
+    counts = {key: (held[key], requests[key]) for key in requests}
+    assert not differing, f"held, asked for: {counts}"
     assert held == dict(requests)
     for key in requests:
         numbers = [answers[0][0] for (of, _), answers in counting.answered.items() if of == key]

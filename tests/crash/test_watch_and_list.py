@@ -190,7 +190,7 @@ def test_no_change_is_missed_and_each_key_is_listed_once(
             watcher.listening.wait(0.2)
     writers = [Writer(store.url, number, stopped) for number in range(WRITERS)]
     listers = [Lister(store.url, stopped, limit) for limit in (1000, 60)]
-    working = Background(*(each.work for each in (*writers, *listers)))
+    working = Background(*(writer.work for writer in writers), *(lister.work for lister in listers))
     try:
         for before, after in ((2, 3), (3, 2)):
             configure(store, tmp_path, after)
