@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
-from serve_app.http.downloads import ALWAYS, Send
+from serve_app.http.downloads import ALWAYS, CHUNK_BYTES, Send
 from serve_app.http.problems import Headers
 
 #: A client that takes nothing for this long is hung up on.
@@ -46,8 +46,12 @@ async def _send(send: Send, answer: StreamedAnswer) -> None:
     async with aclosing(answer.pieces) as pieces:  # type: ignore[type-var]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         async for piece in pieces:
-            async with asyncio.timeout(STALLED_S):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            # Little by little: the server keeps a copy of what its client has not taken, and who watches the same shares the
+            # piece itself.
+            for start in range(0, len(piece), CHUNK_BYTES):
+                chunk = piece[start : start + CHUNK_BYTES]
+                async with asyncio.timeout(STALLED_S):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -30,6 +30,8 @@ from serve_app.wire.messages import Entry
 CONTENT_TYPE = b"application/x-ndjson"
 #: A value in base64, and all else on its line.
 _MAX_LINE_BYTES = MAX_VALUE_BYTES // 3 * 4 + 64 * 1024
+#: Exports of one directory: a page is in its memory until its client has taken it, and may hold a large value.
+MAX_EXPORTS = 16
 #: Records that are put together, and bytes of them.
 _AT_ONCE, _AT_ONCE_BYTES = 500, 4 * 1024 * 1024
 #: For how long what is refused for now is tried again, and how often.
@@ -62,6 +64,7 @@ class Transfer:
     def __init__(self, directory: Directory, uploads: Uploads) -> None:
         self._directory = directory
         self._uploads = uploads
+        self._exports = 0
 
     async def export(self, scope: Scope, receive: Receive) -> StreamedAnswer:
         """`GET /v1/export`."""
@@ -69,10 +72,28 @@ class Transfer:
         access.require("read")
         prefix = requests.parameters(scope, ("prefix",)).get("prefix", b"")
         access.require_prefix("read", prefix)
-        first = await self._directory.listing.page(Question(prefix, values=True))
-        return StreamedAnswer(self._lines(first, prefix), CONTENT_TYPE)
+        if self._exports >= MAX_EXPORTS:
+            raise Unavailable("too many exports are under way at this directory; try again in a moment")
+        self._exports += 1
+        try:
+            first = await self._directory.listing.page(Question(prefix, values=True))
+        except BaseException:
+            self._exports -= 1
+            raise
+        lines = self._lines(first, prefix)
+        await anext(lines)  # from here on its end is seen, whoever ends it
+        return StreamedAnswer(lines, CONTENT_TYPE)
 
-    async def _lines(self, page: Page, prefix: bytes) -> AsyncIterator[bytes]:
+    async def _lines(self, page: Page, prefix: bytes) -> AsyncGenerator[bytes, None]:
+        """The first piece is empty."""
+        try:
+            yield b""
+            async for lines in self._records(page, prefix):
+                yield lines
+        finally:
+            self._exports -= 1
+
+    async def _records(self, page: Page, prefix: bytes) -> AsyncIterator[bytes]:
         exported = 0
         try:
             while True:

@@ -1,0 +1,101 @@
+"""Answers that are made while they are sent: in chunks, to their end, and ended with their clients."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from serve_app.auth.access import OPEN
+from serve_app.directory.listing import Page, Question
+from serve_app.errors import Unavailable
+from serve_app.http.downloads import CHUNK_BYTES
+from serve_app.http.streams import StreamedAnswer, send_stream
+from serve_app.http.v1.transfer import MAX_EXPORTS, Transfer
+from tests.support.asgi_client import request
+from tests.support.fake_directory import FakeDirectory, http_on
+from tests.support.local_store import run_async
+
+
+class Ends:
+    """Pieces, and whether their maker was closed."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = pieces
+        self.closed = False
+
+    async def __call__(self) -> AsyncIterator[bytes]:
+        try:
+            for piece in self._pieces:
+                yield piece
+        finally:
+            self.closed = True
+
+
+async def never() -> dict[str, Any]:
+    return await asyncio.Future()
+
+
+@run_async
+async def test_a_large_piece_leaves_in_chunks() -> None:
+    """The server copies what it is handed and its client has not taken."""
+    sent: list[dict[str, Any]] = []
+    pieces = Ends(b"a" * (2 * CHUNK_BYTES + 1), b"b")
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await send_stream(send, never, StreamedAnswer(pieces(), b"text/plain"))
+    bodies = [message["body"] for message in sent[1:]]
+    assert [len(body) for body in bodies] == [CHUNK_BYTES, CHUNK_BYTES, 1, 1, 0]
+    assert [message.get("more_body", False) for message in sent[1:]] == [True, True, True, True, False]
+    assert pieces.closed
+
+
+@run_async
+async def test_a_client_that_goes_ends_what_is_made_for_it() -> None:
+    pieces = Ends(b"a", b"b")
+    gone = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            gone.set()
+            await asyncio.Future()  # nothing more is taken
+
+    await send_stream(send, receive, StreamedAnswer(pieces(), b"text/plain"))
+    assert pieces.closed
+
+
+class Listing:
+    async def page(self, asked: Question) -> Page:
+        return Page([], [], None)
+
+
+@run_async
+async def test_exports_are_bounded_and_one_that_ends_makes_room() -> None:
+    directory: Any = FakeDirectory()
+    directory.listing = Listing()
+    transfer = Transfer(directory, None)  # type: ignore[arg-type]
+    scope = {"query_string": b"", "headers": [], "cloud_storage.access": OPEN}
+
+    async def export() -> StreamedAnswer:
+        return await transfer.export(scope, never)
+
+    open_ones = [await export() for _ in range(MAX_EXPORTS)]
+    with pytest.raises(Unavailable):
+        await export()
+    await open_ones[0].pieces.aclose()  # type: ignore[attr-defined]
+    last = await export()
+    assert [piece async for piece in last.pieces] == [b'{"exported":0}\n']
+
+
+def test_an_export_is_whole_where_its_last_line_says_so() -> None:
+    directory: Any = FakeDirectory()
+    directory.listing = Listing()
+    assert request(http_on(directory), "GET", b"/v1/export").body == b'{"exported":0}\n'
