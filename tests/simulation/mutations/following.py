@@ -169,7 +169,7 @@ MUTATIONS = [
     Mutation("the source of a window is not waited for", 60, WATCHES, the_source_of_a_window_is_not_waited_for),
     Mutation("changes are in a batch of their own", 10, FEED | WATCHES, changes_are_in_a_batch_of_their_own),
     Mutation("a watch resumes one too late", 10, WATCHES, a_watch_resumes_one_too_late),
-    Mutation("an expiry is not told of", 10, FEED, an_expiry_is_not_told_of),
+    Mutation("an expiry is not told of", 15, FEED, an_expiry_is_not_told_of),
     Mutation("what is forgotten is not missed", 60, WATCHES, what_is_forgotten_is_not_missed),
-    Mutation("revisions have no base", 40, REVISIONS | HISTORY, revisions_have_no_base),
+    Mutation("revisions have no base", 150, REVISIONS | HISTORY, revisions_have_no_base),
 ]

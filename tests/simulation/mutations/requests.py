@@ -207,7 +207,7 @@ MUTATIONS = [
     ),
     Mutation("outcomes are in a batch of their own", 40, HISTORY | OUTCOMES, outcomes_are_in_a_batch_of_their_own),
     Mutation("a repeated request is carried out again", 20, HISTORY, a_repeated_request_is_carried_out_again),
-    Mutation("a batch that was sent is sent again", 60, HISTORY, a_batch_that_was_sent_is_sent_again),
-    Mutation("a refusal after an unknown attempt is told", 60, HISTORY, a_refusal_after_an_unknown_attempt_is_told),
-    Mutation("a late verdict of a batch keeps it held", 100, HELD, a_late_verdict_of_a_batch_keeps_it_held),
+    Mutation("a batch that was sent is sent again", 200, HISTORY, a_batch_that_was_sent_is_sent_again),
+    Mutation("a refusal after an unknown attempt is told", 200, HISTORY, a_refusal_after_an_unknown_attempt_is_told),
+    Mutation("a late verdict of a batch keeps it held", 40, HELD, a_late_verdict_of_a_batch_keeps_it_held),
 ]
