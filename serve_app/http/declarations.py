@@ -61,7 +61,7 @@ _ERRORS = {
         "bucket-1: the disk has less than its reserve left",
     ),
 }
-VALUES, MANY, RECORDS, STORE = "Values", "Many keys", "Text values, the first API", "The store"
+VALUES, MANY, RECORDS, STORE = "Values", "Many keys", "The first API", "The store"
 TAGS = [
     {"name": VALUES, "description": "A key's value as it is, with conditions, expiry, and counters."},
     {"name": MANY, "description": "Lists, batches, watches, export and import."},

@@ -257,7 +257,9 @@ V1_ROUTES = (
             "requestBody": {
                 "required": True,
                 "content": {
-                    "application/x-ndjson": {
+                    # Media types are case-insensitive (RFC 9110, 8.3.1), and Swagger UI would quote the lines as one string of
+                    # JSON if it saw "json" here.
+                    "application/x-NDJSON": {
                         "schema": {"type": "string"},
                         "example": '{"key": "hello", "value": "world", "content_type": "text/plain"}\n',
                     }
