@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -14,6 +13,7 @@ import pytest
 from harness.running_store import RunningStore
 from tests.support.event_stream import EventStream
 from tests.support.raw_http import RawConnection, head
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.ray
 
@@ -44,13 +44,6 @@ def results(client: httpx.Client, *operations: dict[str, Any]) -> list[dict[str,
     assert answer.status_code == 200, answer.text
     found: list[dict[str, Any]] = answer.json()["results"]
     return found
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
 
 
 def kind(answer: httpx.Response) -> tuple[int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,12 +33,12 @@ class Store:
     def url(self) -> str:
         return f"http://{SERVICE}.{self.kubectl.namespace}:8000"
 
-    def command(self, *arguments: str, timeout_s: float = 120.0, status: int = 0) -> str:
-        """Run `python -m kuberay …`; what it prints."""
-        name, *rest = arguments
+    def command(self, *arguments: str, timeout_s: float = 120.0, status: int = 0, token: str = "") -> str:
+        """Run `python -m kuberay …`, with that token where it needs one; what it prints."""
         done = subprocess.run(
-            [sys.executable, "-m", "kuberay", name, "--namespace", self.kubectl.namespace, *rest],
+            [sys.executable, "-m", "kuberay", *arguments, "--namespace", self.kubectl.namespace],
             cwd=ROOT,
+            env=os.environ | ({"CLOUD_STORAGE_TOKEN": token} if token else {}),
             capture_output=True,
             text=True,
             timeout=timeout_s,
