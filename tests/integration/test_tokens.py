@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from harness.running_store import ROOT, RunningStore
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.ray
 _TRIES = 20
@@ -51,13 +51,6 @@ def statuses(store: RunningStore, token: str) -> set[int]:
         with store.client(headers={"Authorization": f"Bearer {token}"}) as client:
             found.add(client.get("/get/no-such-key").status_code)
     return found
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.1)
 
 
 def test_tokens_come_and_go_while_the_store_runs(guarded: RunningStore) -> None:
