@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import stat
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,7 +28,6 @@ from serve_app.wire.link import BucketFault
 from tests.support.asking import get, put
 from tests.support.local_store import until
 from tests.support.memory import maps_large_blocks_alone
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.ray
 
@@ -58,7 +58,7 @@ def no_buckets_left(cluster: Cluster) -> Iterator[None]:
             ray.kill(ray.get_actor(f"bucket-{bucket_id}", namespace=NAMESPACE), no_restart=True)
         except ValueError:
             continue
-        until(lambda bucket_id=bucket_id: not exists(bucket_id))  # type: ignore[misc]
+        wait_until(lambda bucket_id=bucket_id: not exists(bucket_id))  # type: ignore[misc]
 
 
 def exists(bucket_id: int) -> bool:
@@ -67,6 +67,13 @@ def exists(bucket_id: int) -> bool:
     except ValueError:
         return False
     return True
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
 
 
 def build(folder: Path, **settings: Any) -> Build:
