@@ -111,8 +111,10 @@ def check_media_type(scope: Scope, taken: tuple[bytes, ...]) -> bytes:
     forms have (Fetch Standard, 2.2.2).
 
     Raises:
-        UnsupportedEncoding: it has another one, or none.
+        UnsupportedEncoding: it has another one, or none; or it is compressed.
     """
+    if (header(scope, b"content-encoding") or b"identity").lower() != b"identity":
+        raise UnsupportedEncoding("the body is to come without Content-Encoding")
     given = (header(scope, b"content-type") or b"").partition(b";")[0].strip().lower()
     if given not in taken:
         names = " or ".join(name.decode() for name in taken)

@@ -88,11 +88,12 @@ def test_what_is_wrong_with_one_costs_the_others_nothing(ask: Client) -> None:
         {"op": "put", "key": "a", "value": "1", "content_type": "a\nb"},
         {"op": "put", "key": "a", "value": "1", "if_match": "7"},
         {"op": "put", "key": "a", "value": "1", "idempotency_key": "a b"},
+        {"op": "put", "key": "a", "value": "1", "idempotency_key": ""},
         {"op": "touch", "key": "a"},
         {"op": "increment", "key": "n", "by": 2**63},
         {"op": "get", "key": "a"},
     )
-    assert [each["status"] for each in found] == [201, *[422] * 11, 200]
+    assert [each["status"] for each in found] == [201, *[422] * 12, 200]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,13 @@ def test_what_is_wrong_with_one_costs_the_others_nothing(ask: Client) -> None:
 )  # fmt: skip
 def test_a_body_that_is_no_batch_is_refused_as_a_whole(ask: Client, body: bytes) -> None:
     assert ask.kind("POST", b"/v1/batch", JSON, body=body) == (422, "invalid-request")
+
+
+def test_a_body_that_is_compressed_is_refused(ask: Client) -> None:
+    body = msgspec.json.encode({"operations": [{"op": "get", "key": "a"}]})
+    gzip, identity = ((b"content-encoding", name) for name in (b"gzip", b"identity"))
+    assert ask.kind("POST", b"/v1/batch", JSON, gzip, body=body) == (415, "unsupported-encoding")
+    assert ask("POST", b"/v1/batch", JSON, identity, body=body).status == 200
 
 
 def test_a_batch_has_its_own_limit_of_bytes(ask: Client) -> None:

@@ -56,7 +56,7 @@ class Item(msgspec.Struct, forbid_unknown_fields=True):
     by: int = 1
     if_match: str | None = None
     if_none_match: str | None = None
-    idempotency_key: str = ""
+    idempotency_key: str | None = None
 
 
 class PackedItem(Item, forbid_unknown_fields=True):
@@ -168,24 +168,24 @@ def _put(item: Item, key: bytes) -> Put:
         ttl_ms,
         expires_ms,
         condition=_condition(item),
-        idempotency_key=_utf8(item.idempotency_key),
+        idempotency_key=_idempotency_key(item),
     )
 
 
 def _delete(item: Item, key: bytes) -> Delete:
-    return Delete(key, with_value=False, condition=_condition(item), idempotency_key=_utf8(item.idempotency_key))
+    return Delete(key, with_value=False, condition=_condition(item), idempotency_key=_idempotency_key(item))
 
 
 def _touch(item: Item, key: bytes) -> Touch:
     if item.ttl is None and item.expires_at is None:
         raise InvalidRequest("a touch has 'ttl' or 'expires_at'")
-    return Touch(key, *_expiry(item), condition=_condition(item), idempotency_key=_utf8(item.idempotency_key))
+    return Touch(key, *_expiry(item), condition=_condition(item), idempotency_key=_idempotency_key(item))
 
 
 def _increment(item: Item, key: bytes) -> Increment:
     ttl_ms, expires_ms = _expiry(item)
     return Increment(
-        key, item.by, ttl_ms, expires_ms, condition=_condition(item), idempotency_key=_utf8(item.idempotency_key)
+        key, item.by, ttl_ms, expires_ms, condition=_condition(item), idempotency_key=_idempotency_key(item)
     )
 
 
@@ -203,6 +203,14 @@ def _utf8(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         raise InvalidRequest("a text holds half of a surrogate pair") from None
+
+
+def _idempotency_key(item: Item) -> bytes:
+    if item.idempotency_key is None:
+        return b""
+    if not item.idempotency_key:
+        raise InvalidRequest("'idempotency_key' is empty")
+    return _utf8(item.idempotency_key)
 
 
 def _condition(item: Item) -> Condition | None:
