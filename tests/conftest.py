@@ -9,6 +9,17 @@ import pytest
 from harness.running_store import RunningStore
 
 
+#: What starts a Ray or has a browser: those share their cluster, and take turns, where tests run in several processes.
+_ONE_AT_A_TIME = ("ray", "browser", "strace")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(item.get_closest_marker(name) for name in _ONE_AT_A_TIME):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+
+
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
     """One real store of 3 buckets and 2 directories for all tests that leave it as they found it: running, with all its
