@@ -8,7 +8,6 @@ import pytest
 
 from harness.running_store import RunningStore
 
-
 #: What starts a Ray or has a browser: those share their cluster, and take turns, where tests run in several processes.
 _ONE_AT_A_TIME = ("ray", "browser", "strace")
 

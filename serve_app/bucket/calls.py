@@ -201,14 +201,14 @@ class Calls:
 
         def check(found: Page) -> tuple[Page, bool]:
             try:
-                return found, still_expired(bucket, found.expired)
+                return found, still_expired(bucket, found)
             except StorageFault as error:
                 bucket.note_error(error)
                 return Page(refused(error), []), False
 
         def checked(outcome: tuple[Page, bool]) -> None:
             found, again = outcome
-            # What is just being moved is not deleted here: its new home does that.
+            # What is just being moved is not deleted here: its new home does that. Nothing is where the clock was set back.
             answer(Page(Refused("busy", "expired keys are just being moved"), []) if again else found)
 
         def answer(found: Page) -> None:

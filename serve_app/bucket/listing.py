@@ -11,6 +11,7 @@ from typing import NamedTuple
 from serve_app import events, placement
 from serve_app.bucket.reader import ReadBucket
 from serve_app.errors import StorageFault
+from serve_app.listed_names import name_of
 from serve_app.operations.body import Answer
 from serve_app.records import expires_ms, header
 from serve_app.storage.engine import Engine
@@ -28,10 +29,11 @@ _ABOVE = b"\xff"
 
 
 class Page(NamedTuple):
-    """What was found, and the keys of records that were left out because they have expired."""
+    """What was found. expired: the keys of records that were left out because they had expired at `now_ms`."""
 
     answer: Answer
     expired: list[bytes]
+    now_ms: int = 0
 
 
 def page(bucket: ReadBucket, asked: List, epoch: int) -> Page:
@@ -56,11 +58,11 @@ def page(bucket: ReadBucket, asked: List, epoch: int) -> Page:
     return found
 
 
-def still_expired(bucket: ReadBucket, keys: list[bytes]) -> bool:
-    """Whether some of these records, which had expired, are there as they were: their deletion is not durable. Raises
-    StorageFault."""
-    now_ms = bucket.now_ms()
-    return any(raw is not None and 0 < expires_ms(raw) <= now_ms for raw in bucket.engine.get_many(keys))
+def still_expired(bucket: ReadBucket, found: Page) -> bool:
+    """Whether some of the records that were left out are there as they were: their deletion is not durable. By the time of
+    the page: they are not deleted where the clock has been set back meanwhile. Raises StorageFault."""
+    records = bucket.engine.get_many(found.expired)
+    return any(raw is not None and 0 < expires_ms(raw) <= found.now_ms for raw in records)
 
 
 class _Finder:
@@ -76,15 +78,13 @@ class _Finder:
         asked = self._asked
         end = asked.prefix + _ABOVE if asked.prefix else None
         start = max(asked.prefix, asked.start_after + b"\0") if asked.start_after else asked.prefix
-        if asked.delimiter and asked.start_after:
-            name, rolled = self._name_of(asked.start_after)
-            if rolled and name <= asked.start_after:
-                start = max(start, name + _ABOVE)  # all of that name has been told, or lies before
+        if asked.start_after and self._name_of(asked.start_after) == (asked.start_after, True):
+            start = max(start, asked.start_after + _ABOVE)  # all of that name has been told
         next_start: bytes | None = start
         upto = b""
         while next_start is not None:
             upto, next_start = self._walk(self._bucket.engine, next_start, end, upto)
-        return Page(Listed(self._entries, self._prefixes, upto), self._expired)
+        return Page(Listed(self._entries, self._prefixes, upto), self._expired, self._now_ms)
 
     def _walk(self, engine: Engine, start: bytes, end: bytes | None, last: bytes) -> tuple[bytes, bytes | None]:
         """Look at records from `start` on: the name up to which all was seen, empty at the end, and where to go on, if so.
@@ -94,14 +94,16 @@ class _Finder:
                 return last, None
             self._scanned += 1
             self._scanned_bytes += len(raw)
-            if not self._is_asked_for(key):
-                last = key
-                continue
-            if 0 < expires_ms(raw) <= self._now_ms:
-                last = key
-                self._expired.append(key)
-                continue
+            asked_for = self._is_asked_for(key)
+            expired = asked_for and 0 < expires_ms(raw) <= self._now_ms
             name, rolled = self._name_of(key)
+            if expired:
+                self._expired.append(key)
+            if expired or not asked_for:
+                # Who goes on from a name that others have too goes on behind all of them: it is no place to stop untold.
+                if not (rolled and name == key):
+                    last = key
+                continue
             if rolled:
                 self._prefixes.append(name)
                 self._page_bytes += len(name)
@@ -129,13 +131,7 @@ class _Finder:
         return own is not self._asked.taken
 
     def _name_of(self, key: bytes) -> tuple[bytes, bool]:
-        """The record's name, and whether others may have the same."""
-        asked = self._asked
-        if asked.delimiter and key.startswith(asked.prefix):
-            at = key.find(asked.delimiter, len(asked.prefix))
-            if at >= 0:
-                return key[: at + len(asked.delimiter)], True
-        return key, False
+        return name_of(key, self._asked.prefix, self._asked.delimiter)
 
     def _add(self, key: bytes, raw: bytes) -> bool:
         """Whether there was room for it. For the first of a page there is."""

@@ -96,6 +96,7 @@ class WriterState:
             StorageForeign: it is another store's, which changes nothing here; or it lists another storage under this id.
                 That is decided then: its volume came back empty, or was given up. Nothing is served until a later topology
                 lists this storage.
+            StorageDamaged: what the bucket told of changes before can't be read; nothing is installed.
         """
         if not self._is_newer(new):
             return
@@ -111,11 +112,11 @@ class WriterState:
         # In one batch with the topology: a move's epoch never meets another move's cursor or markers.
         cursor = cursor_for(new, self.bucket_id, old.topology, old.cursor, group.keys, group.bytes)
         markers = markers_for(new, old.topology, old.markers)
+        group.revision = max(group.revision, new.revision_base)
+        self._begin_feed(group, old.topology, new)  # first, for it may raise, and then nothing is to be installed
         group.set_fact(*facts.topology_fact(new))
         group.set_fact(*facts.cursor_fact(cursor))
         group.set_fact(*facts.markers_fact(markers))
-        group.revision = max(group.revision, new.revision_base)
-        self._begin_feed(group, old.topology, new)
         # It lists this storage, so whatever an earlier one said is past.
         self.standing, self._given_up_by = Standing(new, cursor, markers), None
 

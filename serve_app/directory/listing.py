@@ -15,6 +15,7 @@ from typing import NamedTuple
 from serve_app.directory.topology_delivery import TopologyDelivery
 from serve_app.directory.view import StoreView
 from serve_app.errors import StoreError, Unavailable
+from serve_app.listed_names import name_of
 from serve_app.topology import Topology
 from serve_app.wire.connection import CallExpired, ConnectionBroken
 from serve_app.wire.link import Retired
@@ -110,7 +111,9 @@ class Listing:
                 before = found.get(entry.key)
                 if before is None or before.revision < entry.revision:
                     found[entry.key] = entry
-        return upto
+        name, shared = name_of(upto, asked.prefix, asked.delimiter)
+        # A bucket may stop within a name that another has told: that is told, and not to be told again.
+        return name if shared and name in found else upto
 
     async def _ask_all(
         self, topology: Topology, asked: Question, start: bytes, enough: int, deadline_s: float

@@ -12,6 +12,7 @@ from serve_app.directory.listing import Question
 from serve_app.errors import Unavailable
 from serve_app.operations import Delete, Put
 from tests.support.asking import delete, put
+from tests.support.clock import HOUR_MS, Clock
 from tests.support.local_store import local_store, run_async, until
 from tests.support.quick_moves import move_quickly, settled
 
@@ -71,8 +72,25 @@ async def test_names_with_a_delimiter_are_those_of_folders() -> None:
             assert within[:2] == ([b"photos/", *(b"photos/%d" % n for n in range(5))], [b"photos/2024/"])
             behind = await names(directory, prefix=b"photos/", delimiter=b"/", limit=limit, values=False)
             assert behind == within
-        page = await directory.listing.page(Question(delimiter=b"/", start_after=b"photos/2024/3"))
-        assert [entry.key for entry in page.entries] == [b"top"], "all that has the name was told with it"
+        for start, told in ((b"photos/2024/3", [b"photos/"]), (b"photos/", []), (b"photos/5", [])):
+            page = await directory.listing.page(Question(delimiter=b"/", start_after=start))
+            assert ([entry.key for entry in page.entries], page.prefixes) == ([b"top"], told)
+
+
+@run_async
+async def test_expired_keys_hide_no_folder_and_none_is_told_twice() -> None:
+    clock = Clock()
+    async with local_store(3, platform=clock.platform()) as store:
+        directory = await store.directory()
+        folders = [b"%c/" % letter for letter in b"abcdefgh"]
+        for folder in folders:
+            for number in range(30):
+                dies = number % 3 or folder in (b"c/", b"d/")
+                await directory.carry_out(Put(folder + b"%02d" % number, b"", "", ttl_ms=HOUR_MS if dies else 0))
+        clock.advance(2 * HOUR_MS)
+        expected = [folder for folder in folders if folder not in (b"c/", b"d/")]
+        for limit in (1, 2, 3):
+            assert (await names(directory, delimiter=b"/", limit=limit))[:2] == ([], expected)
 
 
 @run_async

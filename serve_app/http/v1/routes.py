@@ -257,8 +257,8 @@ V1_ROUTES = (
             "requestBody": {
                 "required": True,
                 "content": {
-                    # Media types are case-insensitive (RFC 9110, 8.3.1), and Swagger UI would quote the lines as one string of
-                    # JSON if it saw "json" here.
+                    # Media types are case-insensitive (RFC 9110, 8.3.1), and Swagger UI would quote the lines as one string
+                    # of JSON if it saw "json" here.
                     "application/x-NDJSON": {
                         "schema": {"type": "string"},
                         "example": '{"key": "hello", "value": "world", "content_type": "text/plain"}\n',
