@@ -107,7 +107,7 @@ def bounded(bounds: Bounds) -> Iterator[None]:
             (group, "_READ_AHEAD_KEYS", bounds.read_ahead),
             (group, "_KEPT_RECORD_BYTES", bounds.kept_bytes),
             (listing, "_MAX_SCANNED", bounds.listed),
-            (listing, "_MAX_VALUE_BYTES", bounds.listed_bytes),
+            (listing, "_MAX_PAGE_BYTES", bounds.listed_bytes),
             (expiry, "_AT_ONCE", bounds.expired),
             (merged_feed, "_MAX_EVENTS", bounds.events),
             (merged_feed, "_MAX_AHEAD", bounds.events_ahead),
