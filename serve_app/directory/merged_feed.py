@@ -66,8 +66,8 @@ class MergedFeed:
         #: The place before the first event, and the one after the last.
         self.start: dict[int, Position] = dict(place or {})
         self.place: dict[int, Position] = dict(place or {})
-        #: With which revision those began their parts in the store that joined it after the place before the first event.
-        self._began: dict[int, int] = {}
+        #: By source and target, the revision with which the target said last that it had taken a window.
+        self.taken: dict[tuple[int, int], int] = {}
         #: The topology's, when this began.
         self._base = 0
         #: Buckets whose feeds are read from now on, and not from where they joined.
@@ -160,6 +160,7 @@ class MergedFeed:
                 self._readers[bucket_id] = self._loop.create_task(self._read(bucket_id))
         for bucket_id in [bucket_id for bucket_id in self._readers if bucket_id not in wanted]:
             self._readers.pop(bucket_id).cancel()
+            self._from_now.discard(bucket_id)  # if it comes back, it is read from there
         self._note_move()
 
     async def _read(self, bucket_id: int) -> None:
@@ -198,16 +199,14 @@ class MergedFeed:
         if at is None or at.tag != tag:
             # Not heard of before, or another storage: what it has told since it joined is asked for.
             if bucket_id in self._from_now:
-                begin = answer.upto
+                self.place[bucket_id] = Position(tag, answer.upto)
             elif answer.since > answer.began:
                 self._lose(f"bucket-{bucket_id} goes on with another storage, or has told too much since it joined")
                 return
             else:
-                begin = answer.since
-                self._began[bucket_id] = answer.began
+                self.place[bucket_id] = Position(tag, answer.since, answer.began)
             self._from_now.discard(bucket_id)
             self._heard.add(bucket_id)
-            self.place[bucket_id] = Position(tag, begin)
             self.start.setdefault(bucket_id, self.place[bucket_id])
             self._note_move()
             return
@@ -228,11 +227,12 @@ class MergedFeed:
                 await self._wait_for(change)
                 if self.lost:
                     return
+                self.taken[change.source, bucket_id] = change.revision
             else:
                 self._append(Event(bucket_id, change))
-            self.place[bucket_id] = Position(tag, change.revision)
+            self.place[bucket_id] = Position(tag, change.revision, at.began)
         if answer.upto > self.place[bucket_id].revision:
-            self.place[bucket_id] = Position(tag, answer.upto)
+            self.place[bucket_id] = Position(tag, answer.upto, at.began)
         self._note_move()
         if answer.changes:
             self._tell()
@@ -243,7 +243,7 @@ class MergedFeed:
         while not self.lost:
             at = self.place.get(taken.source)
             if at is not None and at.tag == taken.key.decode() and at.revision >= taken.reached:
-                if taken.reached < self._began.get(taken.source, 0):
+                if taken.reached < at.began:
                     self._lose(f"bucket-{taken.source} has left, and come back without the changes of before")
                 return
             if taken.source in self._readers and (at is None or at.tag == taken.key.decode()):
@@ -269,7 +269,7 @@ class MergedFeed:
         bucket_id, change = self._log.popleft()
         self.first += 1
         self._bytes -= len(change.key)
-        self.start[bucket_id] = Position(self.place[bucket_id].tag, change.revision)
+        self.start[bucket_id] = self.place[bucket_id]._replace(revision=change.revision)
 
     def _lose_by_loss(self) -> None:
         """All that a lost storage has told may not have been heard, and what is in its place may leave before it is asked."""

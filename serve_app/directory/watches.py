@@ -238,7 +238,9 @@ class _Watch:
             at = place.get(event.bucket_id)
             if at is not None and event.change.revision <= at.revision and not self._with_others:
                 continue  # told before it joined the others
-            place[event.bucket_id] = Position(feed.place[event.bucket_id].tag, event.change.revision)
+            read = feed.place[event.bucket_id]
+            began = at.began if at is not None and at.tag == read.tag else read.began
+            place[event.bucket_id] = Position(read.tag, event.change.revision, began)
             if event.change.key.startswith(self._prefix):
                 told.append(event)
         self._next += len(some)
@@ -265,6 +267,12 @@ class _Watch:
         for bucket_id, at in shared.start.items():
             told = self._place.get(bucket_id)
             if told is None or told.tag != at.tag or told.revision < at.revision:
+                return False
+        # Of what a bucket told before it left, and came back, this one may not have heard. It knows so where it comes to a
+        # window that the bucket gave away then; the others may be past that already.
+        for (source, target), revision in shared.taken.items():
+            giver, taker = self._place.get(source), self._place.get(target)
+            if giver is not None and giver.began and (taker is None or taker.revision < revision):
                 return False
         self._feed, self._next, self._with_others = shared, shared.first, False
         return True

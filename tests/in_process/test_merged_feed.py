@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from serve_app.changes import PUT, TAKEN, Change
-from serve_app.directory import merged_feed
+from serve_app.directory import merged_feed, places
 from serve_app.directory.merged_feed import MergedFeed
 from serve_app.directory.places import Position
+from serve_app.directory.watches import Watches, _Watch
 from serve_app.topology import Topology
 from serve_app.wire.messages import Changed
 from tests.support.local_store import run_async
@@ -24,7 +25,7 @@ _TOPOLOGY = Topology(2, 2, 2, "store", ("0" * 32, "1" * 32))
 class _Feed(MergedFeed):
     """Its buckets have told this much, and tell no more."""
 
-    def __init__(self, told: dict[int, list[Change]], place: dict[int, Position]) -> None:
+    def __init__(self, told: dict[int, list[Change]], place: dict[int, Position] | None) -> None:
         view: Any = SimpleNamespace(topology=_TOPOLOGY, on_adopted=[], links={})
         super().__init__(view, place)
         self._told = told
@@ -129,3 +130,63 @@ async def test_a_window_of_a_bucket_that_is_not_known_yet_is_waited_for() -> Non
     view.topology = _TOPOLOGY
     feed._take_part()
     await _everything(feed, 2)
+
+
+@run_async
+async def test_who_goes_away_and_comes_back_again_misses_it_as_loudly() -> None:
+    """Seed 51: the place that a watch was given said that it had heard all of what the bucket had told, also before."""
+    feed = _Feed({0: [], 1: []}, _at(0, 0))
+    feed.began = 8
+    feed.begin(_TOPOLOGY)
+    await asyncio.sleep(0.01)
+    await feed.stop()
+    assert not feed.lost
+    _, place = places.parse(places.shown("0" * 32, feed.place))
+    assert place == _at(0, 0) | {1: Position(_TAGS[1], 7, 8)}
+    again = _Feed({0: [_taken(2, 1, 7)], 1: []}, place)
+    again.began = 8
+    again.begin(_TOPOLOGY)
+    await asyncio.sleep(0.01)
+    await again.stop()
+    assert "bucket-1 has left" in again.lost
+
+
+@run_async
+async def test_who_comes_back_alone_does_not_join_others_that_are_past_what_would_tell_it() -> None:
+    """Seed 51, too: the others had heard all of the bucket, and were past the window that it gave away then."""
+    shared = _Feed({0: [], 1: []}, _at(0, 1) | _at(1, 7))
+    shared.taken[1, 0] = 5
+    view: Any = SimpleNamespace(topology=_TOPOLOGY, on_adopted=[], links={})
+    for revision, joins in ((4, False), (5, True)):
+        watch = _Watch(Watches(view, 1.0), b"", 1.0)
+        watch._place = _at(0, revision) | {1: Position(_TAGS[1], 7, 8)}
+        assert watch._join(shared) is joins
+        watch._place = _at(0, revision) | _at(1, 7)
+        assert watch._join(shared)
+
+
+@run_async
+async def test_a_bucket_that_left_before_it_was_heard_is_read_from_where_it_comes_back() -> None:
+    """Seed 48: it was read from when it answered first, and what it had told since it came back was missed."""
+    feed = _Feed({0: [], 1: [Change(PUT, b"k1", 1)]}, None)
+    view: Any = feed._view
+    ask = feed._ask
+
+    async def bucket_1_is_away(bucket_id: int) -> Changed:
+        if bucket_id == 1:
+            await asyncio.sleep(3600)
+        return await ask(bucket_id)
+
+    feed._ask = bucket_1_is_away  # type: ignore[method-assign]
+    feed.begin(_TOPOLOGY)
+    await asyncio.sleep(0.01)
+    view.topology = Topology(3, 1, 1, "store", _TOPOLOGY.identities[:1])
+    feed._take_part()
+    feed._ask = ask  # type: ignore[method-assign]
+    view.topology = msgspec.structs.replace(_TOPOLOGY, epoch=4)
+    feed._take_part()
+    async with asyncio.timeout(2):
+        while not feed.end:  # noqa: ASYNC110 - nobody tells whoever only counts
+            await asyncio.sleep(0.01)
+    await feed.stop()
+    assert [event.change.key for event in feed.between(0, 10)] == [b"k1"]
