@@ -187,7 +187,8 @@ class MergedFeed:
             raise Unavailable(f"the store goes on without bucket-{bucket_id}")
         at = self.place.get(bucket_id)
         after = at.revision if at is not None else MAX_REVISION if bucket_id in self._from_now else 0
-        wait_ms = _WAIT_MS if at is not None else 0
+        # Where a bucket is first heard nobody waits for a change: whoever begins waits for all buckets (`ready`).
+        wait_ms = _WAIT_MS if bucket_id in self._heard and at is not None else 0
         connection = link.connection()
         if connection is None:
             raise Unavailable(f"bucket-{bucket_id} is away: {link.trouble}")

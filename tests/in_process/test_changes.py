@@ -12,6 +12,7 @@ from serve_app.changes import DELETE, EXPIRE, PUT, TAKEN, Change
 from serve_app.operations import Delete, Get, Increment, Put, Touch
 from serve_app.records import Record, encode
 from serve_app.settings import Limits
+from serve_app.storage.extent import Extent, extent_fact
 from serve_app.storage.feed import name_of
 from serve_app.topology import MAX_REVISION, Topology
 from serve_app.wire.messages import Batch, Changed, Changes, Envelope, Install, Refused, Window
@@ -278,3 +279,45 @@ async def test_what_is_read_from_the_disk_and_grows_meanwhile_has_no_gap() -> No
         await writing
         assert seen == list(range(1, len(seen) + 1))
         assert after == len(seen)
+
+
+@run_async
+async def test_a_part_that_ends_by_its_bytes_says_where_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_tail, "_MAX_BYTES", 10)
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        for number in range(20):
+            await client.ask(Put(b"key-%02d" % number, b"v", ""))
+        client = await restarted(bucket)
+        after, seen, parts = 0, [], 0
+        while after < 20:
+            answer = await changed(client, after)
+            seen += [change.revision for change in answer.changes]
+            after, parts = answer.upto, parts + 1
+        assert seen == list(range(1, 21))
+        assert parts > 5
+
+
+@run_async
+async def test_what_goes_while_it_is_read_is_told_as_gone() -> None:
+    """The writer deletes the oldest changes between two looks of the thread that reads them."""
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        for number in range(10):
+            await client.ask(Put(b"k%d" % number, b"v", ""))
+        client = await restarted(bucket)
+        assert bucket.server is not None
+        engine: Any = bucket.server.bucket.engine
+        scan = engine.scan_facts
+
+        def trimmed(start: bytes, end: bytes) -> Any:
+            if start == name_of(1):
+                gone = [(name, None) for name, _ in scan(name_of(0), name_of(6))]
+                engine.write([], [*gone, extent_fact(Extent(since=5))])
+            return scan(start, end)
+
+        engine.scan_facts = trimmed
+        answer = bucket.server.feed.read(Changes(0, 0), 10)
+        assert isinstance(answer, Changed)
+        assert [change.revision for change in answer.changes] == [6, 7, 8, 9, 10]
+        assert answer.since == 5

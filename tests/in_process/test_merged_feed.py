@@ -15,7 +15,7 @@ from serve_app.directory.merged_feed import MergedFeed
 from serve_app.directory.places import Position
 from serve_app.directory.watches import Watches, _Watch
 from serve_app.topology import Topology
-from serve_app.wire.messages import Changed
+from serve_app.wire.messages import Changed, Changes
 from tests.support.local_store import run_async
 
 _TAGS = ("0" * 8, "1" * 8)
@@ -36,7 +36,7 @@ class _Feed(MergedFeed):
     async def _ask(self, bucket_id: int) -> Changed:
         at = self.place.get(bucket_id)
         changes = [change for change in self._told[bucket_id] if at is None or change.revision > at.revision]
-        if at is not None and not changes:
+        if at is not None and not changes and bucket_id in self._heard:
             await asyncio.sleep(3600)
         upto = changes[-1].revision if changes else 0
         began = self.began if bucket_id else 0
@@ -190,3 +190,26 @@ async def test_a_bucket_that_left_before_it_was_heard_is_read_from_where_it_come
             await asyncio.sleep(0.01)
     await feed.stop()
     assert [event.change.key for event in feed.between(0, 10)] == [b"k1"]
+
+
+@run_async
+async def test_a_bucket_that_has_nothing_new_is_not_waited_for_to_begin() -> None:
+    """Seed 112: who came back while a bucket was idle waited as long as that may wait for a change, and was refused."""
+    asked: list[int] = []
+
+    class Idle:
+        async def call(self, body: Changes, deadline_s: float) -> Changed:
+            asked.append(body.wait_ms)
+            if len(asked) > 1:
+                await asyncio.sleep(3600)
+            return Changed([], 0, 5, _TOPOLOGY.identities[0], 0)
+
+    topology = Topology(1, 1, 1, "store", _TOPOLOGY.identities[:1])
+    link = SimpleNamespace(connection=Idle)
+    view: Any = SimpleNamespace(topology=topology, on_adopted=[], links={0: link})
+    feed = MergedFeed(view, _at(0, 5))
+    feed.begin(topology)
+    await feed.ready(asyncio.get_running_loop().time() + 60)
+    await asyncio.sleep(0.01)
+    await feed.stop()
+    assert asked == [0, merged_feed._WAIT_MS]
