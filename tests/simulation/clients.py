@@ -170,6 +170,9 @@ class Clients:
         known = answer not in (UNKNOWN, REFUSED)
         world.counts["requests repeated"] += 1
         world.counts["requests repeated until answered"] += known
+        if known and any(called_s <= lost.at_s for lost in world.lost_volumes):
+            # What came of it may be lost with a volume, and is not known any more: it may have happened before, too.
+            self._happened(asked.event(None, called_s, world.loop.time()))
         self._happened(asked.event(answer if known else None, called_s, world.loop.time()))
 
     def _happened(self, event: Event) -> None:
