@@ -8,13 +8,14 @@ from typing import Any
 from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.calls import Calls
 from serve_app.cursor import Cursor
-from serve_app.directory.batches import _Share, _UnderWay
+from serve_app.directory.batches import Batches, _Share, _UnderWay
+from serve_app.directory.stats import DirectoryStats
 from serve_app.errors import OutcomeUnknown, Unavailable
-from serve_app.operations import Delete, Get
+from serve_app.operations import Delete, Get, Put, Written
 from serve_app.placement import bucket_of
 from serve_app.storage.facts import BucketFacts, StorageFacts, Totals
 from serve_app.topology import Topology
-from serve_app.wire.messages import Batch, Envelope, Moved
+from serve_app.wire.messages import Batch, BatchAnswered, Envelope, Moved
 from tests.support.commits import nobody_is_told
 from tests.support.local_store import TEST_LIMITS, run_async
 from tests.support.memory_engine import MemoryEngine
@@ -65,3 +66,34 @@ def test_a_read_beside_a_write_that_met_damage_is_refused_and_not_of_unknown_out
     read, write = batch.outcomes()
     assert isinstance(read, Unavailable)
     assert isinstance(write, OutcomeUnknown)
+
+
+@run_async
+async def test_where_the_way_of_some_is_not_found_the_others_keep_their_answers() -> None:
+    """Places within a bucket's share are none of the batch."""
+    topology = Topology(2, 2, 2, "store", ("zero", "one"))
+    keys = [next(key for key in map(b"k%d".__mod__, range(100)) if bucket_of(key, 2) == home) for home in (0, 1)]
+
+    class Connection:
+        def __init__(self, home: int) -> None:
+            self.home = home
+
+        async def call(self, body: Batch, deadline_s: float, epoch: int) -> BatchAnswered:
+            moved = Moved(topology) if self.home else Written(True, 7)
+            return BatchAnswered([moved] * len(body.operations))
+
+    class Delivery:
+        async def reconcile(self, *asked: object) -> None:
+            raise Unavailable("nobody can be told")
+
+    view: Any = SimpleNamespace(
+        topology=topology,
+        bucket_of=lambda key, topology: (bucket_of(key, 2), 2),
+        link=lambda home: SimpleNamespace(connection=lambda: Connection(home)),
+        learn=lambda home, moved: False,
+    )
+    delivery: Any = Delivery()
+    homes = [0, 0, 1, 0, 1]
+    operations = [Put(keys[home], b"v", "") for home in homes]
+    found = await Batches(view, delivery, DirectoryStats()).carry_out(operations, 1e9)
+    assert [isinstance(outcome, Unavailable) for outcome in found] == [home == 1 for home in homes]

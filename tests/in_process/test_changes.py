@@ -217,6 +217,17 @@ async def test_a_window_that_was_taken_in_is_a_change_and_what_is_in_it_none() -
         assert (told.kind, told.revision, told.source, told.reached) == (TAKEN, 71, 1, 70), "once"
 
 
+@run_async
+async def test_a_window_without_records_is_told_as_well() -> None:
+    """What its source told of those keys, of a delete perhaps, comes before all that is told of them here."""
+    async with serving() as bucket:
+        client = await greeted(bucket)
+        await client.ask(Install(Topology(2, 2, 1, "store", (identity_of(bucket), "other"), move_epoch=2)))
+        await client.ask(Window(1, b"k9", 70, []), epoch=2)
+        (told,) = (await changed(client, 0)).changes
+        assert (told.kind, told.source, told.reached) == (TAKEN, 1, 70)
+
+
 @pytest.mark.parametrize("after", [-1, MAX_REVISION + 1])
 @run_async
 async def test_a_place_that_can_not_be_is_refused(after: int) -> None:

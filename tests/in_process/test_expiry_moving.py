@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from serve_app.bucket.mover_access import MoverAccess
-from serve_app.cursor import Cursor
+from serve_app import outcomes
+from serve_app.bucket.mover_access import MoverAccess, _first
+from serve_app.cursor import END, Cursor
 from serve_app.operations import Get, Head, Missing, Put, Value, Written
 from serve_app.operations.body import Body
 from serve_app.placement import bucket_of
@@ -162,3 +163,33 @@ async def test_in_a_store_whose_keys_move_to_and_fro_each_goes_in_its_time(monke
         await until(lambda: sum(len(bucket.records) for bucket in store.buckets) == 40)
         assert [dues(bucket) for bucket in store.buckets] == [[], [], []]
         assert [bucket.server.bucket.totals.keys for bucket in store.buckets] == [40, 0, 0]  # type: ignore[union-attr]
+
+
+@run_async
+async def test_what_expires_while_the_mover_reads_is_read_again() -> None:
+    """It would travel, and be deleted, and counted off, a second time."""
+    clock = Clock()
+    async with serving(platform=clock.platform()) as bucket:
+        client = await greeted(bucket)
+        assert bucket.server is not None
+        await client.ask(Put(KEY, b"v", "", ttl_ms=TTL_MS))
+        identity = bucket.server.bucket.identity
+        await client.ask(Install(Topology(2, 1, 2, "store", (identity, "other"), move_epoch=2)))
+        access = bucket.server.mover_access
+        assert access.topology is not None
+        assert access.cursor is not None
+        await access.note_writes_from(b"")
+        scanned = await access.scan(access.topology, b"", END, 1 << 20)
+        assert [key for key, _ in scanned.records] == [KEY]
+        clock.advance(TTL_MS)
+        await until(lambda: KEY not in bucket.records)
+        _, something_was_written = await access.intend(access.cursor, KEY + b"\0")
+        assert something_was_written
+
+
+def test_a_window_ends_between_keys_and_not_between_the_outcomes_of_one() -> None:
+    names = [outcomes.name_of(key, b"request-%d" % number) for key in (b"a", b"b") for number in range(3)]
+    found = iter([(name, b"x" * 100) for name in names])
+    chosen, stopped = _first(found, END, 150, outcomes.key_in, lambda key: True)
+    assert [name for name, _ in chosen] == names[:3]
+    assert stopped == b"b"

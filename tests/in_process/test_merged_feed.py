@@ -164,7 +164,9 @@ async def test_who_comes_back_alone_does_not_join_others_that_are_past_what_woul
         watch._place = _at(0, revision) | _at(1, 7)
         assert watch._join(shared)
         watch._place = _at(0, revision)
-        assert not watch._join(shared), "of a bucket that it does not know it may have missed what the others have heard"
+        assert not watch._join(shared), (
+            "of a bucket that it does not know it may have missed what the others have heard"
+        )
 
 
 @run_async

@@ -80,6 +80,14 @@ async def test_many_values_are_told_in_parts_of_which_the_last_has_the_id(monkey
             [b"last", *(b"k%02d" % number for number in range(10) if number != 3)]
         )
         assert keys.count((b"delete", b"k03")) == 1
+        # Whoever goes away after a part comes back with the last id that it was told.
+        for number, part in enumerate(parts[:-1]):
+            if ids := _ID.findall(part):
+                resumed = await told(directory, ids[-1])
+                rest = await until_told(resumed, b'"last"')
+                await resumed.aclose()  # type: ignore[attr-defined]
+                told_again = set(re.findall(rb'"key":"(\w+)"', b"".join([*parts[: number + 1], *rest])))
+                assert told_again == {key for _, key in keys}
         # Each event ends with an empty line, as one piece would have it.
         assert len(re.findall(rb"\n\nevent: |^event: ", every)) == len(keys)
         for each in (pieces, back):

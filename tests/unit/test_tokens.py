@@ -253,9 +253,10 @@ def test_a_start_without_a_good_file_knows_no_tokens_until_there_is_one(
     assert names(tokens, "cs_r") == ["reader"]
 
 
-def test_an_empty_file_lets_nobody_in(file: Path) -> None:
+@pytest.mark.parametrize("text", ["", "\n", "# all revoked\n"])
+def test_an_empty_file_lets_nobody_in(file: Path, text: str) -> None:
     tokens = Tokens(file)
-    file.write_text("# all revoked\n")
+    file.write_text(text)
     tokens.look_again()
     assert tokens.known
     assert tokens.problem == ""

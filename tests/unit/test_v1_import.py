@@ -80,6 +80,14 @@ def test_all_that_were_stored_are_counted_and_the_first_that_was_not_is_named(di
     assert said(sent(directory, line("a"), line("b"), line("c"), line("d"))) == (507, 2, 2)
 
 
+def test_of_a_key_that_comes_twice_the_second_is_what_stays(directory: Asked) -> None:
+    """Also where the first is refused for now, and tried again."""
+    directory.refusals = {b"a": Unavailable("not now")}
+    answer = sent(directory, line("a", "first"), line("b"), line("a", "second"))
+    assert (answer.status, answer.json()["imported"]) == (200, 3)
+    assert directory.records[b"a"][0] == b"second"
+
+
 def test_a_value_that_no_put_may_have_is_refused(directory: Asked) -> None:
     """It went to the bucket, which hung up on all that the directory had asked it, for a minute."""
     limits = Limits(max_value_bytes=10)

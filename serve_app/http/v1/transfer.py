@@ -137,6 +137,7 @@ class Transfer:
     async def _batches(self, scope: Scope, receive: Receive, taken: _Taken) -> AsyncIterator[list[tuple[int, Put]]]:
         """The records with the numbers of their lines, as many as are put together."""
         puts: list[tuple[int, Put]] = []
+        keys: set[bytes] = set()
         size = number = 0
         lines = self._read_lines(scope, receive)
         while True:
@@ -149,18 +150,21 @@ class Transfer:
                     yield puts
                 taken.line = number
                 raise
-            # A batch is one message: it holds more than that only where a single value does.
-            if puts and (line is None or (put is not None and size + put.payload_bytes > _AT_ONCE_BYTES)):
+            # A batch is one message: it holds more than that only where a single value does. And it holds a key once: the
+            # first of two, tried again, would be stored over the second.
+            full = put is not None and (size + put.payload_bytes > _AT_ONCE_BYTES or put.key in keys)
+            if puts and (line is None or full):
                 yield puts
-                puts, size = [], 0
+                puts, size, keys = [], 0, set()
             if line is None:
                 return
             if put is not None:
                 puts.append((number, put))
+                keys.add(put.key)
                 size += put.payload_bytes
             if len(puts) >= _AT_ONCE:
                 yield puts
-                puts, size = [], 0
+                puts, size, keys = [], 0, set()
 
     async def _read_lines(self, scope: Scope, receive: Receive) -> AsyncIterator[bytes]:
         rest = bytearray()
