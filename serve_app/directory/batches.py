@@ -59,7 +59,9 @@ class Batches:
         """Have a bucket carry out its share; whether some of it has moved. What has no outcome then is to be routed again."""
         loop = asyncio.get_running_loop()
         started_s, home = loop.time(), share.home
-        link = self._view.link(home)
+        link = self._view.links.get(home)
+        if link is None:
+            return False  # this has begun after the topology had changed
         try:
             connection = link.connection() or await link.wait_for_connection(deadline_s)
             answer = await connection.call(Batch(share.operations), deadline_s, share.epoch)

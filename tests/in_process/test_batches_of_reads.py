@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.calls import Calls
 from serve_app.cursor import Cursor
 from serve_app.directory.batches import Batches, _Share, _UnderWay
+from serve_app.directory.routed import Routed
 from serve_app.directory.stats import DirectoryStats
 from serve_app.errors import OutcomeUnknown, Unavailable
-from serve_app.operations import Delete, Get, Put, Written
+from serve_app.operations import Delete, Get, Missing, Put, Written
 from serve_app.placement import bucket_of
 from serve_app.storage.facts import BucketFacts, StorageFacts, Totals
 from serve_app.topology import Topology
@@ -89,7 +91,7 @@ async def test_where_the_way_of_some_is_not_found_the_others_keep_their_answers(
     view: Any = SimpleNamespace(
         topology=topology,
         bucket_of=lambda key, topology: (bucket_of(key, 2), 2),
-        link=lambda home: SimpleNamespace(connection=lambda: Connection(home)),
+        links={home: SimpleNamespace(connection=partial(Connection, home)) for home in (0, 1)},
         learn=lambda home, moved: False,
     )
     delivery: Any = Delivery()
@@ -97,3 +99,30 @@ async def test_where_the_way_of_some_is_not_found_the_others_keep_their_answers(
     operations = [Put(keys[home], b"v", "") for home in homes]
     found = await Batches(view, delivery, DirectoryStats()).carry_out(operations, 1e9)
     assert [isinstance(outcome, Unavailable) for outcome in found] == [home == 1 for home in homes]
+
+
+@run_async
+async def test_a_bucket_that_leaves_as_it_is_to_be_asked_is_asked_no_more() -> None:
+    """Seed 474: the request ended with a KeyError, and its client heard nothing."""
+    topologies = [Topology(2, 2, 2, "store", ("zero", "one")), Topology(3, 1, 1, "store", ("zero",))]
+
+    class Connection:
+        async def call(self, body: Batch, deadline_s: float, epoch: int) -> BatchAnswered:
+            return BatchAnswered([Missing()] * len(body.operations))
+
+    class View:
+        topology = topologies[0]
+        links: ClassVar[dict[int, Any]] = {0: SimpleNamespace(connection=Connection), 1: None}
+
+        def bucket_of(self, key: bytes, topology: Topology) -> tuple[int, int]:
+            home = bucket_of(key, topology.bucket_count), topology.epoch
+            # It changes between this and the sending, which is a task of its own.
+            self.topology = topologies[1]
+            self.links.pop(1, None)
+            return home
+
+    view: Any = View()
+    unused: Any = None
+    keys = [b"k%d" % number for number in range(10)]
+    found = await Batches(view, unused, DirectoryStats()).carry_out([Get(key) for key in keys], 1e9)
+    assert [outcome.bucket_id for outcome in found if isinstance(outcome, Routed)] == [0] * 10
