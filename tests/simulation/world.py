@@ -335,8 +335,10 @@ class World:
         """Whether a watch that began then may be told that its history is lost, for this reason."""
         if self.lost_volumes:
             return True
-        # Its feed has gone with it, or it has begun a new one; some directories hear of that later.
-        if any(at_s > since_s - _HEARD_LATE_S for at_s in self.left_s):
+        # Its feed has gone with it, or it has begun a new one; some directories hear of that later, and one that has slept
+        # goes on with a feed that has as well.
+        slept_s = max((node.process.slept_s for node in self.directories if node.process is not None), default=0.0)
+        if any(at_s > since_s - _HEARD_LATE_S - slept_s for at_s in self.left_s):
             return "has left" in why or "another storage" in why or "since revision" in why
         return self.plan.limits.watch_history < 1000 and ("since revision" in why or "told too much" in why)
 
