@@ -4,7 +4,11 @@ The rule is plain and public, so that an operator can check it with any SHA256 t
 `bucket_of(key, M) = int(sha256(key as UTF-8).hexdigest(), 16) % M`.
 """
 
-from hashlib import sha256
+import hashlib
+from functools import partial
+
+# What is hashed so is no secret. Said so, OpenSSL looks nothing up: a key takes less than half as long.
+sha256 = partial(hashlib.sha256, usedforsecurity=False)
 
 
 def stable_hash(key: bytes) -> int:

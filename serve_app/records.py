@@ -62,12 +62,19 @@ def decode(raw: bytes) -> Record:
         StorageDamaged: the bytes are too short to be a record.
         StorageNewer: a version this release does not know.
     """
-    size, content_type, revision, created_ms, modified_ms, expires_ms = header(raw)
-    return Record(raw[len(raw) - size :], content_type, revision, created_ms, modified_ms, expires_ms)
+    start, content_type, revision, created_ms, modified_ms, expires_ms = parts(raw)
+    return Record(raw[start:], content_type, revision, created_ms, modified_ms, expires_ms)
 
 
 def header(raw: bytes) -> Header:
     """All but the value, which is not copied. Raises as `decode`."""
+    start, content_type, revision, created_ms, modified_ms, expires_ms = parts(raw)
+    return Header(len(raw) - start, content_type, revision, created_ms, modified_ms, expires_ms)
+
+
+def parts(raw: bytes) -> tuple[int, str, int, int, int, int]:
+    """Where the value begins, and what `header` has beside its size, as a plain tuple: many are read together. Raises as
+    `decode`."""
     if len(raw) < HEADER_BYTES:
         raise StorageDamaged(f"a record of {len(raw)} bytes is shorter than a record's header")
     version, revision, created_ms, modified_ms, expires_ms, type_bytes = _HEADER.unpack_from(raw)
@@ -80,7 +87,7 @@ def header(raw: bytes) -> Header:
         content_type = raw[HEADER_BYTES:start].decode("utf-8")
     except UnicodeDecodeError:
         raise StorageDamaged("a record's content type is not UTF-8") from None
-    return Header(len(raw) - start, content_type, revision, created_ms, modified_ms, expires_ms)
+    return start, content_type, revision, created_ms, modified_ms, expires_ms
 
 
 def created_ms(raw: bytes) -> int:

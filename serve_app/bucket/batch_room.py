@@ -17,7 +17,7 @@ class Room:
     """What of it is left."""
 
     def __init__(self) -> None:
-        self._left = MAX_ANSWER_BYTES
+        self.size = self._left = MAX_ANSWER_BYTES
 
     def fit(self, answer: T) -> T | Refused:
         """The answer, or that there is no room for it. A smaller one may still fit then."""

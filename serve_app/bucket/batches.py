@@ -37,7 +37,7 @@ class BatchWrite(CalledWrite):
         self.keys = [operation.key for operation in self.operations]
 
     def decide(self, group: Group) -> None:
-        verdicts = [self.state.judge(operation.key, self.envelope.epoch) for operation in self.operations]
+        verdicts = self.state.judge_all(self.keys, self.envelope.epoch)
         self.held = any(isinstance(verdict, Hold) for verdict in verdicts)
         if self.held:
             return

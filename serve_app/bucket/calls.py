@@ -7,7 +7,7 @@ for the bucket's writer, and a few questions are answered at once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from serve_app.bucket.batches import BatchWrite, only_reads
 from serve_app.bucket.bucket import Bucket
@@ -169,11 +169,12 @@ class Calls:
         def done(answers: list[Answer | Hold | Expired]) -> None:
             if self._outlet.closing:
                 return
+            kinds = set(map(type, answers))
             expired = [
                 each.key for each, answer in zip(envelope.body.operations, answers, strict=True)
                 if isinstance(answer, Expired)
-            ]  # fmt: skip
-            if any(isinstance(answer, Hold) for answer in answers):
+            ] if Expired in kinds else []  # fmt: skip
+            if Hold in kinds:
                 # Looked at anew: what it would wait for may have come while the thread read.
                 if self._bucket.reader.in_window(envelope.body.operations):
                     self._hold(envelope, arrived_s, lambda: self._batch(envelope, arrived_s))
@@ -182,7 +183,7 @@ class Calls:
             elif expired:
                 self._once_deleted_here(envelope, arrived_s, expired, lambda: self._batch(envelope, arrived_s))
             else:
-                answered = BatchAnswered([each for each in answers if isinstance(each, Answer)])
+                answered = BatchAnswered(cast("list[Answer]", answers))
                 self._reply(envelope, answered, arrived_s)
                 self.flush()
 

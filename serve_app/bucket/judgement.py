@@ -8,6 +8,8 @@ learned stays true in it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from serve_app import placement
 from serve_app.cursor import Cursor
 from serve_app.topology import Topology
@@ -20,6 +22,16 @@ class Hold:
 
 #: The key is just being moved: the operation waits until that is over, and is judged again.
 HOLD = Hold()
+
+
+def judge_all(
+    bucket_id: int, keys: Sequence[bytes], epoch: int, topology: Topology | None, cursor: Cursor | None
+) -> list[Moved | Hold | None]:
+    """`judge` for each of many keys: where none move that is one comparison."""
+    if topology is None or topology.moving:
+        return [judge(bucket_id, key, epoch, topology, cursor) for key in keys]
+    count, moved, stable_hash = topology.bucket_count, Moved(topology), placement.stable_hash
+    return [None if stable_hash(key) % count == bucket_id else moved for key in keys]
 
 
 def judge(

@@ -12,7 +12,7 @@ from typing import Protocol
 from serve_app import events
 from serve_app.bucket import judgement
 from serve_app.bucket.batch_room import Room
-from serve_app.bucket.judgement import Hold
+from serve_app.bucket.judgement import HOLD, Hold
 from serve_app.bucket.standing import Served
 from serve_app.errors import StorageDamaged, StorageFault, StorageNewer
 from serve_app.operations import ReadOperation
@@ -94,34 +94,48 @@ class Reader:
         operations: list[ReadOperation[Answer]] = envelope.body.operations
         if bucket.clock() >= envelope.deadline_s(arrived_s):
             return [_TOO_LATE] * len(operations)
-        before, room = bucket.served, Room()
+        before = bucket.served
         answers: list[Answer | Hold | Expired] = []
+        room, held = Room(), 0
         for start in range(0, len(operations), _READ_AT_ONCE):
-            some = operations[start : start + _READ_AT_ONCE]
-            answers += map(room.fit, self._some_of(envelope, arrived_s, some))
+            some, size = self._some_of(envelope, arrived_s, operations[start : start + _READ_AT_ONCE])
+            held += size
+            if held > room.size:  # which few are: else there is nothing to count
+                if held - size <= room.size:
+                    answers = list(map(room.fit, answers))
+                some = list(map(room.fit, some))
+            answers += some
         served = bucket.served
         if served.standing.topology is not before.standing.topology:
             return self.batch(envelope, arrived_s)
-        return [
-            self._judge(operation.key, envelope.epoch, served) or answer
-            for operation, answer in zip(operations, answers, strict=True)
-        ]
+        standing = served.standing
+        if standing.fault:
+            return [Refused("fault", standing.fault)] * len(operations)
+        keys = [operation.key for operation in operations]
+        verdicts = judgement.judge_all(bucket.bucket_id, keys, envelope.epoch, standing.topology, standing.cursor)
+        if not any(verdicts):
+            return answers
+        return [self._of_a_read(verdict, served) or answer for verdict, answer in zip(verdicts, answers, strict=True)]
 
     def _some_of(
         self, envelope: Envelope, arrived_s: float, operations: list[ReadOperation[Answer]]
-    ) -> list[Answer | Hold | Expired]:
-        """The answers to these of a batch, with one call to the engine. They are not judged yet."""
+    ) -> tuple[list[Answer | Hold | Expired], int]:
+        """The answers to these of a batch, with one call to the engine, and how many bytes of values are in them at most.
+        They are not judged yet."""
+        answers: list[Answer | Hold | Expired]
         try:
             found = self._bucket.engine.get_many([operation.key for operation in operations])
-            return [self._answer(each, raw) for each, raw in zip(operations, found, strict=True)]
+            answers = [self._answer(each, raw) for each, raw in zip(operations, found, strict=True)]
+            return answers, sum(map(len, filter(None, found)))
         except StorageFault:
             # Only those that meet the damage are refused for it.
-            return [
+            answers = [
                 self.on_disk(Envelope(envelope.call, envelope.timeout_ms, envelope.epoch, operation), arrived_s)
                 for operation in operations
             ]
         except Exception as error:
-            return [self._mistaken(error)] * len(operations)
+            answers = [self._mistaken(error)] * len(operations)
+        return answers, sum(answer.payload_bytes for answer in answers if isinstance(answer, Answer))
 
     def in_window(self, operations: Sequence[ReadOperation[Answer]]) -> bool:
         """Whether some of these keys are just being moved. On the loop."""
@@ -133,9 +147,14 @@ class Reader:
         standing = served.standing
         if standing.fault:
             return Refused("fault", standing.fault)
-        verdict = judgement.judge(self._bucket.bucket_id, key, epoch, standing.topology, standing.cursor)
+        return self._of_a_read(
+            judgement.judge(self._bucket.bucket_id, key, epoch, standing.topology, standing.cursor), served
+        )
+
+    @staticmethod
+    def _of_a_read(verdict: Moved | Hold | None, served: Served) -> Moved | Hold | None:
         # Reads of the window go on until its records are about to be deleted.
-        return None if isinstance(verdict, Hold) and not served.holds_reads else verdict
+        return None if verdict is HOLD and not served.holds_reads else verdict
 
     def _mistaken(self, error: Exception) -> Refused:
         events.error("read failed", exc_info=error, bucket=self._bucket.bucket_id)

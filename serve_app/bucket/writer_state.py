@@ -5,7 +5,7 @@ It is what writes are judged by, in order with them. When a group is durable, it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from serve_app.bucket import judgement
 from serve_app.bucket.judgement import Hold
@@ -60,6 +60,13 @@ class WriterState:
         if standing.fault:
             return Refused("fault", standing.fault)
         return judgement.judge(self.bucket_id, key, epoch, standing.topology, standing.cursor)
+
+    def judge_all(self, keys: Sequence[bytes], epoch: int) -> Sequence[Moved | Refused | Hold | None]:
+        """`judge` for each of many keys."""
+        standing = self.standing
+        if standing.fault:
+            return [Refused("fault", standing.fault)] * len(keys)
+        return judgement.judge_all(self.bucket_id, keys, epoch, standing.topology, standing.cursor)
 
     # -- what the mover has read ahead -------------------------------------------------------------------------------
 

@@ -111,27 +111,30 @@ class _UnderWay:
     def shares(self, view: StoreView, topology: Topology) -> list[_Share]:
         """What is left, by the buckets that it goes to."""
         shares: dict[tuple[int, int], _Share] = {}
-        for number in self.left:
-            operation = self._operations[number]
-            home, epoch = view.bucket_of(operation.key, topology)
-            share = shares.get((home, epoch))
+        left = self.left
+        operations = [self._operations[number] for number in left]
+        homes = view.homes_of([operation.key for operation in operations], topology)
+        for number, operation, home in zip(left, operations, homes, strict=True):
+            share = shares.get(home)
             if share is None:
-                share = shares[home, epoch] = _Share(home, epoch)
-            share.add(number, operation)
+                share = shares[home] = _Share(*home)
+            share.numbers.append(number)
+            share.operations.append(operation)
         return list(shares.values())
 
     def take(self, share: _Share, answers: list[Any]) -> list[int]:
         """Take a bucket's answers; the places in the share of what has moved."""
         moved = []
-        for place, answer in enumerate(answers):
-            number, operation = share.numbers[place], share.operations[place]
-            if isinstance(answer, Moved):
+        outcomes, home = self._outcomes, share.home
+        for place, (number, operation, answer) in enumerate(zip(share.numbers, share.operations, answers, strict=True)):
+            kind = type(answer)
+            if kind is Moved:
                 moved.append(place)
-            elif isinstance(answer, Refused):
-                self.refuse([number], error_of(share.home, answer))
+            elif kind is Refused:
+                self.refuse([number], error_of(home, answer))
             else:
                 check_kind(operation, answer)
-                self._outcomes[number] = Routed(answer, share.home, "")
+                outcomes[number] = Routed(answer, home, "")
         return moved
 
     def refuse(self, numbers: list[int], error: StoreError) -> None:
@@ -171,7 +174,3 @@ class _Share:
         self.home, self.epoch = home, epoch
         self.numbers: list[int] = []
         self.operations: list[Operation[Any]] = []
-
-    def add(self, number: int, operation: Operation[Any]) -> None:
-        self.numbers.append(number)
-        self.operations.append(operation)

@@ -33,7 +33,7 @@ _JOINED_WITHIN_S = 3.0
 #: Those who follow are told together, at most this often: what comes in between leaves in one piece. Where there are many,
 #: less often: each piece costs, whatever is in it.
 _TELL_EVERY_S = 0.1
-_TOLD_PER_S = 400
+_TOLD_PER_S = 200
 #: What is kept for those who follow together.
 _MAX_EVENTS = 65_536
 _MAX_BYTES = 16 * 1024 * 1024

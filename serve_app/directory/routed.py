@@ -23,4 +23,4 @@ class Routed(NamedTuple, Generic[A]):
 
 def check_kind(operation: Operation[Any], answer: object) -> None:
     """An answer is of a kind that its operation names: both ends have the same declaration."""
-    assert isinstance(answer, answer_types(type(operation))), f"{operation.name} answered with {answer!r:.80}"
+    assert type(answer) in answer_types(type(operation)), f"{operation.name} answered with {answer!r:.80}"

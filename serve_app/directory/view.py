@@ -6,7 +6,7 @@ Nothing here asks anybody: `polling.py` does, and has what it hears adopted here
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from serve_app import events, placement
 from serve_app.directory.links import Links
@@ -75,10 +75,12 @@ class StoreView:
         home, digest = placement.place(key, topology.bucket_count)
         return (*self._moved_from(home, key, topology), digest) if topology.moving else (home, 0, digest)
 
-    def bucket_of(self, key: bytes, topology: Topology) -> tuple[int, int]:
-        """As `home_of`, without the digest."""
-        home = placement.bucket_of(key, topology.bucket_count)
-        return self._moved_from(home, key, topology) if topology.moving else (home, 0)
+    def homes_of(self, keys: Sequence[bytes], topology: Topology) -> list[tuple[int, int]]:
+        """As `home_of` for each of many keys, without the digests."""
+        count, stable_hash = topology.bucket_count, placement.stable_hash
+        if topology.moving:
+            return [self._moved_from(stable_hash(key) % count, key, topology) for key in keys]
+        return [(stable_hash(key) % count, 0) for key in keys]
 
     def _moved_from(self, home: int, key: bytes, topology: Topology) -> tuple[int, int]:
         if key < self.cursors.get(home, b""):

@@ -17,5 +17,5 @@ class Get(ReadOperation[Value | Missing | NotMet], tag=1):
     def describe(self, raw: bytes | None) -> Value | Missing:
         if raw is None:
             return Missing()
-        record = records.decode(raw)
-        return Value(record.value, record.content_type, record.revision, record.modified_ms, record.expires_ms)
+        start, content_type, revision, _, modified_ms, expires_ms = records.parts(raw)
+        return Value(raw[start:], content_type, revision, modified_ms, expires_ms)

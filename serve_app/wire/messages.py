@@ -244,9 +244,13 @@ class Batch(Body[BatchAnswered], tag=13):
         if not 1 <= len(self.operations) <= MAX_BATCH:
             return f"a batch has 1 to {MAX_BATCH} operations"
         # One that does not fit into the answer would be refused there, and yet have happened.
-        if any(isinstance(operation, Delete) and operation.with_value for operation in self.operations):
-            return "a deletion in a batch is answered without the value"
-        return next(filter(None, (operation.problem() for operation in self.operations)), "")
+        for operation in self.operations:
+            if isinstance(operation, Delete) and operation.with_value:
+                return "a deletion in a batch is answered without the value"
+            problem: str = operation.problem()
+            if problem:
+                return problem
+        return ""
 
 
 class Entry(msgspec.Struct, array_like=True, gc=False):

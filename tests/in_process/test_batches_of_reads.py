@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -63,7 +64,8 @@ def test_a_read_beside_a_write_that_met_damage_is_refused_and_not_of_unknown_out
     operations = [Get(_KEY), Delete(_KEY)]
     batch, share = _UnderWay(operations), _Share(0, 0)
     for number, operation in enumerate(operations):
-        share.add(number, operation)
+        share.numbers.append(number)
+        share.operations.append(operation)
     batch.refuse(share.numbers, OutcomeUnknown("bucket-0: a block of the log is damaged"))
     read, write = batch.outcomes()
     assert isinstance(read, Unavailable)
@@ -90,7 +92,7 @@ async def test_where_the_way_of_some_is_not_found_the_others_keep_their_answers(
 
     view: Any = SimpleNamespace(
         topology=topology,
-        bucket_of=lambda key, topology: (bucket_of(key, 2), 2),
+        homes_of=lambda keys, topology: [(bucket_of(key, 2), 0) for key in keys],
         links={home: SimpleNamespace(connection=partial(Connection, home)) for home in (0, 1)},
         learn=lambda home, moved: False,
     )
@@ -114,12 +116,12 @@ async def test_a_bucket_that_leaves_as_it_is_to_be_asked_is_asked_no_more() -> N
         topology = topologies[0]
         links: ClassVar[dict[int, Any]] = {0: SimpleNamespace(connection=Connection), 1: None}
 
-        def bucket_of(self, key: bytes, topology: Topology) -> tuple[int, int]:
-            home = bucket_of(key, topology.bucket_count), topology.epoch
+        def homes_of(self, keys: Sequence[bytes], topology: Topology) -> list[tuple[int, int]]:
+            homes = [(bucket_of(key, topology.bucket_count), 0) for key in keys]
             # It changes between this and the sending, which is a task of its own.
             self.topology = topologies[1]
             self.links.pop(1, None)
-            return home
+            return homes
 
     view: Any = View()
     unused: Any = None

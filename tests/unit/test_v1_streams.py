@@ -11,6 +11,7 @@ import pytest
 from serve_app.auth.access import OPEN
 from serve_app.directory.listing import Page, Question
 from serve_app.errors import Unavailable
+from serve_app.http import streams
 from serve_app.http.downloads import CHUNK_BYTES
 from serve_app.http.streams import StreamedAnswer, send_stream
 from serve_app.http.v1.transfer import MAX_EXPORTS, Transfer
@@ -51,6 +52,20 @@ async def test_a_large_piece_leaves_in_chunks() -> None:
     bodies = [message["body"] for message in sent[1:]]
     assert [len(body) for body in bodies] == [CHUNK_BYTES, CHUNK_BYTES, 1, 1, 0]
     assert [message.get("more_body", False) for message in sent[1:]] == [True, True, True, True, False]
+    assert pieces.closed
+
+
+@run_async
+async def test_a_client_that_takes_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "STALLED_S", 0.01)
+    pieces = Ends(b"a", b"b")
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            await never()
+
+    with pytest.raises(TimeoutError, match="took nothing"):
+        await send_stream(send, never, StreamedAnswer(pieces(), b"text/plain"))
     assert pieces.closed
 
 

@@ -123,6 +123,7 @@ def moment_ms(text: bytes) -> int:
     return at_ms
 
 
+@lru_cache(maxsize=8192)
 def shown_moment(at_ms: int) -> str | None:
     """A moment as RFC 3339 writes it, in UTC with milliseconds; None for 0, which is never."""
     if not at_ms:
