@@ -12,11 +12,10 @@ from harness.running_store import RunningStore
 _ONE_AT_A_TIME = ("ray", "browser", "strace")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if any(item.get_closest_marker(name) for name in _ONE_AT_A_TIME):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """As soon as that: pytest-xdist looks at the marks once all are collected, before a conftest can change them then."""
+    if any(item.get_closest_marker(name) for name in _ONE_AT_A_TIME):
+        item.add_marker(pytest.mark.xdist_group("ray"))
 
 
 @pytest.fixture(scope="session")
