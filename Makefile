@@ -49,7 +49,7 @@ test-quick: $(VENV) ## run the tests that need no Ray, some 5 minutes
 
 # In two processes; what needs a Ray or a browser takes turns in one of them (tests/conftest.py).
 test: lint ## lint, then run all tests, some 20 minutes
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2
 
 # Of what needs no Ray: Ray's workers are not measured. Put-in bugs would count as the product, so they are left out.
 coverage: $(VENV) ## measure which lines the tests reach that need no Ray, some 15 minutes
