@@ -47,9 +47,15 @@ lint: $(VENV) ## check style, types and the arrows between packages
 test-quick: $(VENV) ## run the tests that need no Ray, some 5 minutes
 	$(BIN)/pytest -m 'not ray and not browser and not strace and not kubernetes'
 
-# In two processes; what needs a Ray or a browser takes turns in one of them (tests/conftest.py).
+# What needs a Ray or a browser alone, for Ray's workers are niced and anything beside them takes their time; then the rest in
+# two processes, by file, for some tests of a file look at what others of it have seen.
+NEEDS_RAY := ray or browser or strace
+
 test: lint ## lint, then run all tests, some 20 minutes
-	$(BIN)/pytest -n 2
+	@failed=0; \
+	$(BIN)/pytest -m '($(NEEDS_RAY)) and not kubernetes' || failed=$$?; \
+	$(BIN)/pytest -m 'not ($(NEEDS_RAY)) and not kubernetes' -n 2 --dist loadfile || failed=$$?; \
+	exit $$failed
 
 # Of what needs no Ray: Ray's workers are not measured. Put-in bugs would count as the product, so they are left out.
 coverage: $(VENV) ## measure which lines the tests reach that need no Ray, some 15 minutes
