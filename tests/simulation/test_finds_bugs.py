@@ -40,6 +40,8 @@ def _named(name: str) -> Mutation:
     return next(mutation for mutation in MUTATIONS if mutation.name == name)
 
 
+# Each waits for its turn among all of them.
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", [mutation.name for mutation in MUTATIONS])
 def test_the_bug_is_caught(name: str, searches: dict[str, Future[int | None]]) -> None:
     assert searches[name].result() is not None, f"{name} passed {_named(name).within_seeds} seeds unseen"

@@ -76,7 +76,7 @@ def a_page_that_is_full_is_the_last() -> Iterator[None]:
 
 MUTATIONS = [
     Mutation(
-        "the rest of a group cut short is dropped", 15, WHOLE | AVAILABLE, the_rest_of_a_group_cut_short_is_dropped
+        "the rest of a group cut short is dropped", 150, WHOLE | AVAILABLE, the_rest_of_a_group_cut_short_is_dropped
     ),
     Mutation(
         "a scan that has read enough skips the rest", 200, HISTORY | DISKS, a_scan_that_has_read_enough_skips_the_rest
