@@ -136,20 +136,6 @@ def an_expiry_is_not_told_of() -> Iterator[None]:
 
 
 @contextmanager
-def what_is_forgotten_is_not_missed() -> Iterator[None]:
-    """A bucket does not say how far its feed reaches back."""
-    append = feed.FeedLog._pass_milestone
-
-    def passing(self: feed.FeedLog, revision: int) -> Any:
-        facts = append(self, revision)
-        self.extent = msgspec.structs.replace(self.extent, since=0)
-        return [(name, raw) for name, raw in facts if raw is None]
-
-    with patch.object(feed.FeedLog, "_pass_milestone", passing):
-        yield
-
-
-@contextmanager
 def revisions_have_no_base() -> Iterator[None]:
     """What goes on in place of a lost storage counts from the beginning."""
     accept_loss = Topology.accept_loss
@@ -170,6 +156,5 @@ MUTATIONS = [
     Mutation("changes are in a batch of their own", 10, FEED | WATCHES, changes_are_in_a_batch_of_their_own),
     Mutation("a watch resumes one too late", 10, WATCHES, a_watch_resumes_one_too_late),
     Mutation("an expiry is not told of", 15, FEED, an_expiry_is_not_told_of),
-    Mutation("what is forgotten is not missed", 60, WATCHES, what_is_forgotten_is_not_missed),
     Mutation("revisions have no base", 150, REVISIONS | HISTORY, revisions_have_no_base),
 ]

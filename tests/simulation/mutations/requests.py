@@ -195,7 +195,7 @@ MUTATIONS = [
         a_condition_is_judged_by_what_was_before_its_group,
     ),
     Mutation("a counter is read before its group", 25, HISTORY, a_counter_is_read_before_its_group),
-    Mutation("what has expired is called missing at once", 150, HISTORY, what_has_expired_is_called_missing_at_once),
+    Mutation("what has expired is called missing at once", 600, HISTORY, what_has_expired_is_called_missing_at_once),
     Mutation("nobody looks at expiry", 20, EXPIRED, nobody_looks_at_expiry),
     Mutation("the index of what is due is not kept for windows", 15, DUE, the_due_index_is_not_kept_for_windows),
     Mutation("outcomes stay behind", 60, HISTORY, outcomes_stay_behind),
@@ -209,5 +209,5 @@ MUTATIONS = [
     Mutation("a repeated request is carried out again", 20, HISTORY, a_repeated_request_is_carried_out_again),
     Mutation("a batch that was sent is sent again", 200, HISTORY, a_batch_that_was_sent_is_sent_again),
     Mutation("a refusal after an unknown attempt is told", 200, HISTORY, a_refusal_after_an_unknown_attempt_is_told),
-    Mutation("a late verdict of a batch keeps it held", 40, HELD, a_late_verdict_of_a_batch_keeps_it_held),
+    Mutation("a late verdict of a batch keeps it held", 200, HELD, a_late_verdict_of_a_batch_keeps_it_held),
 ]
