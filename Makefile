@@ -44,13 +44,13 @@ lint: $(VENV) ## check style, types and the arrows between packages
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-quick: $(VENV) ## run the tests that need no Ray, some 5 minutes
-	$(BIN)/pytest -m 'not ray and not browser and not strace and not kubernetes'
-
-# What needs a Ray or a browser alone, for Ray's workers are niced and anything beside them takes their time; then the rest in
-# two processes, by file, for some tests of a file look at what others of it have seen.
 NEEDS_RAY := ray or browser or strace
 
+test-quick: $(VENV) ## run the tests that need no Ray, some 5 minutes
+	$(BIN)/pytest -m 'not ($(NEEDS_RAY)) and not kubernetes'
+
+# What needs a Ray or a browser (NEEDS_RAY) alone, for Ray's workers are niced and anything beside them takes their time; then the rest in
+# two processes, by file, for some tests of a file look at what others of it have seen.
 test: lint ## lint, then run all tests, some 20 minutes
 	@failed=0; \
 	$(BIN)/pytest -m '($(NEEDS_RAY)) and not kubernetes' || failed=$$?; \
@@ -61,7 +61,7 @@ test: lint ## lint, then run all tests, some 20 minutes
 coverage: $(VENV) ## measure which lines the tests reach that need no Ray, some 15 minutes
 	@$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -q --ignore=tests/simulation \
-		-m 'not ray and not browser and not strace and not kubernetes'
+		-m 'not ($(NEEDS_RAY)) and not kubernetes'
 	$(BIN)/coverage run --concurrency=greenlet -m pytest -q --ignore=tests/simulation/test_finds_bugs.py tests/simulation
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report

@@ -231,9 +231,9 @@ class MergedFeed:
                 self.taken[change.source, bucket_id] = change.revision
             else:
                 self._append(Event(bucket_id, change))
-            self.place[bucket_id] = Position(tag, change.revision, at.began)
+            self.place[bucket_id] = at._replace(revision=change.revision)
         if answer.upto > self.place[bucket_id].revision:
-            self.place[bucket_id] = Position(tag, answer.upto, at.began)
+            self.place[bucket_id] = at._replace(revision=answer.upto)
         self._note_move()
         if answer.changes:
             self._tell()

@@ -67,8 +67,6 @@ class ReadOperation(Operation[A], kw_only=True):
         return self.since if self.condition is None else max(self.since, CONDITIONS_SINCE)
 
     def problem(self) -> str:
-        if self.condition is None and 1 <= len(self.key) <= MAX_KEY_BYTES:  # as nearly all are: batches have many
-            return ""
         return super().problem() or ("" if self.condition is None else self.condition.problem())
 
     def answer(self, raw: bytes | None) -> A | NotMet:

@@ -27,6 +27,17 @@ async def changed(client: RawClient, after: int, wait_ms: int = 0) -> Changed:
     return answer
 
 
+async def in_parts(client: RawClient, upto: int) -> list[Changed]:
+    """All changes up to that revision, each part asked for from where the one before said that it ends."""
+    parts: list[Changed] = []
+    while not parts or parts[-1].upto < upto:
+        part = await changed(client, parts[-1].upto if parts else 0)
+        assert part.changes
+        assert part.upto == part.changes[-1].revision
+        parts.append(part)
+    return parts
+
+
 def identity_of(bucket: LocalBucket) -> str:
     assert bucket.server is not None
     return bucket.server.bucket.identity
@@ -159,14 +170,8 @@ async def test_many_are_told_in_parts(on_disk: bool, monkeypatch: pytest.MonkeyP
             await client.ask(Batch([Put(b"k%d" % number, b"v", "") for number in range(size)]))
         if on_disk:
             client = await restarted(bucket)
-        after, seen = 0, []
-        while after < 55:
-            answer = await changed(client, after)
-            assert answer.changes
-            assert answer.upto == answer.changes[-1].revision
-            seen += [change.revision for change in answer.changes]
-            after = answer.upto
-        assert seen == list(range(1, 56))
+        parts = await in_parts(client, 55)
+        assert [change.revision for part in parts for change in part.changes] == list(range(1, 56))
 
 
 @run_async
@@ -300,13 +305,9 @@ async def test_a_part_that_ends_by_its_bytes_says_where_it_ends(monkeypatch: pyt
         for number in range(20):
             await client.ask(Put(b"key-%02d" % number, b"v", ""))
         client = await restarted(bucket)
-        after, seen, parts = 0, [], 0
-        while after < 20:
-            answer = await changed(client, after)
-            seen += [change.revision for change in answer.changes]
-            after, parts = answer.upto, parts + 1
-        assert seen == list(range(1, 21))
-        assert parts > 5
+        parts = await in_parts(client, 20)
+        assert [change.revision for part in parts for change in part.changes] == list(range(1, 21))
+        assert len(parts) > 5
 
 
 @run_async

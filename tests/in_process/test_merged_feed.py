@@ -49,6 +49,13 @@ def _taken(revision: int, source: int, reached: int) -> Change:
     return Change(TAKEN, _TAGS[source].encode(), revision, source, reached)
 
 
+async def _a_moment(feed: _Feed) -> None:
+    """Read what there is, and no more."""
+    feed.begin(_TOPOLOGY)
+    await asyncio.sleep(0.01)
+    await feed.stop()
+
+
 async def _everything(feed: _Feed, end: int) -> None:
     feed.begin(_TOPOLOGY)
     try:
@@ -103,9 +110,7 @@ async def test_what_a_bucket_told_before_it_left_and_came_back_is_missed_loudly(
     """Seed 2056: whoever came back to a place before it had joined first went on from where it had joined again."""
     feed = _Feed({0: [_taken(2, 1, 7)], 1: []}, _at(0, 0))
     feed.began = 8
-    feed.begin(_TOPOLOGY)
-    await asyncio.sleep(0.01)
-    await feed.stop()
+    await _a_moment(feed)
     assert "bucket-1 has left" in feed.lost
 
 
@@ -137,17 +142,13 @@ async def test_who_goes_away_and_comes_back_again_misses_it_as_loudly() -> None:
     """Seed 51: the place that a watch was given said that it had heard all of what the bucket had told, also before."""
     feed = _Feed({0: [], 1: []}, _at(0, 0))
     feed.began = 8
-    feed.begin(_TOPOLOGY)
-    await asyncio.sleep(0.01)
-    await feed.stop()
+    await _a_moment(feed)
     assert not feed.lost
     _, place = places.parse(places.shown("0" * 32, feed.place))
     assert place == _at(0, 0) | {1: Position(_TAGS[1], 7, 8)}
     again = _Feed({0: [_taken(2, 1, 7)], 1: []}, place)
     again.began = 8
-    again.begin(_TOPOLOGY)
-    await asyncio.sleep(0.01)
-    await again.stop()
+    await _a_moment(again)
     assert "bucket-1 has left" in again.lost
 
 

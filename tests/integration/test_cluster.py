@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import stat
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,6 +27,7 @@ from serve_app.wire.link import BucketFault
 from tests.support.asking import get, put
 from tests.support.local_store import until
 from tests.support.memory import maps_large_blocks_alone
+from tests.support.waiting import until as wait_until
 
 pytestmark = pytest.mark.ray
 
@@ -67,13 +67,6 @@ def exists(bucket_id: int) -> bool:
     except ValueError:
         return False
     return True
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
 
 
 def build(folder: Path, **settings: Any) -> Build:

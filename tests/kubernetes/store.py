@@ -33,10 +33,13 @@ class Store:
     def url(self) -> str:
         return f"http://{SERVICE}.{self.kubectl.namespace}:8000"
 
+    def _command_line(self, arguments: tuple[str, ...]) -> list[str]:
+        return [sys.executable, "-m", "kuberay", *arguments, "--namespace", self.kubectl.namespace]
+
     def command(self, *arguments: str, timeout_s: float = 120.0, status: int = 0, token: str = "") -> str:
         """Run `python -m kuberay …`, with that token where it needs one; what it prints."""
         done = subprocess.run(
-            [sys.executable, "-m", "kuberay", *arguments, "--namespace", self.kubectl.namespace],
+            self._command_line(arguments),
             cwd=ROOT,
             env=os.environ | ({"CLOUD_STORAGE_TOKEN": token} if token else {}),
             capture_output=True,
@@ -49,9 +52,8 @@ class Store:
     @contextmanager
     def command_under_way(self, *arguments: str, timeout_s: float) -> Iterator[list[str]]:
         """Run `python -m kuberay …` while in here, to its good end; the list then holds what it printed."""
-        name, *rest = arguments
         process = subprocess.Popen(
-            [sys.executable, "-m", "kuberay", name, "--namespace", self.kubectl.namespace, *rest],
+            self._command_line(arguments),
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,6 +1,6 @@
 """Tokens on a cluster: a way in from outside is refused without them; they come and go without a restart.
 
-Last, for it leaves the store asking for tokens, which the other tests have none of.
+Last, for meanwhile the store asks for tokens, which the other tests have none of.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from serve_app.auth.access import OPEN, Access, access_of
+from serve_app.auth.access import Access, access_of
 from serve_app.directory.directory import Directory
 from serve_app.directory.routed import Routed
 from serve_app.errors import InvalidRequest, StoreError
@@ -109,10 +109,10 @@ class Batches:
         made = [self._operation(item, access) for item in items]
         sound = [each for each in made if not isinstance(each, StoreError)]
         outcomes = iter(await self._directory.carry_out_all(sound) if sound else ())
-        all_of_them = outcomes if len(sound) == len(made) else (
-            each if isinstance(each, StoreError) else next(outcomes) for each in made
-        )  # fmt: skip
-        results = [_result(item, outcome, packed) for item, outcome in zip(items, all_of_them, strict=True)]
+        results = [
+            _result(item, each if isinstance(each, StoreError) else next(outcomes), packed)
+            for item, each in zip(items, made, strict=True)
+        ]
         encode: Callable[[Any], bytes] = _encode_packed if packed else _encode_json
         return HttpAnswer(200, encode({"results": results}), MSGPACK if packed else JSON)
 
@@ -122,8 +122,7 @@ class Batches:
             if make is None:
                 raise InvalidRequest(f"'op' is one of {', '.join(_MAKERS)}, not {item.op[:32]!r}")
             key = check_key(item.key)
-            if access is not OPEN:
-                access.require("read" if make is _get else "write", key)
+            access.require("read" if make is _get else "write", key)
             operation = make(item, key)
             problem = operation.problem()
             if problem:
@@ -146,8 +145,7 @@ def _items(body: bytes, packed: bool) -> list[Any]:
 
 
 def _get(item: Item, key: bytes) -> Get:
-    condition = _condition(item)
-    return Get(key) if condition is None else Get(key, condition=condition)
+    return Get(key, condition=_condition(item))
 
 
 def _put(item: Item, key: bytes) -> Put:
@@ -240,7 +238,7 @@ def _result(item: Item, outcome: Routed[Any] | StoreError, packed: bool) -> Any:
     answer = outcome.answer
     match answer:
         case Value():
-            return _got_packed(answer) if packed else _got(answer)
+            return _got(answer, packed)
         case Written():
             return {"status": 201 if answer.created else 200, "revision": answer.revision}
         case Deleted():
@@ -258,19 +256,14 @@ def _result(item: Item, outcome: Routed[Any] | StoreError, packed: bool) -> Any:
     raise AssertionError(f"{item.op} answered with {answer!r:.80}")
 
 
-def _got(found: Value) -> Got:
-    value: str | None
-    raw: bytes | None
-    try:
-        value, raw = found.value.decode(), None
-    except UnicodeDecodeError:
-        value, raw = None, found.value
+def _got(found: Value, packed: bool) -> Got:
+    value: str | bytes | None = found.value
+    raw: bytes | None = None
+    if not packed:
+        try:
+            value = found.value.decode()
+        except UnicodeDecodeError:
+            value, raw = None, found.value
     content_type = found.content_type or DEFAULT_CONTENT_TYPE
     modified, expires = shown_moment(found.modified_ms), shown_moment(found.expires_ms)
     return Got(200, found.revision, content_type, modified, expires, value, raw)
-
-
-def _got_packed(found: Value) -> Got:
-    content_type = found.content_type or DEFAULT_CONTENT_TYPE
-    modified, expires = shown_moment(found.modified_ms), shown_moment(found.expires_ms)
-    return Got(200, found.revision, content_type, modified, expires, found.value)
