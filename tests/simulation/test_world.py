@@ -10,7 +10,7 @@ import pytest
 
 from serve_app import placement
 from serve_app.topology import Topology
-from tests.simulation import bugs_table
+from tests.simulation import find_bugs
 from tests.simulation.loop import new_loop
 from tests.simulation.plan import draw
 from tests.simulation.world import World
@@ -54,4 +54,4 @@ def test_an_old_volume_comes_back_only_where_everybody_knows_that_its_bucket_has
 
 
 def test_the_table_of_put_in_bugs_is_that_of_the_code() -> None:
-    assert bugs_table.stated() == bugs_table.table(), "run: python -m tests.simulation.bugs_table"
+    assert find_bugs.stated() == find_bugs.table(find_bugs.known_seeds()), "run: python -m tests.simulation.find_bugs"

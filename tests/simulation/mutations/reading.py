@@ -71,11 +71,9 @@ def a_reading_thread_looks_twice() -> Iterator[None]:
     """Whether reads are held is looked at again when the verdict is known: the window may be over by then (found so by
     reading the code: a record that the advance had deleted was answered as missing)."""
 
-    def judging(self: Reader, envelope: Envelope, served: Served) -> Moved | Refused | Hold | None:
+    def judging(self: Reader, key: bytes, epoch: int, served: Served) -> Moved | Refused | Hold | None:
         standing = served.standing
-        verdict = judgement.judge(
-            self._bucket.bucket_id, envelope.body.key, envelope.epoch, standing.topology, standing.cursor
-        )
+        verdict = judgement.judge(self._bucket.bucket_id, key, epoch, standing.topology, standing.cursor)
         if standing.fault:
             return Refused("fault", standing.fault)
         return None if isinstance(verdict, Hold) and not self._bucket.served.holds_reads else verdict

@@ -73,7 +73,7 @@ def a_counter_is_read_before_its_group() -> Iterator[None]:
 def what_has_expired_is_called_missing_at_once() -> Iterator[None]:
     """A read does not wait until the record is deleted: it is there again when the clock steps back."""
 
-    def answering(self: Reader, operation: ReadOperation[Answer], raw: bytes | None, served: Any) -> Answer:
+    def answering(self: Reader, operation: ReadOperation[Answer], raw: bytes | None) -> Answer:
         gone = raw is not None and 0 < expires_ms(raw) <= self._bucket.now_ms()
         return operation.answer(None if gone else raw)
 
