@@ -22,6 +22,9 @@ _CONFIGURATION_REASONS = frozenset({"CreateContainerConfigError", "CreateContain
 _MOUNT_REASONS = frozenset({"FailedMount", "FailedAttachVolume"})
 _POD_REFUSED_REASONS = frozenset({"FailedCreate", "FailedToCreateHeadPod", "FailedToCreateWorkerPod"})
 _CLAIM_REASONS = frozenset({"ProvisioningFailed", "FailedBinding"})
+#: The kubelet tries such a container again after some 10 to 20 s, and may not have heard yet of a secret that was deleted and
+#: made again just before.
+_CONFIGURATION_GRACE_S = 60.0
 #: A container that waits for another one may end a few times before that is there.
 _CRASHES_THAT_HEAL = 3
 _SHOWN_CHARACTERS = 400
@@ -117,7 +120,8 @@ def _of_container(seen: Observation, pod: Document, container: Document) -> Iter
     elif reason in _IMAGE_REASONS:
         yield Trouble(f"pod {name}", f"{part}: the image {image} can't be pulled: {message or reason}")
     elif reason in _CONFIGURATION_REASONS:
-        yield Trouble(f"pod {name}", f"{part}: its container {container['name']} can't be made: {message or reason}")
+        sentence = f"{part}: its container {container['name']} can't be made: {message or reason}"
+        yield Trouble(f"pod {name}", sentence, grace_s=_CONFIGURATION_GRACE_S)
     elif reason == "CrashLoopBackOff":
         said = _short(seen.last_lines.get(name, "")) or message
         sentence = f"{part}: its container {container['name']} ends again and again; its last words: {said}"

@@ -23,11 +23,13 @@ GRACE_S = 10.0
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something in the way. `about` tells one trouble from another while its sentence changes."""
+    """Something in the way. `about` tells one trouble from another while its sentence changes. grace_s: how long it has to
+    last, where it does not heal by itself, before it ends the wait."""
 
     about: str
     sentence: str
     heals: bool = False
+    grace_s: float = GRACE_S
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class _Watch:
         current = {trouble.about: trouble for trouble in troubles}
         self._since_s = {about: self._since_s.get(about, now_s) for about in current}
         for about, trouble in current.items():
-            if not trouble.heals and now_s - self._since_s[about] >= GRACE_S:
+            if not trouble.heals and now_s - self._since_s[about] >= trouble.grace_s:
                 raise Failure(trouble.sentence)
             if self._said.get(about) != trouble.sentence:
                 self._said[about] = trouble.sentence

@@ -78,6 +78,13 @@ def test_containers_that_can_not_start(init: bool, reason: str, message: str, se
     assert sentences(pods=[pod(status=waiting(reason, message, init=init))]) == [(sentence, False)]
 
 
+def test_a_secret_that_is_not_found_may_be_one_that_the_kubelet_has_not_heard_of() -> None:
+    """It tries again only after some 10 to 20 s; seen where a store was deployed again just after it was deleted."""
+    (trouble,) = troubles(Observation(None, pods=[pod(status=waiting("CreateContainerConfigError", "not found"))]))
+    (other,) = troubles(Observation(None, pods=[pod(status=waiting("ErrImageNeverPull", "x"))]))
+    assert trouble.grace_s >= 60 > other.grace_s
+
+
 @pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing", ""])
 def test_containers_that_start_are_no_trouble(reason: str) -> None:
     assert sentences(pods=[pod(status=waiting(reason))]) == []

@@ -86,7 +86,7 @@ def status_of(client: httpx.Client, path: str) -> int:
 def always(client: httpx.Client, path: str, status: int) -> bool:
     """Whether all of some requests over connections of their own, so to both directories, are answered so."""
     return all(
-        httpx.get(str(client.base_url) + path.lstrip("/"), headers=client.headers, timeout=30).status_code == status
+        httpx.get(str(client.base_url).rstrip("/") + path, headers=client.headers, timeout=30).status_code == status
         for _ in range(12)
     )
 
