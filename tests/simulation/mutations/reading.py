@@ -86,5 +86,5 @@ MUTATIONS = [
     Mutation("a read from the disk is not judged again", 45, HISTORY, a_read_from_the_disk_is_not_judged_again),
     Mutation("a late verdict is kept held", 110, HELD, a_late_verdict_is_kept_held),
     Mutation("a read is judged in another epoch", 180, HISTORY, a_read_is_judged_in_another_epoch),
-    Mutation("a reading thread looks twice", 800, HISTORY, a_reading_thread_looks_twice),
+    Mutation("a reading thread looks twice", 80, HISTORY, a_reading_thread_looks_twice),
 ]

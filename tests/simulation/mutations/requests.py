@@ -195,7 +195,7 @@ MUTATIONS = [
         a_condition_is_judged_by_what_was_before_its_group,
     ),
     Mutation("a counter is read before its group", 25, HISTORY, a_counter_is_read_before_its_group),
-    Mutation("what has expired is called missing at once", 600, HISTORY, what_has_expired_is_called_missing_at_once),
+    Mutation("what has expired is called missing at once", 120, HISTORY, what_has_expired_is_called_missing_at_once),
     Mutation("nobody looks at expiry", 20, EXPIRED, nobody_looks_at_expiry),
     Mutation("the index of what is due is not kept for windows", 15, DUE, the_due_index_is_not_kept_for_windows),
     Mutation("outcomes stay behind", 60, HISTORY, outcomes_stay_behind),
