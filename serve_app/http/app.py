@@ -33,7 +33,7 @@ from serve_app.http.hosts import Hosts
 from serve_app.http.models import HealthAnswer, TopologyAnswer
 from serve_app.http.routes import Handler, RouteTable
 from serve_app.http.status import health, topology
-from serve_app.http.streams import StreamedAnswer
+from serve_app.http.streams import StreamedAnswer, plain
 from serve_app.http.uploads import Uploads
 from serve_app.http.v1.batch import Batches
 from serve_app.http.v1.counters import Counters
@@ -140,7 +140,7 @@ def _endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         answer = await handler(request.scope, request.receive)  # type: ignore[arg-type]
         if isinstance(answer, StreamedAnswer):  # the front answers it, but for a path that is written otherwise
             headers = {name.decode(): value.decode() for name, value in answer.headers}
-            return StreamingResponse(answer.pieces, 200, headers, media_type=answer.content_type.decode())
+            return StreamingResponse(plain(answer.pieces), 200, headers, media_type=answer.content_type.decode())
         return _response(answer)
 
     return endpoint

@@ -18,7 +18,7 @@ from serve_app.http.downloads import LARGE_BYTES, Downloads, Send, send_answer, 
 from serve_app.http.hosts import Hosts, from_another_site
 from serve_app.http.requests import Scope, has_body, local_path
 from serve_app.http.routes import Handler, RouteTable
-from serve_app.http.streams import StreamedAnswer, send_stream
+from serve_app.http.streams import StreamedAnswer, Streams
 from serve_app.http.uploads import ClientGone, Receive
 from serve_app.settings import Limits
 
@@ -51,6 +51,7 @@ class Front:
         self._hosts = None if hosts is None or hosts.all else hosts
         self._routes = routes
         self._downloads = Downloads(limits)
+        self._streams = Streams(limits.max_response_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -74,7 +75,7 @@ class Front:
         except Exception as error:
             answer = answer_to_error(error)
         if isinstance(answer, StreamedAnswer):
-            await send_stream(send, receive, answer)
+            await self._streams.send(send, receive, answer)
             return
         if scope["method"] == "HEAD":
             answer = _without_body(answer)

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from serve_app.errors import InvalidRequest, UnsupportedEncoding
-from serve_app.record_bounds import MAX_CONTENT_TYPE_BYTES, check_key_bytes
+from serve_app.record_bounds import MAX_CONTENT_TYPE_BYTES, MAX_KEY_BYTES, check_key_bytes
 
 Scope = dict[str, Any]
 
@@ -56,7 +56,7 @@ def parameters(scope: Scope, allowed: tuple[str, ...]) -> dict[str, bytes]:
         raw_name, _, raw_value = part.partition(b"=")
         name = decode(raw_name.replace(b"+", b" "), "a parameter's name").decode()
         if name not in allowed:
-            raise InvalidRequest(f"unknown parameter {name[:64]!r}; this takes {' and '.join(allowed)}")
+            raise InvalidRequest(f"unknown parameter {name[:64]!r}; this takes {' and '.join(allowed) or 'none'}")
         if name in found:
             raise InvalidRequest(f"the parameter {name!r} is given more than once")
         found[name] = decode(raw_value.replace(b"+", b" "), f"the parameter {name!r}")
@@ -73,6 +73,13 @@ def required_key(found: dict[str, bytes]) -> bytes:
     if key is None:
         raise InvalidRequest("the parameter 'key' is missing")
     return check_key_bytes(key)
+
+
+def check_prefix(prefix: bytes) -> bytes:
+    """What keys are to begin with. Raises InvalidRequest where it is longer than any key."""
+    if len(prefix) > MAX_KEY_BYTES:
+        raise InvalidRequest(f"a prefix has at most {MAX_KEY_BYTES:,} bytes")
+    return prefix
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:
@@ -113,13 +120,22 @@ def check_media_type(scope: Scope, taken: tuple[bytes, ...]) -> bytes:
     Raises:
         UnsupportedEncoding: it has another one, or none; or it is compressed.
     """
-    if (header(scope, b"content-encoding") or b"identity").lower() != b"identity":
-        raise UnsupportedEncoding("the body is to come without Content-Encoding")
-    given = (header(scope, b"content-type") or b"").partition(b";")[0].strip().lower()
-    if given not in taken:
-        names = " or ".join(name.decode() for name in taken)
-        raise UnsupportedEncoding(f"the body's Content-Type is to be {names}")
-    return given
+    found = b""
+    for name, value in scope["headers"]:
+        if name == b"content-encoding" and value.strip().lower() != b"identity":
+            raise UnsupportedEncoding("the body is to come without Content-Encoding")
+        if name == b"content-type":
+            given = value.partition(b";")[0].strip().lower()
+            if given not in taken or (found and given != found):
+                raise _not_taken(taken)
+            found = given
+    if not found:
+        raise _not_taken(taken)
+    return found
+
+
+def _not_taken(taken: tuple[bytes, ...]) -> UnsupportedEncoding:
+    return UnsupportedEncoding(f"the body's Content-Type is to be {' or '.join(name.decode() for name in taken)}")
 
 
 def decode(raw: bytes, what: str) -> bytes:

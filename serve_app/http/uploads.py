@@ -80,7 +80,7 @@ class Uploads:
             if not upload.stop_reason:
                 raise
             task.uncancel()
-            raise UploadTimeout(upload.stop_reason) from None
+            raise UploadTimeout(f"{upload.stop_reason}; nothing was stored") from None
         finally:
             self._forget(upload)
 
@@ -149,8 +149,7 @@ class Uploads:
     def _stop_most_stalled(self) -> None:
         self._stop(
             next(iter(self._unfinished)),
-            "more request bodies were arriving than can be held, and this one stood still for longest; "
-            "nothing was stored",
+            "more request bodies were arriving than can be held, and this one stood still for longest",
         )
 
     def _stop(self, upload: _Upload, reason: str) -> None:
@@ -174,7 +173,7 @@ class Uploads:
         self._sweeping = False
         late_s = loop.time() - self._limits.upload_stall_s
         while self._unfinished and (upload := next(iter(self._unfinished))).progress_s <= late_s:
-            self._stop(upload, f"no more of the body came for {self._limits.upload_stall_s:g} s; nothing was stored")
+            self._stop(upload, f"no more of the body came for {self._limits.upload_stall_s:g} s")
         if self._unfinished:
             self._sweep_later(loop)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import re
 from collections.abc import AsyncIterator
 
@@ -11,7 +13,9 @@ import pytest
 from serve_app.auth.access import OPEN, grant
 from serve_app.bucket import batch_room
 from serve_app.directory.directory import Directory
+from serve_app.http.streams import Large, Piece, plain
 from serve_app.http.v1 import watch
+from serve_app.http.v1.large_values import LARGE_VALUE_BYTES
 from serve_app.http.v1.watch import Watching
 from tests.support.asgi_client import scope_of
 from tests.support.asking import delete, put
@@ -28,8 +32,17 @@ async def told(directory: Directory, last_id: bytes = b"") -> AsyncIterator[byte
     async def receive() -> dict[str, object]:
         return await asyncio.Future()
 
-    pieces = (await Watching(directory).watch(scope, receive)).pieces
+    pieces = plain((await Watching(directory).watch(scope, receive)).pieces)
     assert await anext(pieces) == b": watching\nretry: 1000\n\n"
+    return pieces
+
+
+async def begun(watching: Watching) -> AsyncIterator[Piece]:
+    """The pieces of a watch with values, once it has begun."""
+    scope = scope_of("GET", b"/v1/watch?values=true")
+    grant(scope, OPEN)
+    pieces = (await watching.watch(scope, asyncio.Future)).pieces
+    await anext(pieces)
     return pieces
 
 
@@ -101,3 +114,47 @@ async def test_a_watch_that_ends_before_it_is_followed_counts_no_more() -> None:
         pieces = await told(directory)
         await pieces.aclose()  # type: ignore[attr-defined]
         assert directory.watches.count == 0
+
+
+@run_async
+async def test_a_large_value_is_told_bit_by_bit_as_json_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is no text, and where a character is cut by the end of a bit."""
+    monkeypatch.setattr(watch, "_MAX_PIECE_BYTES", 1000)
+    async with local_store(1) as store:
+        directory = await store.directory()
+        pieces = await told(directory)
+        for key, value in (
+            (b"text", ('a"\n\x01é€😀' * 60_000).encode()),
+            (b"bytes", b"\xff\x00" * LARGE_VALUE_BYTES),
+            (b"half", b"a" * LARGE_VALUE_BYTES + "é".encode()[:1]),
+        ):
+            await put(directory, key, value)
+            event = b"".join(await until_told(pieces, b'"%b"' % key))
+            (line,) = (line for line in event.split(b"\n") if line.startswith(b"data: "))
+            data = json.loads(line.removeprefix(b"data: "))
+            assert data.pop("key") == key.decode()
+            assert data.pop("revision") > 0
+            assert data.pop("content_type") == ""
+            ((name, found),) = data.items()
+            assert (base64.b64decode(found) if name == "value_base64" else found.encode()) == value
+
+
+@run_async
+async def test_those_who_are_told_one_large_value_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_MAX_PIECE_BYTES", 1000)
+    async with local_store(1) as store:
+        directory = await store.directory()
+        watching = Watching(directory)
+        streams = [await begun(watching) for _ in range(3)]
+        await put(directory, b"large", b"v" * LARGE_VALUE_BYTES)
+        sources = []
+        for pieces in streams:
+            async with asyncio.timeout(20):
+                while not isinstance(piece := await anext(pieces), Large):
+                    pass
+            sources.append(piece.source)
+        assert sources[0] is sources[1] is sources[2]
+        assert len(watching._large) == 1
+        for pieces in streams:
+            await pieces.aclose()  # type: ignore[attr-defined]
+        assert not watching._large

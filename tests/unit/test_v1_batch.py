@@ -8,9 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from serve_app.auth.access import OPEN, grant
+from serve_app.http.uploads import Uploads
+from serve_app.http.v1.batch import Batches
 from serve_app.settings import Limits
-from tests.support.asgi_client import request
+from tests.support.asgi_client import request, scope_of
 from tests.support.fake_directory import FakeDirectory, http_on
+from tests.support.local_store import run_async
 from tests.unit.test_v1_kv import Client
 
 JSON = (b"content-type", b"application/json; charset=utf-8")
@@ -114,6 +118,36 @@ def test_a_body_that_is_compressed_is_refused(ask: Client) -> None:
     gzip, identity = ((b"content-encoding", name) for name in (b"gzip", b"identity"))
     assert ask.kind("POST", b"/v1/batch", JSON, gzip, body=body) == (415, "unsupported-encoding")
     assert ask("POST", b"/v1/batch", JSON, identity, body=body).status == 200
+    # Where there are several lines each counts, and two types are none.
+    assert ask.kind("POST", b"/v1/batch", JSON, gzip, identity, body=body) == (415, "unsupported-encoding")
+    text = (b"content-type", b"text/plain")
+    for types in ((text, JSON), (JSON, text), (JSON, (b"content-type", b"application/msgpack"))):
+        assert ask.kind("POST", b"/v1/batch", *types, body=body) == (415, "unsupported-encoding")
+
+
+def test_a_parameter_is_refused(ask: Client) -> None:
+    """As everywhere: who misspells one is told."""
+    body = msgspec.json.encode({"operations": [{"op": "get", "key": "a"}]})
+    assert ask.kind("POST", b"/v1/batch?values=true", JSON, body=body) == (422, "invalid-request")
+    assert ask.kind("POST", b"/v1/import?prefix=a", (b"content-type", b"application/x-ndjson"), body=b"") == (
+        422,
+        "invalid-request",
+    )
+
+
+@run_async
+async def test_reads_alone_may_be_refused_where_too_much_is_being_read() -> None:
+    """A batch in which something is written has happened by then."""
+    handler = Batches(FakeDirectory(), Uploads(Limits()))  # type: ignore[arg-type]
+    for op, repeatable in (({"op": "get", "key": "a"}, True), ({"op": "delete", "key": "a"}, False)):
+        scope = scope_of("POST", b"/v1/batch", [JSON])
+        grant(scope, OPEN)
+        body = msgspec.json.encode({"operations": [{"op": "get", "key": "b"}, op]})
+
+        async def receive(body: bytes = body) -> dict[str, object]:
+            return {"type": "http.request", "body": body}
+
+        assert (await handler.batch(scope, receive)).repeatable is repeatable
 
 
 def test_a_batch_has_its_own_limit_of_bytes(ask: Client) -> None:

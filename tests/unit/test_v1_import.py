@@ -14,8 +14,9 @@ from serve_app.errors import DiskFull, StoreError, Unavailable, UploadTimeout
 from serve_app.http.uploads import Uploads
 from serve_app.http.v1 import transfer
 from serve_app.operations import Operation
+from serve_app.record_bounds import MAX_VALUE_BYTES
 from serve_app.settings import Limits
-from tests.support.asgi_client import ask, request
+from tests.support.asgi_client import ask, request, scope_of
 from tests.support.fake_directory import FakeDirectory, http_on
 from tests.support.problem import Answered
 
@@ -133,3 +134,29 @@ def test_a_line_may_come_in_pieces(directory: Asked) -> None:
     pieces = [whole[at : at + 50] for at in range(0, len(whole), 50)]
     answer = asyncio.run(ask(http_on(directory), "POST", b"/v1/import", headers=[NDJSON], body=pieces))
     assert answer.json() == {"imported": 2, "expired": 0}
+
+
+def test_a_value_of_which_json_makes_six_times_as_much_is_taken(directory: Asked) -> None:
+    """An export writes it so; the import of that was refused where a line was longer than base64 could be."""
+    value = "\x01" * (MAX_VALUE_BYTES // 3)
+    answer = sent(directory, line("a", value))
+    assert (answer.status, answer.json()) == (200, {"imported": 1, "expired": 0})
+    assert directory.records[b"a"][0] == value.encode()
+
+
+def test_an_import_that_stops_arriving_does_not_say_that_nothing_was_stored(directory: Asked) -> None:
+    limits = Limits(upload_stall_s=0.01)
+    messages = [{"type": "http.request", "body": line("a"), "more_body": True}]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop() if messages else await asyncio.Future()
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = scope_of("POST", b"/v1/import", [NDJSON, (b"transfer-encoding", b"chunked")])
+    asyncio.run(http_on(directory, limits)(scope, receive, send))
+    told = msgspec.json.decode(sent[1]["body"])
+    assert (sent[0]["status"], told["imported"], told["line"]) == (408, 1, 2)
+    assert "stored" not in told["detail"]

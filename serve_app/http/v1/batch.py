@@ -102,6 +102,7 @@ class Batches:
         """`POST /v1/batch`."""
         access = access_of(scope)
         access.require_any("read", "write")
+        requests.parameters(scope, ())
         packed = requests.check_media_type(scope, (JSON, MSGPACK)) == MSGPACK
         body = await self._uploads.read(scope, receive, MAX_BODY_BYTES)
         items = _items(body, packed)
@@ -114,7 +115,8 @@ class Batches:
             for item, each in zip(items, made, strict=True)
         ]
         encode: Callable[[Any], bytes] = _encode_packed if packed else _encode_json
-        return HttpAnswer(200, encode({"results": results}), MSGPACK if packed else JSON)
+        reads = all(item.op == "get" for item in items)
+        return HttpAnswer(200, encode({"results": results}), MSGPACK if packed else JSON, repeatable=reads)
 
     def _operation(self, item: Item, access: Access) -> Operation[Any] | StoreError:
         try:

@@ -7,6 +7,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -18,18 +19,19 @@ from serve_app.errors import Forbidden, InvalidRequest, OutcomeUnknown, StoreErr
 from serve_app.http import problems, requests
 from serve_app.http.answer import HttpAnswer
 from serve_app.http.requests import Scope
-from serve_app.http.streams import StreamedAnswer
+from serve_app.http.streams import Piece, StreamedAnswer
 from serve_app.http.uploads import Receive, Uploads
 from serve_app.http.v1.keys import shown_value
 from serve_app.http.v1.kv import DEFAULT_CONTENT_TYPE, shown_key
+from serve_app.http.v1.large_values import LARGE_VALUE_BYTES, large
 from serve_app.http.v1.target import moment_ms, shown_moment
 from serve_app.operations import Put
 from serve_app.record_bounds import MAX_VALUE_BYTES, check_key
 from serve_app.wire.messages import Entry
 
 CONTENT_TYPE = b"application/x-ndjson"
-#: A value in base64, and all else on its line.
-_MAX_LINE_BYTES = MAX_VALUE_BYTES // 3 * 4 + 64 * 1024
+#: A value as an export writes it, where a control character takes six bytes, and all else on its line.
+_MAX_LINE_BYTES = MAX_VALUE_BYTES * 6 + 64 * 1024
 #: Exports of one directory: a page is in its memory until its client has taken it, and may hold a large value.
 MAX_EXPORTS = 16
 #: Records that are put together, and bytes of them.
@@ -70,7 +72,7 @@ class Transfer:
         """`GET /v1/export`."""
         access = access_of(scope)
         access.require("read")
-        prefix = requests.parameters(scope, ("prefix",)).get("prefix", b"")
+        prefix = requests.check_prefix(requests.parameters(scope, ("prefix",)).get("prefix", b""))
         access.require_prefix("read", prefix)
         if self._exports >= MAX_EXPORTS:
             raise Unavailable("too many exports are under way at this directory; try again in a moment")
@@ -84,7 +86,7 @@ class Transfer:
         await anext(lines)  # from here on its end is seen, whoever ends it
         return StreamedAnswer(lines, CONTENT_TYPE)
 
-    async def _lines(self, page: Page, prefix: bytes) -> AsyncGenerator[bytes, None]:
+    async def _lines(self, page: Page, prefix: bytes) -> AsyncGenerator[Piece, None]:
         """The first piece is empty."""
         try:
             yield b""
@@ -93,12 +95,14 @@ class Transfer:
         finally:
             self._exports -= 1
 
-    async def _records(self, page: Page, prefix: bytes) -> AsyncIterator[bytes]:
+    async def _records(self, page: Page, prefix: bytes) -> AsyncIterator[Piece]:
         exported = 0
         try:
             while True:
-                if page.entries:
-                    yield b"".join(_encode(_shown(entry)) + b"\n" for entry in page.entries)
+                async with aclosing(_pieces_of(page.entries)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                        del piece
                 exported += len(page.entries)
                 if page.next is None:
                     break
@@ -122,6 +126,7 @@ class Transfer:
         """`POST /v1/import`: the answer says how many records were stored, also where it stops before the end."""
         access = access_of(scope)
         access.require("write")
+        requests.parameters(scope, ())
         requests.check_media_type(scope, (CONTENT_TYPE,))
         taken = _Taken(access)
         try:
@@ -175,7 +180,8 @@ class Transfer:
             rest += chunk
             end = rest.rfind(b"\n", searched)
             if end >= 0:
-                lines = bytes(rest[:end]).split(b"\n")
+                with memoryview(rest) as view:
+                    lines = bytes(view[:end]).split(b"\n")
                 del rest[: end + 1]
                 for line in lines:
                     yield line
@@ -223,11 +229,24 @@ class _Taken:
         self.imported = self.expired = self.line = 0
 
 
-def _shown(entry: Entry) -> dict[str, Any]:
-    name, value = shown_value(entry.value)
+async def _pieces_of(entries: list[Entry]) -> AsyncGenerator[Piece, None]:
+    """Their lines, in order: small ones together."""
+    lines: list[bytes] = []
+    for entry in entries:
+        if len(entry.value) < LARGE_VALUE_BYTES:
+            name, value = shown_value(entry.value)
+            lines.append(_encode({"key": entry.key.decode(), name: value} | _about(entry)) + b"\n")
+            continue
+        if lines:
+            yield b"".join(lines)
+            lines = []
+        yield await large({"key": entry.key.decode()}, entry.value, _about(entry), end=b"\n")
+    if lines:
+        yield b"".join(lines)
+
+
+def _about(entry: Entry) -> dict[str, Any]:
     return {
-        "key": entry.key.decode(),
-        name: value,
         "content_type": entry.content_type,
         "created": shown_moment(entry.created_ms),
         "modified": shown_moment(entry.modified_ms),

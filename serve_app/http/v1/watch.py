@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import msgspec
@@ -21,9 +22,10 @@ from serve_app.directory.watches import Some
 from serve_app.errors import HistoryLost, InvalidRequest, StoreError, Unavailable, ValueTooLarge
 from serve_app.http import requests
 from serve_app.http.requests import Scope
-from serve_app.http.streams import StreamedAnswer
+from serve_app.http.streams import Piece, StreamedAnswer
 from serve_app.http.uploads import Receive
 from serve_app.http.v1.keys import shown_value
+from serve_app.http.v1.large_values import LARGE_VALUE_BYTES, large
 from serve_app.operations import Get, Missing, Value
 
 #: A proxy that hears nothing for a while hangs up.
@@ -32,7 +34,9 @@ _CONTENT_TYPE = b"text/event-stream"
 # nginx would keep events back to send them together.
 _HEADERS = [(b"x-accel-buffering", b"no")]
 _NAMES = {PUT: "put", DELETE: "delete", EXPIRE: "expire"}
-_PIECES_KEPT = 64
+_PIECES_KEPT, _KEPT_BYTES = 64, 16 * 1024 * 1024
+#: Who reads values at once: each may hold as much as a batch is answered with.
+_READING = 4
 #: Values in a piece, about: pieces are kept, and each watch has one on its way. What has more is told in parts.
 _MAX_PIECE_BYTES = 1024 * 1024
 #: Values that are asked for in one batch.
@@ -50,6 +54,9 @@ class Watching:
         self._directory = directory
         #: Pieces made last, by what they are of.
         self._pieces: OrderedDict[tuple[Any, ...], asyncio.Future[bytes | None]] = OrderedDict()
+        self._reading = asyncio.Semaphore(_READING)
+        #: Large values that are being told, by key and revision, and to how many: one copy for all of them.
+        self._large: dict[tuple[bytes, int], tuple[bytes, int]] = {}
 
     async def watch(self, scope: Scope, receive: Receive) -> StreamedAnswer:
         """`GET /v1/watch`."""
@@ -62,21 +69,24 @@ class Watching:
         last_id = requests.header(scope, b"last-event-id") or found.get("last_event_id", b"")
         if not last_id.isascii():
             raise InvalidRequest("Last-Event-ID is no id that a watch of this store has given")
-        prefix = found.get("prefix", b"")
+        prefix = requests.check_prefix(found.get("prefix", b""))
         access.require_prefix("read", prefix)
         told = await self._directory.watches.watch(prefix, last_id.decode(), HEARTBEAT_S)
         return StreamedAnswer(self._events(told, prefix, values), _CONTENT_TYPE, list(_HEADERS))
 
-    async def _events(self, told: AsyncIterator[Some], prefix: bytes, values: bool) -> AsyncIterator[bytes]:
+    async def _events(self, told: AsyncIterator[Some], prefix: bytes, values: bool) -> AsyncIterator[Piece]:
         try:
             yield b": watching\nretry: 1000\n\n"
             async for some in told:
                 piece = await self._piece(some, prefix, values)
                 if piece is not None:
                     yield piece
+                    del piece  # it may be long until there is another one
                     continue
-                async for part in self._in_parts(some):
-                    yield part
+                async with aclosing(self._in_parts(some)) as parts:  # type: ignore[type-var]
+                    async for part in parts:
+                        yield part
+                        del part
         except HistoryLost as error:
             yield _last("history-lost", error)
         except Unavailable as error:
@@ -92,37 +102,58 @@ class Watching:
         made = self._pieces.get(key)
         if made is None:
             made = self._pieces[key] = asyncio.ensure_future(self._make(some, values))
-            while len(self._pieces) > _PIECES_KEPT:
-                self._pieces.popitem(last=False)
+            made.add_done_callback(self._keep)
         return await asyncio.shield(made)
 
-    async def _make(self, some: Some, values: bool) -> bytes | None:
-        last = _last_puts(some.events) if values else {}
-        found: dict[bytes, Value] = {}
-        keys, size = list(last), 0
-        for start in range(0, len(keys), _ASKED_TOGETHER):
-            asked = await self._values_of(keys[start : start + _ASKED_TOGETHER])
-            if asked is None:
-                return None
-            found |= asked
-            size += sum(len(value.value) for value in asked.values())
-            if size > _MAX_PIECE_BYTES:
-                return None
-        if values:
-            told = [block for number, event in enumerate(some.events) if (block := _block(event, number, last, found))]
-        else:
-            told = [_told(event) for event in some.events]
-        return b"\n".join(told) + self._end(some, told)
+    def _keep(self, made: asyncio.Future[bytes | None]) -> None:
+        """Let go of what was made first where there is much."""
+        kept = sum(map(_size_of, self._pieces.values()))
+        while len(self._pieces) > 1 and (len(self._pieces) > _PIECES_KEPT or kept > _KEPT_BYTES):
+            _, first = self._pieces.popitem(last=False)
+            kept -= _size_of(first)
 
-    async def _in_parts(self, some: Some) -> AsyncIterator[bytes]:
+    async def _make(self, some: Some, values: bool) -> bytes | None:
+        if not values:
+            told = [_told(event) for event in some.events]
+            return b"\n".join(told) + self._end(some, told)
+        async with self._reading:
+            last = _last_puts(some.events)
+            found: dict[bytes, Value] = {}
+            keys, size = list(last), 0
+            for start in range(0, len(keys), _ASKED_TOGETHER):
+                asked = await self._values_of(keys[start : start + _ASKED_TOGETHER])
+                if asked is None:
+                    return None
+                found |= asked
+                size += sum(len(value.value) for value in asked.values())
+                if size > _MAX_PIECE_BYTES:
+                    return None
+            told = [block for number, event in enumerate(some.events) if (block := _block(event, number, last, found))]
+            return b"\n".join(told) + self._end(some, told)
+
+    async def _in_parts(self, some: Some) -> AsyncIterator[Piece]:
         """Told value by value. The id comes with the last of them: who comes back before is told all again."""
         last = _last_puts(some.events)
         blocks: list[bytes] = []
         size = 0
         for number, event in enumerate(some.events):
             change = event.change
-            asked = change.kind == PUT and last[change.key] == number
-            found = await self._value_of(change.key) if asked else {}
+            found: dict[bytes, Value] = {}
+            if change.kind == PUT and last[change.key] == number:
+                async with self._reading:
+                    found = await self._value_of(change.key)
+            value = found.get(change.key)
+            if value is not None and value.revision >= change.revision and len(value.value) >= LARGE_VALUE_BYTES:
+                if blocks:
+                    yield b"\n".join(blocks) + b"\n"
+                    blocks, size = [], 0
+                with self._one_copy(change.key, found.pop(change.key)) as raw:
+                    before = {"key": change.key.decode(), "revision": value.revision}
+                    after = {"content_type": value.content_type}
+                    del value
+                    yield await large(before, raw, after, b"event: put\ndata: ", b"\n\n")
+                    del raw
+                continue
             block = _block(event, number, last, found)
             if not block:
                 continue
@@ -132,6 +163,22 @@ class Watching:
             blocks.append(block)
             size += len(block)
         yield b"\n".join(blocks) + self._end(some, blocks)
+
+    @contextmanager
+    def _one_copy(self, key: bytes, found: Value) -> Iterator[bytes]:
+        """The value, as those hold it who are telling the same now."""
+        name = (key, found.revision)
+        value, tellers = self._large.get(name, (found.value, 0))
+        self._large[name] = (value, tellers + 1)
+        del found
+        try:
+            yield value
+        finally:
+            tellers = self._large[name][1] - 1
+            if tellers:
+                self._large[name] = (value, tellers)
+            else:
+                del self._large[name]
 
     def _end(self, some: Some, told: list[bytes]) -> bytes:
         name = places.shown(self._directory.watches.store_id(), some.place).encode()
@@ -174,6 +221,12 @@ class Watching:
         if asyncio.get_running_loop().time() >= give_up_s:
             raise Unavailable("a value that is to be told can't be read")
         await asyncio.sleep(_PAUSE_S)
+
+
+def _size_of(made: asyncio.Future[bytes | None]) -> int:
+    """Of a piece that is made; of one that is not, and of none, nothing."""
+    failed = not made.done() or made.cancelled() or made.exception() is not None
+    return 0 if failed else len(made.result() or b"")
 
 
 def _last_puts(events: list[Event]) -> dict[bytes, int]:
