@@ -56,7 +56,7 @@ class Watching:
         self._pieces: OrderedDict[tuple[Any, ...], asyncio.Future[bytes | None]] = OrderedDict()
         self._reading = asyncio.Semaphore(_READING)
         #: Large values that are being told, by key and revision, and to how many: one copy for all of them.
-        self._large: dict[tuple[bytes, int], tuple[bytes, int]] = {}
+        self._large: dict[tuple[bytes, int], tuple[Value, int]] = {}
 
     async def watch(self, scope: Scope, receive: Receive) -> StreamedAnswer:
         """`GET /v1/watch`."""
@@ -141,18 +141,18 @@ class Watching:
             found: dict[bytes, Value] = {}
             if change.kind == PUT and last[change.key] == number:
                 async with self._reading:
-                    found = await self._value_of(change.key)
-            value = found.get(change.key)
-            if value is not None and value.revision >= change.revision and len(value.value) >= LARGE_VALUE_BYTES:
+                    told = self._large.get((change.key, change.revision))
+                    found = await self._value_of(change.key) if told is None else {change.key: told[0]}
+                    del told
+            if _is_large(found.get(change.key), change.revision):
                 if blocks:
                     yield b"\n".join(blocks) + b"\n"
                     blocks, size = [], 0
-                with self._one_copy(change.key, found.pop(change.key)) as raw:
+                with self._one_copy(change.key, found.pop(change.key)) as value:
                     before = {"key": change.key.decode(), "revision": value.revision}
                     after = {"content_type": value.content_type}
+                    yield await large(before, value.value, after, b"event: put\ndata: ", b"\n\n")
                     del value
-                    yield await large(before, raw, after, b"event: put\ndata: ", b"\n\n")
-                    del raw
                 continue
             block = _block(event, number, last, found)
             if not block:
@@ -165,10 +165,10 @@ class Watching:
         yield b"\n".join(blocks) + self._end(some, blocks)
 
     @contextmanager
-    def _one_copy(self, key: bytes, found: Value) -> Iterator[bytes]:
+    def _one_copy(self, key: bytes, found: Value) -> Iterator[Value]:
         """The value, as those hold it who are telling the same now."""
         name = (key, found.revision)
-        value, tellers = self._large.get(name, (found.value, 0))
+        value, tellers = self._large.get(name, (found, 0))
         self._large[name] = (value, tellers + 1)
         del found
         try:
@@ -221,6 +221,11 @@ class Watching:
         if asyncio.get_running_loop().time() >= give_up_s:
             raise Unavailable("a value that is to be told can't be read")
         await asyncio.sleep(_PAUSE_S)
+
+
+def _is_large(value: Value | None, revision: int) -> bool:
+    """Whether that is a value of the revision, or a later one, that is told bit by bit."""
+    return value is not None and value.revision >= revision and len(value.value) >= LARGE_VALUE_BYTES
 
 
 def _size_of(made: asyncio.Future[bytes | None]) -> int:
