@@ -68,7 +68,8 @@ class Watches:
     async def watch(self, prefix: bytes, last_id: str, heartbeat_s: float) -> AsyncIterator[Some]:
         """What changes, from when this returns or from the place that `last_id` names, if it names one.
 
-        Each step brings what there is then, and after `heartbeat_s` seconds without anything an empty one. It ends with
+        The first step is empty, comes at once and says where that is: who is cut off before anything has changed comes back
+        to there. Each other brings what there is then, or after `heartbeat_s` seconds without anything nothing. It ends with
         HistoryLost where that is so, and with Unavailable where whoever watches does not keep up.
 
         Raises:
@@ -191,10 +192,11 @@ class _Watch:
                 raise
 
     async def follow(self) -> AsyncIterator[Some]:
-        """The first step brings nothing, and comes at once."""
+        """The first two steps bring nothing, and come at once: one to begin with, and one that says where this begins."""
         assert self._feed is not None, "it has begun"
         try:
-            yield Some([], self._place)
+            for _ in range(2):
+                yield Some([], self._place)
             while True:
                 feed = self._feed
                 if self._next < feed.first:

@@ -64,6 +64,21 @@ class Watcher:
 
 
 @run_async
+async def test_who_is_cut_off_before_anything_has_changed_misses_nothing() -> None:
+    """It had no id to come back with, for those came with changes and, after 10 s, with heartbeats."""
+    async with local_store(2) as store:
+        directory = await store.directory()
+        watcher = await Watcher(directory).start()
+        await until(lambda: watcher.last_id != "")
+        last_id = await watcher.stop()
+        assert watcher.events == []
+        await put(directory, b"meanwhile", b"1")
+        back = await Watcher(directory, last_id=last_id).start()
+        await until(lambda: back.told() == [(PUT, b"meanwhile")])
+        await back.stop()
+
+
+@run_async
 async def test_what_changes_is_told_in_order_with_its_revision() -> None:
     async with local_store(2) as store:
         directory = await store.directory()
