@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import random
 import shlex
 import socket
 import stat
@@ -30,6 +31,9 @@ _HELPER_PORTS = (
     "RAY_SERVE_HAPROXY_STATS_PORT",
     "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
 )
+# Below those that the system gives to whoever asks for any (from 32768 on), for it takes seconds until Serve listens; above
+# those of Ray's workers (to 19999), and below Serve's own (from 30000).
+_PORTS = range(20_000, 30_000)
 # HAProxy takes socket paths of at most 97 bytes (it appends to them while it starts), Ray's own are shorter. Serve puts the
 # node's id (56 digits) between the folder and the name.
 _SOCKET_PATH_BYTES = 97
@@ -131,11 +135,12 @@ def _haproxy_files(folder: Path) -> dict[str, str]:
 
 
 def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Ports that nothing listens on now, and that nobody is given by chance before Serve does."""
+    found: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise Failure(f"no {count} ports from {_PORTS.start} to {_PORTS.stop - 1} are free")

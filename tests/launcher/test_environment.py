@@ -93,6 +93,15 @@ def test_a_ray_of_its_own_keeps_to_the_private_folder_whatever_the_shell_says(to
     assert own["RAY_SERVE_HAPROXY_SOCKET_PATH"].startswith(own["RAY_TMPDIR"])
 
 
+def test_the_ports_of_helpers_are_none_that_a_connection_is_given_by_chance() -> None:
+    """One was, before Serve listened on it some seconds later: the store did not start."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    own = environment.of_a_cluster_of_its_own(ROOT / "serve.env")
+    ports = {int(own[name]) for name in environment._HELPER_PORTS}
+    assert len(ports) == len(environment._HELPER_PORTS)
+    assert max(ports) < first
+
+
 def test_a_log_that_an_earlier_release_left_open_is_closed_to_others(tmp_path: Path) -> None:
     log = tmp_path / "serve.log"
     log.touch()
