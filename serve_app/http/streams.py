@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Any, NamedTuple
@@ -65,6 +66,8 @@ class Streams:
         #: What is held, by its identity: how large it is, and who holds it.
         self._held: dict[int, tuple[int, set[_Stream]]] = {}
         self._bytes = 0
+        #: Who holds something, in the order in which their clients took something last: the first is the most stalled.
+        self._holding_now: OrderedDict[_Stream, None] = OrderedDict()
 
     async def send(self, send: Send, receive: Callable[[], Awaitable[dict[str, Any]]], answer: StreamedAnswer) -> None:
         """Send an answer to its end, or until its client has gone.
@@ -98,6 +101,8 @@ class Streams:
             stream.waiting_since_s = asyncio.get_running_loop().time()
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
             stream.waiting_since_s = math.inf
+            if stream in self._holding_now:
+                self._holding_now.move_to_end(stream)
 
         async with aclosing(answer.pieces) as pieces:  # type: ignore[type-var]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -127,17 +132,19 @@ class Streams:
             held = self._held[id(source)] = (len(source), set())
             self._bytes += len(source)
         held[1].add(stream)
+        self._holding_now[stream] = None
         self._make_room(stream)
         try:
             yield
         finally:
+            self._holding_now.pop(stream, None)
             self._forget(source, stream)
 
     def _make_room(self, newest: _Stream) -> None:
         if self._bytes <= self._max_bytes:
             return
-        holding = {stream for _, streams in self._held.values() for stream in streams} - {newest}
-        for stream in sorted(holding, key=lambda stream: stream.waiting_since_s):
+        for stream in [each for each in self._holding_now if each is not newest]:
+            del self._holding_now[stream]
             if not stream.gave_way.done():
                 stream.gave_way.set_result(None)
             for identity in [identity for identity, (_, streams) in self._held.items() if stream in streams]:
