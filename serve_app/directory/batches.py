@@ -23,6 +23,7 @@ from serve_app.wire.messages import Batch, Moved, Refused
 from serve_app.wire.refusals import error_of
 
 Outcome = Routed[Any] | StoreError
+_NO_ANSWERS = (Moved, Refused)
 
 
 class Batches:
@@ -124,16 +125,23 @@ class _UnderWay:
 
     def take(self, share: _Share, answers: list[Any]) -> list[int]:
         """Take a bucket's answers; the places in the share of what has moved."""
-        moved = []
+        moved: list[int] = []
         outcomes, home = self._outcomes, share.home
-        for place, (number, operation, answer) in enumerate(zip(share.numbers, share.operations, answers, strict=True)):
-            kind = type(answer)
-            if kind is Moved:
+        # Most are of one kind, so kinds are looked at once and not with each.
+        kinds = set(zip(map(type, share.operations), map(type, answers), strict=True))
+        for operation, kind in kinds:
+            if kind not in _NO_ANSWERS:
+                check_kind(operation, kind)
+        if not any(kind in _NO_ANSWERS for _, kind in kinds):
+            for number, answer in zip(share.numbers, answers, strict=True):
+                outcomes[number] = Routed(answer, home, "")
+            return moved
+        for place, (number, answer) in enumerate(zip(share.numbers, answers, strict=True)):
+            if isinstance(answer, Moved):
                 moved.append(place)
-            elif kind is Refused:
+            elif isinstance(answer, Refused):
                 self.refuse([number], error_of(home, answer))
             else:
-                check_kind(operation, answer)
                 outcomes[number] = Routed(answer, home, "")
         return moved
 

@@ -160,7 +160,7 @@ class Directory:
                     continue
                 if isinstance(answer, Refused):
                     raise error_of(home, answer)
-                check_kind(operation, answer)
+                check_kind(type(operation), type(answer))
                 self.stats.observe(operation.name, home, loop.time() - started_s)
                 return Routed(answer, home, digest)
         except StoreError as error:

@@ -21,6 +21,6 @@ class Routed(NamedTuple, Generic[A]):
     digest: str
 
 
-def check_kind(operation: Operation[Any], answer: object) -> None:
+def check_kind(operation: type[Operation[Any]], answer: type[Any]) -> None:
     """An answer is of a kind that its operation names: both ends have the same declaration."""
-    assert type(answer) in answer_types(type(operation)), f"{operation.name} answered with {answer!r:.80}"
+    assert answer in answer_types(operation), f"{operation.name} answered with {answer.__name__}"
