@@ -1,0 +1,63 @@
+"""A client of the store that people like to use: `Store`, and `AsyncStore` with the same methods.
+
+    from cloud_storage import Store
+
+    with Store() as store:
+        store.put("greeting", "hello")
+        print(store.get_text("greeting"))
+
+Nothing here needs Ray. docs/python.md describes all of it.
+"""
+
+from cloud_storage.async_store import AsyncStore
+from cloud_storage.codecs import BYTES, JSON, MSGPACK, PICKLE, TEXT, Codec
+from cloud_storage.errors import (
+    ConditionFailed,
+    DiskFull,
+    Forbidden,
+    HistoryLost,
+    Interrupted,
+    InvalidRequest,
+    NotANumber,
+    OutcomeUnknown,
+    Refused,
+    SomeFailed,
+    StoreError,
+    Unauthorized,
+    Unavailable,
+    ValueTooLarge,
+)
+from cloud_storage.mapping import StoreMapping
+from cloud_storage.records import Event, Imported, Listed, Record, Written
+from cloud_storage.store import Store
+
+__all__ = [
+    "BYTES",
+    "JSON",
+    "MSGPACK",
+    "PICKLE",
+    "TEXT",
+    "AsyncStore",
+    "Codec",
+    "ConditionFailed",
+    "DiskFull",
+    "Event",
+    "Forbidden",
+    "HistoryLost",
+    "Imported",
+    "Interrupted",
+    "InvalidRequest",
+    "Listed",
+    "NotANumber",
+    "OutcomeUnknown",
+    "Record",
+    "Refused",
+    "SomeFailed",
+    "Store",
+    "StoreError",
+    "StoreMapping",
+    "Unauthorized",
+    "Unavailable",
+    "ValueTooLarge",
+    "Written",
+]

@@ -1,0 +1,180 @@
+"""Each operation on one key as a call: the request, and what its answer means."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+from urllib.parse import quote, urlencode
+
+from cloud_storage import answers
+from cloud_storage.errors import StoreError
+from cloud_storage.exchange import Call, Request, Response
+from cloud_storage.records import Record, Written
+
+T = TypeVar("T")
+Value = bytes | bytearray | memoryview | str
+#: Seconds, or a duration.
+Ttl = float | timedelta
+#: Of an empty value no range can be read.
+_EMPTY = "range-not-satisfiable"
+TEXT_TYPE, BYTES_TYPE = "text/plain; charset=utf-8", "application/octet-stream"
+
+
+def get(key: str) -> Call[Record | None]:
+    return Call(Request("GET", _kv(key)), _unless_missing(lambda response: _record(key, response)))
+
+
+def exists(key: str) -> Call[bool]:
+    def read(response: Response) -> bool:
+        problem = answers.problem_of(response)
+        if problem is not None and answers.kind_of(problem) not in (answers.KEY_NOT_FOUND, _EMPTY):
+            raise failure(response)
+        return problem is None or answers.kind_of(problem) == _EMPTY
+
+    # Not a HEAD: its refusal has no body that says whose it is.
+    return Call(Request("GET", _kv(key), {"Range": "bytes=0-0"}), read)
+
+
+def put(
+    key: str,
+    value: Value,
+    *,
+    content_type: str | None = None,
+    ttl: Ttl | None = None,
+    expires_at: datetime | None = None,
+    create: bool = False,
+    revision: int | None = None,
+) -> Call[Written]:
+    """create: only where there is no record. revision: only over the record that has it."""
+    headers = {"Content-Type": content_type or type_of(value), "Idempotency-Key": new_name(), **_if_match(revision)}
+    if create:
+        headers["If-None-Match"] = "*"
+    request = Request("PUT", _kv(key, expiry(ttl, expires_at)), headers, raw(value), writes=True)
+    return Call(request, _else_raise({200, 201}, _written))
+
+
+def delete(key: str, *, revision: int | None = None) -> Call[bool]:
+    """Whether there was one."""
+    headers = {"Idempotency-Key": new_name(), **_if_match(revision)}
+    return Call(
+        Request("DELETE", _kv(key), headers, writes=True),
+        lambda response: bool(_unless_missing(_else_raise({204}, lambda _: True))(response)),
+    )
+
+
+def touch(key: str, *, ttl: Ttl | None = None, expires_at: datetime | None = None) -> Call[bool]:
+    """Whether there is one. With neither it is to stay for ever."""
+    when = expiry(ttl, expires_at) or {"expires_at": "never"}
+    request = Request("POST", f"/v1/touch?{_query({'key': key, **when})}", {"Idempotency-Key": new_name()}, writes=True)
+    return Call(request, lambda response: bool(_unless_missing(_else_raise({200}, lambda _: True))(response)))
+
+
+def increment(key: str, by: int = 1, *, ttl: Ttl | None = None) -> Call[int]:
+    """The number there is then. ttl: of a record that is made by this."""
+    body: dict[str, object] = {"by": by}
+    if ttl is not None:
+        body["ttl"] = seconds(ttl)
+    headers = {"Idempotency-Key": new_name(), "Content-Type": "application/json"}
+    target = f"/v1/increment?{_query({'key': key})}"
+    request = Request("POST", target, headers, json.dumps(body).encode(), writes=True)
+    return Call(request, _else_raise({200}, lambda response: int(json.loads(response.body)["value"])))
+
+
+def new_name() -> str:
+    """An idempotency key: 128 random bits."""
+    return secrets.token_hex(16)
+
+
+def raw(value: Value) -> bytes:
+    """What is stored."""
+    return value.encode() if isinstance(value, str) else bytes(value)
+
+
+def type_of(value: Value) -> str:
+    """Of a value whose type nobody names."""
+    return TEXT_TYPE if isinstance(value, str) else BYTES_TYPE
+
+
+def seconds(ttl: Ttl) -> float:
+    return ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+
+
+def expiry(ttl: Ttl | None, expires_at: datetime | None) -> dict[str, str]:
+    """As parameters. Raises ValueError: both are given, or a moment without a time zone."""
+    if ttl is not None and expires_at is not None:
+        raise ValueError("a record has a time to live or a time of expiry, not both")
+    if ttl is not None:
+        return {"ttl": f"{seconds(ttl):.3f}".rstrip("0").rstrip(".")}
+    if expires_at is not None:
+        if expires_at.tzinfo is None:
+            raise ValueError("expires_at needs a time zone: datetime.now(UTC) + …")
+        return {"expires_at": f"{expires_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"}
+    return {}
+
+
+def moment(text: str | None) -> datetime | None:
+    """As RFC 3339 writes it."""
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _kv(key: str, more: dict[str, str] | None = None) -> str:
+    # In the query every key is itself: in a path `..` and `//` are something else for much that is on the way.
+    return f"/v1/kv?{_query({'key': key, **(more or {})})}"
+
+
+def _query(parameters: dict[str, str]) -> str:
+    return urlencode(parameters, quote_via=quote, safe="/:")
+
+
+def _if_match(revision: int | None) -> dict[str, str]:
+    return {} if revision is None else {"If-Match": f'"{revision}"'}
+
+
+def _record(key: str, response: Response) -> Record:
+    headers = response.headers
+    modified = headers.get("last-modified")
+    return Record(
+        key,
+        response.body,
+        answers.revision_of(headers),
+        headers.get("content-type", ""),
+        None if modified is None else parsedate_to_datetime(modified),
+        moment(headers.get("expires-at")),
+    )
+
+
+def _written(response: Response) -> Written:
+    return Written(answers.revision_of(response.headers), response.status == 201)
+
+
+def failure(response: Response) -> StoreError:
+    """The error that a response is."""
+    problem = answers.problem_of(response)
+    if problem is None:
+        return StoreError(f"the store answered with status {response.status}, which is not expected")
+    return answers.error_of(problem, answers.revision_of(response.headers))
+
+
+def _else_raise(statuses: set[int], read: Callable[[Response], T]) -> Callable[[Response], T]:
+    def reading(response: Response) -> T:
+        if response.status not in statuses:
+            raise failure(response)
+        return read(response)
+
+    return reading
+
+
+def _unless_missing(read: Callable[[Response], T]) -> Callable[[Response], T | None]:
+    def reading(response: Response) -> T | None:
+        problem = answers.problem_of(response)
+        if problem is not None:
+            if answers.kind_of(problem) == answers.KEY_NOT_FOUND:
+                return None
+            raise failure(response)
+        return read(response)
+
+    return reading

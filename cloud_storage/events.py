@@ -1,0 +1,79 @@
+"""A watch: server-sent events (WHATWG HTML Standard, 9.2) as they come, and what they say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from urllib.parse import quote, urlencode
+
+from cloud_storage.errors import HistoryLost, Interrupted
+from cloud_storage.exchange import Request
+from cloud_storage.listing import value_in
+from cloud_storage.records import Event
+
+#: A store that has nothing to tell says so every 10 s.
+SILENCE_S = 30.0
+
+
+def request(prefix: str, values: bool, last_id: str) -> Request:
+    query = {name: text for name, text in (("prefix", prefix), ("values", "true" if values else "")) if text}
+    target = f"/v1/watch?{urlencode(query, quote_via=quote)}" if query else "/v1/watch"
+    return Request("GET", target, {"Last-Event-ID": last_id} if last_id else {})
+
+
+class Parser:
+    """From the bytes of the stream to events. last_id: where a watch goes on that breaks off here."""
+
+    def __init__(self, last_id: str = "") -> None:
+        self.last_id = last_id
+        self._rest = b""
+        self._kind = ""
+        self._data: list[str] = []
+
+    def feed(self, some: bytes) -> Iterator[Event]:
+        """The events that end in these bytes.
+
+        Raises:
+            HistoryLost: the store does not know what comes next.
+            Interrupted: it has dropped the watch, which may go on from `last_id`.
+        """
+        *lines, self._rest = (self._rest + some).split(b"\n")
+        for line in lines:
+            event = self._line(line.removesuffix(b"\r").decode())
+            if event is not None:
+                yield event
+
+    def _line(self, line: str) -> Event | None:
+        if not line:
+            return self._end()
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "event":
+            self._kind = value
+        elif name == "data":
+            self._data.append(value)
+        elif name == "id":
+            self.last_id = value
+            self._has_id = True
+        return None
+
+    _has_id = False
+
+    def _end(self) -> Event | None:
+        kind, data, has_id = self._kind, "\n".join(self._data), self._has_id
+        self._kind, self._data, self._has_id = "", [], False
+        if not data:
+            return None
+        told = json.loads(data)
+        if kind == "history-lost":
+            raise HistoryLost(told["detail"])
+        if kind == "dropped":
+            raise Interrupted(told["detail"])
+        return Event(
+            kind,
+            told["key"],
+            told["revision"],
+            value_in(told),
+            told.get("content_type", ""),
+            self.last_id if has_id else "",
+        )

@@ -1,0 +1,130 @@
+"""Many keys at once, by `/v1/batch` in msgpack: each item stands for itself, and those that were refused for now, or whose
+outcome is not known, are sent again under their own idempotency keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from cloud_storage import answers, calls
+from cloud_storage.attempts import Attempts, Budget
+from cloud_storage.calls import Value
+from cloud_storage.errors import StoreError
+from cloud_storage.exchange import Call, Request, Response
+from cloud_storage.records import Record, Written
+from cloud_storage.steps import Pause, Steps, carried_out
+
+#: Of one batch. The store takes 1,000 and 16 MiB.
+ITEMS, BYTES = 500, 4 * 1024 * 1024
+#: Batches that one call has under way.
+AT_ONCE = 8
+_HEADERS = {"Content-Type": "application/msgpack"}
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+
+Item = dict[str, Any]
+Result = dict[str, Any]
+Batch = list[Item]
+Results = list[Result | StoreError]
+
+
+def gets(keys: Iterable[str]) -> Iterator[Item]:
+    """Each key once."""
+    return ({"op": "get", "key": key} for key in dict.fromkeys(keys))
+
+
+def puts(
+    values: Mapping[str, Value] | Iterable[tuple[str, Value]], content_type: str | None, ttl: float | None
+) -> Iterator[Item]:
+    """In order: of a key that comes twice the last value stays."""
+    for key, value in values.items() if isinstance(values, Mapping) else values:
+        item: Item = {"op": "put", "key": key, "value": calls.raw(value), "idempotency_key": calls.new_name()}
+        item["content_type"] = content_type or calls.type_of(value)
+        if ttl is not None:
+            item["ttl"] = ttl
+        yield item
+
+
+def deletes(keys: Iterable[str]) -> Iterator[Item]:
+    return ({"op": "delete", "key": key, "idempotency_key": calls.new_name()} for key in dict.fromkeys(keys))
+
+
+def batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """As many as are sent together. A key comes once in each: of two, tried again, the first would be stored over the
+    second."""
+    some: list[Item] = []
+    keys: set[str] = set()
+    size = 0
+    for item in items:
+        more = len(item.get("value", b"")) + len(item["key"])
+        if some and (len(some) >= ITEMS or size + more > BYTES or item["key"] in keys):
+            yield some
+            some, size, keys = [], 0, set()
+        some.append(item)
+        keys.add(item["key"])
+        size += more
+    if some:
+        yield some
+
+
+def results(
+    items: list[Item], deadline_s: float, budget: Budget, clock: Callable[[], float]
+) -> Steps[list[Result | StoreError]]:
+    """What came of each item of a batch, in order. Raises StoreError: of the batch as a whole."""
+    found: list[Result | StoreError] = [{}] * len(items)
+    left = list(range(len(items)))
+    writes = any(item["op"] != "get" for item in items)
+    attempts: Attempts | None = None
+    while left:
+        body = _encode({"operations": [items[number] for number in left]})
+        request = Request("POST", "/v1/batch", _HEADERS, body, writes=writes)
+        answered = yield from carried_out(Call(request, _read), deadline_s, budget, clock)
+        again = []
+        for number, result in zip(left, answered, strict=True):
+            kind = answers.kind_of(result) if "type" in result else ""
+            found[number] = answers.error_of(result) if kind and kind != answers.KEY_NOT_FOUND else result
+            if kind in answers.AGAIN:
+                again.append(number)
+        if again:
+            attempts = attempts or Attempts(request, deadline_s, budget)
+            try:
+                pause_s = attempts.broken("some of the keys were refused, or not answered", clock())
+            except StoreError:
+                return found  # each says what came of it
+            yield Pause(pause_s)
+        left = again
+    return found
+
+
+def _read(response: Response) -> list[Result]:
+    if response.status != 200:
+        raise calls.failure(response)
+    answered: list[Result] = _decode(response.body)["results"]
+    return answered
+
+
+def record_of(key: str, result: Result) -> Record | None:
+    """Of a get; None where there is none."""
+    if "type" in result:
+        return None
+    value = result["value"]
+    return Record(
+        key,
+        value.encode() if isinstance(value, str) else value,
+        result["revision"],
+        result["content_type"],
+        calls.moment(result.get("modified")),
+        calls.moment(result.get("expires")),
+    )
+
+
+def written_of(result: Result) -> Written:
+    """Of a put."""
+    return Written(result["revision"], result["status"] == 201)
+
+
+def deleted(result: Result) -> bool:
+    """Whether there was a record."""
+    return bool(result["status"] == 204)

@@ -1,0 +1,309 @@
+"""The sync client."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from itertools import islice
+from types import TracebackType
+from typing import IO, Any, Self, TypeVar
+
+from cloud_storage import calls, events, listing, many, transfer
+from cloud_storage.address import DEFAULT_TIMEOUT_S, address_of
+from cloud_storage.attempts import Attempts, Budget
+from cloud_storage.calls import Ttl, Value
+from cloud_storage.codecs import TEXT, Codec
+from cloud_storage.errors import Interrupted, SomeFailed, StoreError
+from cloud_storage.exchange import Call, Request, Response
+from cloud_storage.mapping import StoreMapping
+from cloud_storage.pool import Pool, headers_of
+from cloud_storage.records import Event, Imported, Listed, Record, Written
+from cloud_storage.steps import Broken, Exchange, NotSent, Pause, Steps, carried_out, refusal
+
+T = TypeVar("T")
+V = TypeVar("V")
+_BIT_BYTES = 64 * 1024
+
+
+class Store:
+    """A store, over HTTP. Safe to use from several threads; a context manager.
+
+    What a method raises is a StoreError (`errors.py`). Each call has one deadline, `timeout` seconds after it began, and
+    until then is sent again where that can do no harm: a write carries an idempotency key, so it happens once.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        """url, token: where None, CLOUD_STORAGE_URL and CLOUD_STORAGE_TOKEN, or a store on this machine without tokens.
+        timeout: of each call, in seconds, at most 540; of a watch or an export, how long it may be without the store."""
+        self._address = address_of(url, token, timeout)
+        self._pool = Pool(self._address, ssl_context)
+        self._budget = Budget()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. The store can't be used any more."""
+        self._pool.close()
+
+    # One key.
+
+    def get(self, key: str) -> Record | None:
+        """The record, or None where there is none."""
+        return self._do(calls.get(key))
+
+    def get_text(self, key: str) -> str | None:
+        """The value as text. Raises UnicodeDecodeError where it is not UTF-8."""
+        record = self.get(key)
+        return None if record is None else record.text
+
+    def put(
+        self,
+        key: str,
+        value: Value,
+        *,
+        content_type: str | None = None,
+        ttl: Ttl | None = None,
+        expires_at: datetime | None = None,
+    ) -> Written:
+        """Store a value. When this returns it is on disk.
+
+        content_type: kept with it; of text and of bytes where None. ttl: in seconds, or a timedelta.
+        """
+        return self._do(calls.put(key, value, content_type=content_type, ttl=ttl, expires_at=expires_at))
+
+    def create(
+        self,
+        key: str,
+        value: Value,
+        *,
+        content_type: str | None = None,
+        ttl: Ttl | None = None,
+        expires_at: datetime | None = None,
+    ) -> Written:
+        """Store a value where there is none. Raises ConditionFailed where there is."""
+        return self._do(calls.put(key, value, content_type=content_type, ttl=ttl, expires_at=expires_at, create=True))
+
+    def replace(
+        self,
+        key: str,
+        value: Value,
+        revision: int,
+        *,
+        content_type: str | None = None,
+        ttl: Ttl | None = None,
+        expires_at: datetime | None = None,
+    ) -> Written:
+        """Store a value over the record that has this revision. Raises ConditionFailed where it has another, or is gone."""
+        return self._do(
+            calls.put(key, value, content_type=content_type, ttl=ttl, expires_at=expires_at, revision=revision)
+        )
+
+    def delete(self, key: str, *, revision: int | None = None) -> bool:
+        """Delete a record; whether there was one. Raises ConditionFailed where it has not that revision."""
+        return self._do(calls.delete(key, revision=revision))
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a record."""
+        return self._do(calls.exists(key))
+
+    def touch(self, key: str, *, ttl: Ttl | None = None, expires_at: datetime | None = None) -> bool:
+        """Have a record expire then, or, where neither is given, never; whether there is one."""
+        return self._do(calls.touch(key, ttl=ttl, expires_at=expires_at))
+
+    def increment(self, key: str, by: int = 1, *, ttl: Ttl | None = None) -> int:
+        """Add to a number of 64 bits, which begins at 0; what it is then. ttl: where this makes the record.
+
+        Raises:
+            NotANumber: the value is no number, or would be too large.
+        """
+        return self._do(calls.increment(key, by, ttl=ttl))
+
+    # Many keys.
+
+    def list(
+        self, prefix: str = "", *, delimiter: str = "", start_after: str = "", values: bool = False
+    ) -> Iterator[Listed]:
+        """All keys with the prefix, in the order of their bytes, page by page. delimiter: keys that hold it behind the prefix
+        are told together, as one name that ends with it."""
+        while True:
+            page = self._do(listing.page(prefix, start_after, delimiter, values))
+            yield from page.names
+            if page.next is None:
+                return
+            start_after = page.next
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Record]:
+        """The records of those keys that there are. Raises SomeFailed."""
+        found: dict[str, Record] = {}
+        for item, result in self._many(many.gets(keys)):
+            record = many.record_of(item["key"], result)
+            if record is not None:
+                found[item["key"]] = record
+        return found
+
+    def put_many(
+        self,
+        values: Mapping[str, Value] | Iterable[tuple[str, Value]],
+        *,
+        content_type: str | None = None,
+        ttl: Ttl | None = None,
+    ) -> int:
+        """Store many values, of any number; how many. It is not atomic. Raises SomeFailed."""
+        items = many.puts(values, content_type, None if ttl is None else calls.seconds(ttl))
+        return sum(1 for _ in self._many(items))
+
+    def delete_many(self, keys: Iterable[str]) -> int:
+        """Delete many records; how many there were. Raises SomeFailed."""
+        return sum(many.deleted(result) for _, result in self._many(many.deletes(keys)))
+
+    def mapping(self, prefix: str = "", codec: Codec[V] = TEXT) -> StoreMapping[V]:  # type: ignore[assignment]
+        """A dictionary of the keys with that prefix. codec: how values are written; text by default."""
+        return StoreMapping(self, prefix, codec)
+
+    # What goes on.
+
+    def watch(self, prefix: str = "", *, values: bool = False, since: str = "") -> Iterator[Event]:
+        """Changes of keys with the prefix, from now on, or after the event with the id `since`, as they happen; it does not
+        end by itself. It goes on by itself where it was when a connection breaks: some may come twice then.
+
+        Raises:
+            HistoryLost: too much has changed since. List, and watch from now on.
+            Unavailable: there was no store for `timeout` seconds.
+        """
+        parser = events.Parser(since)
+        attempts = self._attempts(events.request(prefix, values, ""))
+        while True:
+            request = events.request(prefix, values, parser.last_id)
+            try:
+                for some in self._bits(request, attempts, events.SILENCE_S):
+                    attempts = self._attempts(request)
+                    yield from parser.feed(some)
+                pause_s = attempts.not_sent("the watch ended", time.monotonic())
+            except (Interrupted, NotSent, Broken) as error:
+                pause_s = attempts.not_sent(str(error), time.monotonic())
+            parser = events.Parser(parser.last_id)
+            time.sleep(pause_s)
+
+    def export(self, file: IO[bytes], prefix: str = "") -> int:
+        """Write all records with the prefix to a file, one line of JSON each; how many.
+
+        Raises:
+            Interrupted: the store went away in the middle. What was written is not whole.
+        """
+        request = transfer.export_request(prefix)
+        attempts, ending = self._attempts(request), transfer.Ending()
+        while True:
+            try:
+                for some in self._bits(request, attempts, self._address.timeout_s):
+                    file.write(some)
+                    ending.feed(some)
+                return ending.exported()
+            except (NotSent, Broken) as error:
+                if ending.begun:
+                    raise Interrupted(f"the export is not whole: {error}") from None
+                pause_s = attempts.not_sent(str(error), time.monotonic())
+            time.sleep(pause_s)
+
+    def import_(self, file: IO[bytes]) -> Imported:
+        """Store the records in a file that `export` wrote. They keep their types, times and expiry, and get new revisions.
+
+        Each part of the file is sent again where it is not known what came of it: the same records once more.
+
+        Raises:
+            Refused: a record is refused; those before it are stored.
+        """
+        imported = expired = 0
+        for part in transfer.parts(file):
+            done = self._do(transfer.import_call(part))
+            imported, expired = imported + done.imported, expired + done.expired
+        return Imported(imported, expired)
+
+    # How.
+
+    def _attempts(self, request: Request) -> Attempts:
+        return Attempts(request, time.monotonic() + self._address.timeout_s, self._budget)
+
+    def _do(self, call: Call[T]) -> T:
+        return self._run(self._steps(call))
+
+    def _steps(self, call: Call[T]) -> Steps[T]:
+        return carried_out(call, time.monotonic() + self._address.timeout_s, self._budget, time.monotonic)
+
+    def _run(self, steps: Steps[T]) -> T:
+        outcome = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as done:
+                value: T = done.value
+                return value
+            outcome = self._take(step)
+
+    def _take(self, step: Exchange | Pause) -> Any:
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return None
+        try:
+            return self._pool.exchange(step.request, step.timeout_s)
+        except (NotSent, Broken) as error:
+            return error
+
+    def _many(self, items: Iterator[many.Item]) -> Iterator[tuple[many.Item, many.Result]]:
+        """Each item with what came of it, where that is no error; several batches at once. Raises SomeFailed at the end."""
+        failed: dict[str, StoreError] = {}
+        batches = many.batches(items)
+        with ThreadPoolExecutor(many.AT_ONCE) as threads:
+            under_way: deque[tuple[many.Batch, Future[many.Results]]] = deque()
+            while True:
+                for batch in islice(batches, many.AT_ONCE - len(under_way)):
+                    under_way.append((batch, threads.submit(self._batch, batch)))
+                if not under_way:
+                    break
+                batch, done = under_way.popleft()
+                for item, result in zip(batch, done.result(), strict=True):
+                    if isinstance(result, StoreError):
+                        failed[item["key"]] = result
+                    else:
+                        yield item, result
+        if failed:
+            raise SomeFailed(failed)
+
+    def _batch(self, batch: many.Batch) -> many.Results:
+        deadline_s = time.monotonic() + self._address.timeout_s
+        try:
+            return self._run(many.results(batch, deadline_s, self._budget, time.monotonic))
+        except StoreError as error:
+            return [error] * len(batch)
+
+    def _bits(self, request: Request, attempts: Attempts, silence_s: float) -> Iterator[bytes]:
+        """The body of a good answer as it comes. Raises StoreError, NotSent, Broken."""
+        attempts.left_s(time.monotonic())
+        with self._pool.opened(request, silence_s) as response:
+            if response.status != 200:
+                raise refusal(Response(response.status, headers_of(response), response.read()))
+            while True:
+                try:
+                    some = response.read1(_BIT_BYTES)
+                except (OSError, http.client.HTTPException) as error:
+                    raise Broken(str(error) or type(error).__name__) from error
+                if not some:
+                    return
+                yield some

@@ -1,0 +1,127 @@
+"""A store of this process behind real HTTP, in a thread of its own: the real front, directory and bucket, without Ray; and a
+relay in front of it that breaks connections where it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+
+from serve_app.http.app import build_http
+from tests.support.local_store import TEST_LIMITS, local_store
+
+
+class Served:
+    """url: where it is."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._ready, self._stop = threading.Event(), asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._ready.wait(20)
+
+    def stop(self) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        async with local_store(2) as store:
+            app = build_http(await store.directory(), TEST_LIMITS)
+            config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off")
+            server = uvicorn.Server(config)
+            with contextlib.suppress(AttributeError):
+                server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+            serving = asyncio.create_task(server.serve())
+            while not server.started:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+            self.url = "http://{}:{}".format(*server.servers[0].sockets[0].getsockname())
+            self._ready.set()
+            await self._stop.wait()
+            server.should_exit = server.force_exit = True
+            await serving
+
+
+class Relay:
+    """Between a client and a store: breaks the next connection after so many bytes of what the client sends, or of what the
+    store answers. Each connection after that is left alone."""
+
+    def __init__(self, url: str) -> None:
+        host, _, port = url.removeprefix("http://").partition(":")
+        self._target = (host, int(port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = "http://{}:{}".format(*self._listener.getsockname())
+        #: Bytes that still pass; None where nothing is broken.
+        self.request_bytes: int | None = None
+        self.answer_bytes: int | None = None
+        #: How much went each way, of the connection that ended last.
+        self.passed: tuple[int, int] = (0, 0)
+        self.connections = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            plan = (self.request_bytes, self.answer_bytes)
+            self.request_bytes = self.answer_bytes = None
+            threading.Thread(target=self._relay, args=(client, plan), daemon=True).start()
+
+    def _relay(self, client: socket.socket, plan: tuple[int | None, int | None]) -> None:
+        counts = [0, 0]
+        with client, socket.create_connection(self._target) as store:
+            back = threading.Thread(target=self._pass, args=(store, client, plan[1], counts, 1), daemon=True)
+            back.start()
+            self._pass(client, store, plan[0], counts, 0)
+            back.join()
+        self.passed = (counts[0], counts[1])
+
+    @staticmethod
+    def _pass(source: socket.socket, sink: socket.socket, most: int | None, counts: list[int], way: int) -> None:
+        try:
+            while most is None or counts[way] < most:
+                some = source.recv(65536 if most is None else most - counts[way])
+                if not some:
+                    break
+                sink.sendall(some)
+                counts[way] += len(some)
+        except OSError:
+            pass
+        for each in (source, sink):
+            with contextlib.suppress(OSError):
+                if most is not None:  # a reset, both ways
+                    each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                each.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def served() -> Iterator[Served]:
+    store = Served()
+    store.start()
+    try:
+        yield store
+    finally:
+        store.stop()
+
+
+def counted(answer: Any) -> int:
+    """A counter's value, 0 where there is none."""
+    return 0 if answer is None else int(answer)
