@@ -7,7 +7,6 @@ Prints medians of the ratios of each round, with their quartiles.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import statistics
 import tempfile
@@ -16,12 +15,13 @@ from pathlib import Path
 from benchmarks import wrk
 from benchmarks.filling import fill, settle
 from benchmarks.many import CONNECTIONS
+from benchmarks.rounds import VALUE_BYTES
 from benchmarks.stage import Stage
 from benchmarks.systems import EMPTY, STORE, TOKENS, V1
 
 _SYSTEMS = [EMPTY, STORE, V1, TOKENS]
 _RATIOS = ((STORE, EMPTY), (V1, STORE), (TOKENS, V1))
-_KEYS, _VALUE_BYTES = 1000, 100
+_KEYS = 1000
 
 
 def main() -> None:
@@ -29,7 +29,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--data-dir", type=Path, default=Path("build"), help="a folder on the disk to measure")
     options = parser.parse_args()
-    os.environ.setdefault("RAY_worker_niceness", "0")
     options.data_dir.mkdir(parents=True, exist_ok=True)
     parent = Path(tempfile.mkdtemp(prefix="turns-", dir=options.data_dir))
     try:
@@ -41,10 +40,10 @@ def main() -> None:
 def measure(folder: Path, rounds: int) -> None:
     """Raises BenchmarkFailed: something did not succeed."""
     with Stage(folder, _SYSTEMS, bucket_count=2) as stage:
-        fill(stage, 0, _KEYS, _VALUE_BYTES)
+        fill(stage, 0, _KEYS, VALUE_BYTES)
         settle(stage)
         for kind in ("GET", "PUT"):
-            load = wrk.Load(kind, CONNECTIONS, _KEYS, _VALUE_BYTES)
+            load = wrk.Load(kind, CONNECTIONS, _KEYS, VALUE_BYTES)
             found: dict[str, list[float]] = {system.name: [] for system in _SYSTEMS}
             for number in range(rounds):
                 first = number % len(_SYSTEMS)

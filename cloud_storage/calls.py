@@ -54,23 +54,20 @@ def put(
     if create:
         headers["If-None-Match"] = "*"
     request = Request("PUT", _kv(key, expiry(ttl, expires_at)), headers, raw(value), writes=True)
-    return Call(request, _else_raise({200, 201}, _written))
+    return Call(request, else_raise({200, 201}, _written))
 
 
 def delete(key: str, *, revision: int | None = None) -> Call[bool]:
     """Whether there was one."""
     headers = {"Idempotency-Key": new_name(), **_if_match(revision)}
-    return Call(
-        Request("DELETE", _kv(key), headers, writes=True),
-        lambda response: bool(_unless_missing(_else_raise({204}, lambda _: True))(response)),
-    )
+    return Call(Request("DELETE", _kv(key), headers, writes=True), _whether(204))
 
 
 def touch(key: str, *, ttl: Ttl | None = None, expires_at: datetime | None = None) -> Call[bool]:
     """Whether there is one. With neither it is to stay for ever."""
     when = expiry(ttl, expires_at) or {"expires_at": "never"}
-    request = Request("POST", f"/v1/touch?{_query({'key': key, **when})}", {"Idempotency-Key": new_name()}, writes=True)
-    return Call(request, lambda response: bool(_unless_missing(_else_raise({200}, lambda _: True))(response)))
+    where = target("/v1/touch", {"key": key, **when})
+    return Call(Request("POST", where, {"Idempotency-Key": new_name()}, writes=True), _whether(200))
 
 
 def increment(key: str, by: int = 1, *, ttl: Ttl | None = None) -> Call[int]:
@@ -79,9 +76,8 @@ def increment(key: str, by: int = 1, *, ttl: Ttl | None = None) -> Call[int]:
     if ttl is not None:
         body["ttl"] = seconds(ttl)
     headers = {"Idempotency-Key": new_name(), "Content-Type": "application/json"}
-    target = f"/v1/increment?{_query({'key': key})}"
-    request = Request("POST", target, headers, json.dumps(body).encode(), writes=True)
-    return Call(request, _else_raise({200}, lambda response: int(json.loads(response.body)["value"])))
+    request = Request("POST", target("/v1/increment", {"key": key}), headers, json.dumps(body).encode(), writes=True)
+    return Call(request, else_raise({200}, lambda response: int(json.loads(response.body)["value"])))
 
 
 def new_name() -> str:
@@ -116,6 +112,11 @@ def expiry(ttl: Ttl | None, expires_at: datetime | None) -> dict[str, str]:
     return {}
 
 
+def target(path: str, parameters: dict[str, str]) -> str:
+    """A path and the parameters of its query, if any."""
+    return f"{path}?{urlencode(parameters, quote_via=quote, safe='/:')}" if parameters else path
+
+
 def moment(text: str | None) -> datetime | None:
     """As RFC 3339 writes it."""
     return None if text is None else datetime.fromisoformat(text)
@@ -123,11 +124,7 @@ def moment(text: str | None) -> datetime | None:
 
 def _kv(key: str, more: dict[str, str] | None = None) -> str:
     # In the query every key is itself: in a path `..` and `//` are something else for much that is on the way.
-    return f"/v1/kv?{_query({'key': key, **(more or {})})}"
-
-
-def _query(parameters: dict[str, str]) -> str:
-    return urlencode(parameters, quote_via=quote, safe="/:")
+    return target("/v1/kv", {"key": key, **(more or {})})
 
 
 def _if_match(revision: int | None) -> dict[str, str]:
@@ -159,13 +156,21 @@ def failure(response: Response) -> StoreError:
     return answers.error_of(problem, answers.revision_of(response.headers))
 
 
-def _else_raise(statuses: set[int], read: Callable[[Response], T]) -> Callable[[Response], T]:
+def else_raise(statuses: set[int], read: Callable[[Response], T]) -> Callable[[Response], T]:
+    """What reads a response of one of these statuses, and raises the error that another one is."""
+
     def reading(response: Response) -> T:
         if response.status not in statuses:
             raise failure(response)
         return read(response)
 
     return reading
+
+
+def _whether(status: int) -> Callable[[Response], bool]:
+    """True of that status, False where no record has the key."""
+    read = _unless_missing(else_raise({status}, lambda _: True))
+    return lambda response: bool(read(response))
 
 
 def _unless_missing(read: Callable[[Response], T]) -> Callable[[Response], T | None]:

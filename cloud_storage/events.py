@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from urllib.parse import quote, urlencode
 
+from cloud_storage import calls
 from cloud_storage.errors import HistoryLost, Interrupted
 from cloud_storage.exchange import Request
 from cloud_storage.listing import value_in
@@ -17,8 +17,7 @@ SILENCE_S = 30.0
 
 def request(prefix: str, values: bool, last_id: str) -> Request:
     query = {name: text for name, text in (("prefix", prefix), ("values", "true" if values else "")) if text}
-    target = f"/v1/watch?{urlencode(query, quote_via=quote)}" if query else "/v1/watch"
-    return Request("GET", target, {"Last-Event-ID": last_id} if last_id else {})
+    return Request("GET", calls.target("/v1/watch", query), {"Last-Event-ID": last_id} if last_id else {})
 
 
 class Parser:
@@ -26,8 +25,9 @@ class Parser:
 
     def __init__(self, last_id: str = "") -> None:
         self.last_id = last_id
-        self._rest = b""
-        self._kind = ""
+        #: Of a line that has not ended; a large value's comes in many pieces.
+        self._rest: list[bytes] = []
+        self._kind, self._has_id = "", False
         self._data: list[str] = []
 
     def feed(self, some: bytes) -> Iterator[Event]:
@@ -37,7 +37,12 @@ class Parser:
             HistoryLost: the store does not know what comes next.
             Interrupted: it has dropped the watch, which may go on from `last_id`.
         """
-        *lines, self._rest = (self._rest + some).split(b"\n")
+        *lines, rest = some.split(b"\n")
+        if not lines:
+            self._rest.append(rest)
+            return
+        lines[0] = b"".join([*self._rest, lines[0]])
+        self._rest = [rest]
         for line in lines:
             event = self._line(line.removesuffix(b"\r").decode())
             if event is not None:
@@ -56,8 +61,6 @@ class Parser:
             self.last_id = value
             self._has_id = True
         return None
-
-    _has_id = False
 
     def _end(self) -> Event | None:
         kind, data, has_id = self._kind, "\n".join(self._data), self._has_id

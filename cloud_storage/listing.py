@@ -6,7 +6,6 @@ import base64
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
 
 from cloud_storage import calls
 from cloud_storage.exchange import Call, Request, Response
@@ -29,12 +28,10 @@ def page(prefix: str, start_after: str, delimiter: str, values: bool) -> Call[Pa
     query["limit"] = str(PAGE_WITH_VALUES if values else PAGE)
     if values:
         query["values"] = "true"
-    return Call(Request("GET", f"/v1/keys?{urlencode(query, quote_via=quote)}"), _read)
+    return Call(Request("GET", calls.target("/v1/keys", query)), calls.else_raise({200}, _read))
 
 
 def _read(response: Response) -> Page:
-    if response.status != 200:
-        raise calls.failure(response)
     answer = json.loads(response.body)
     return Page(sorted(_names(answer), key=lambda listed: listed.name.encode()), answer["next"])
 

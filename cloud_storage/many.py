@@ -13,7 +13,7 @@ from cloud_storage.attempts import Attempts, Budget
 from cloud_storage.calls import Value
 from cloud_storage.errors import StoreError
 from cloud_storage.exchange import Call, Request, Response
-from cloud_storage.records import Record, Written
+from cloud_storage.records import Record
 from cloud_storage.steps import Pause, Steps, carried_out
 
 #: Of one batch. The store takes 1,000 and 16 MiB.
@@ -51,10 +51,10 @@ def deletes(keys: Iterable[str]) -> Iterator[Item]:
     return ({"op": "delete", "key": key, "idempotency_key": calls.new_name()} for key in dict.fromkeys(keys))
 
 
-def batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+def batches(items: Iterable[Item]) -> Iterator[Batch]:
     """As many as are sent together. A key comes once in each: of two, tried again, the first would be stored over the
     second."""
-    some: list[Item] = []
+    some: Batch = []
     keys: set[str] = set()
     size = 0
     for item in items:
@@ -69,18 +69,16 @@ def batches(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield some
 
 
-def results(
-    items: list[Item], deadline_s: float, budget: Budget, clock: Callable[[], float]
-) -> Steps[list[Result | StoreError]]:
+def results(items: Batch, deadline_s: float, budget: Budget, clock: Callable[[], float]) -> Steps[Results]:
     """What came of each item of a batch, in order. Raises StoreError: of the batch as a whole."""
-    found: list[Result | StoreError] = [{}] * len(items)
+    found: Results = [{}] * len(items)
     left = list(range(len(items)))
     writes = any(item["op"] != "get" for item in items)
     attempts: Attempts | None = None
     while left:
         body = _encode({"operations": [items[number] for number in left]})
         request = Request("POST", "/v1/batch", _HEADERS, body, writes=writes)
-        answered = yield from carried_out(Call(request, _read), deadline_s, budget, clock)
+        answered = yield from carried_out(Call(request, calls.else_raise({200}, _read)), deadline_s, budget, clock)
         again = []
         for number, result in zip(left, answered, strict=True):
             kind = answers.kind_of(result) if "type" in result else ""
@@ -99,8 +97,6 @@ def results(
 
 
 def _read(response: Response) -> list[Result]:
-    if response.status != 200:
-        raise calls.failure(response)
     answered: list[Result] = _decode(response.body)["results"]
     return answered
 
@@ -118,11 +114,6 @@ def record_of(key: str, result: Result) -> Record | None:
         calls.moment(result.get("modified")),
         calls.moment(result.get("expires")),
     )
-
-
-def written_of(result: Result) -> Written:
-    """Of a put."""
-    return Written(result["revision"], result["status"] == 201)
 
 
 def deleted(result: Result) -> bool:

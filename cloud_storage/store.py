@@ -242,10 +242,8 @@ class Store:
         return Attempts(request, time.monotonic() + self._address.timeout_s, self._budget)
 
     def _do(self, call: Call[T]) -> T:
-        return self._run(self._steps(call))
-
-    def _steps(self, call: Call[T]) -> Steps[T]:
-        return carried_out(call, time.monotonic() + self._address.timeout_s, self._budget, time.monotonic)
+        deadline_s = time.monotonic() + self._address.timeout_s
+        return self._run(carried_out(call, deadline_s, self._budget, time.monotonic))
 
     def _run(self, steps: Steps[T]) -> T:
         outcome = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import IO
-from urllib.parse import quote, urlencode
 
 from cloud_storage import calls
 from cloud_storage.errors import Interrupted
@@ -20,7 +19,7 @@ _ENDING_BYTES = 4096
 
 
 def export_request(prefix: str) -> Request:
-    return Request("GET", f"/v1/export?{urlencode({'prefix': prefix}, quote_via=quote)}" if prefix else "/v1/export")
+    return Request("GET", calls.target("/v1/export", {"prefix": prefix} if prefix else {}))
 
 
 class Ending:
@@ -65,11 +64,11 @@ def parts(file: IO[bytes]) -> Iterator[bytes]:
 
 def import_call(part: bytes) -> Call[Imported]:
     """Putting the same records twice is as good as once, unless another client writes the same keys meanwhile."""
-    return Call(Request("POST", "/v1/import", {"Content-Type": _TYPE}, part, writes=True), _read)
+    return Call(
+        Request("POST", "/v1/import", {"Content-Type": _TYPE}, part, writes=True), calls.else_raise({200}, _read)
+    )
 
 
 def _read(response: Response) -> Imported:
-    if response.status != 200:
-        raise calls.failure(response)
     told = json.loads(response.body)
     return Imported(told["imported"], told["expired"])

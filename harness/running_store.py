@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,22 +20,15 @@ import httpx
 import psutil
 import yaml
 
+from serve_app.cli.environment import free_ports
+
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT_S = 120.0
 
 
-#: Below those that Linux gives to whoever asks for any (32768 on), above those of Ray's workers (to 19999): a store takes
-#: 10 s until it listens, and its own Ray asks for many meanwhile.
-_PORTS = range(20_000, 32_768)
-
-
 def free_port() -> int:
     """A TCP port that nothing listens on just now, and nothing is given by chance soon."""
-    while True:
-        port = random.choice(_PORTS)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("", port))
-            return port
+    return free_ports(1)[0]
 
 
 def _kill(pid: int) -> None:

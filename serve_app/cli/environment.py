@@ -98,7 +98,7 @@ def environment(env_file: Path) -> dict[str, str]:
 def of_a_cluster_of_its_own(env_file: Path) -> dict[str, str]:
     """The whole environment for a Ray that `run` starts, and ends with itself. Raises as `environment`."""
     own = environment(env_file)
-    ports = zip(_HELPER_PORTS, _free_ports(len(_HELPER_PORTS)), strict=True)
+    ports = zip(_HELPER_PORTS, free_ports(len(_HELPER_PORTS)), strict=True)
     helpers = {name: str(port) for name, port in ports}
     # A laptop's shutdown need not wait for load balancers to notice.
     helpers["RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"] = "0"
@@ -134,12 +134,12 @@ def _haproxy_files(folder: Path) -> dict[str, str]:
     }
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now, and that nobody is given by chance before Serve does."""
+def free_ports(count: int) -> list[int]:
+    """TCP ports that nothing listens on now, and that nobody is given by chance before Serve does. Raises Failure."""
     found: list[int] = []
     for port in random.sample(_PORTS, len(_PORTS)):
         with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
+            probe.bind(("", port))
             found.append(port)
         if len(found) == count:
             return found

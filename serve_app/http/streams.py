@@ -63,11 +63,12 @@ class Streams:
     def __init__(self, max_bytes: int) -> None:
         """max_bytes: held by all of them for their clients; what one alone holds may be more."""
         self._max_bytes = max_bytes
-        #: What is held, by its identity: how large it is, and who holds it.
-        self._held: dict[int, tuple[int, set[_Stream]]] = {}
+        #: What is held, by its identity: how large it is, and by how many.
+        self._held: dict[int, tuple[int, int]] = {}
         self._bytes = 0
-        #: Who holds something, in the order in which their clients took something last: the first is the most stalled.
-        self._holding_now: OrderedDict[_Stream, None] = OrderedDict()
+        #: What each stream holds (one thing, if any), in the order in which their clients took something last: the first is
+        #: the most stalled.
+        self._holders: OrderedDict[_Stream, int] = OrderedDict()
 
     async def send(self, send: Send, receive: Callable[[], Awaitable[dict[str, Any]]], answer: StreamedAnswer) -> None:
         """Send an answer to its end, or until its client has gone.
@@ -101,8 +102,8 @@ class Streams:
             stream.waiting_since_s = asyncio.get_running_loop().time()
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
             stream.waiting_since_s = math.inf
-            if stream in self._holding_now:
-                self._holding_now.move_to_end(stream)
+            if stream in self._holders:
+                self._holders.move_to_end(stream)
 
         async with aclosing(answer.pieces) as pieces:  # type: ignore[type-var]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -127,40 +128,34 @@ class Streams:
         if len(source) < LARGE_BYTES:
             yield
             return
-        held = self._held.get(id(source))
-        if held is None:
-            held = self._held[id(source)] = (len(source), set())
-            self._bytes += len(source)
-        held[1].add(stream)
-        self._holding_now[stream] = None
-        self._make_room(stream)
+        identity = id(source)
+        size, count = self._held.get(identity, (len(source), 0))
+        if not count:
+            self._bytes += size
+        self._held[identity] = (size, count + 1)
+        self._holders[stream] = identity
+        self._make_room()
         try:
             yield
         finally:
-            self._holding_now.pop(stream, None)
-            self._forget(source, stream)
+            self._let_go(stream)
 
-    def _make_room(self, newest: _Stream) -> None:
-        if self._bytes <= self._max_bytes:
-            return
-        for stream in [each for each in self._holding_now if each is not newest]:
-            del self._holding_now[stream]
+    def _make_room(self) -> None:
+        """Break off the most stalled where there is too much, but for the last that has come."""
+        while self._bytes > self._max_bytes and len(self._holders) > 1:
+            stream = next(iter(self._holders))
             if not stream.gave_way.done():
                 stream.gave_way.set_result(None)
-            for identity in [identity for identity, (_, streams) in self._held.items() if stream in streams]:
-                self._let_go(identity, stream)  # now, not when it has unwound: room is counted once
-            if self._bytes <= self._max_bytes:
-                return
+            self._let_go(stream)  # now, not when it has unwound: room is counted once
 
-    def _forget(self, source: bytes, stream: _Stream) -> None:
-        if id(source) in self._held:
-            self._let_go(id(source), stream)
-
-    def _let_go(self, identity: int, stream: _Stream) -> None:
-        size, streams = self._held[identity]
-        streams.discard(stream)
-        if not streams:
-            del self._held[identity]
+    def _let_go(self, stream: _Stream) -> None:
+        identity = self._holders.pop(stream, None)
+        if identity is None:
+            return  # it gave way
+        size, count = self._held.pop(identity)
+        if count > 1:
+            self._held[identity] = (size, count - 1)
+        else:
             self._bytes -= size
 
 

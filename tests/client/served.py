@@ -9,7 +9,6 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import uvicorn
 
@@ -120,8 +119,3 @@ def served() -> Iterator[Served]:
         yield store
     finally:
         store.stop()
-
-
-def counted(answer: Any) -> int:
-    """A counter's value, 0 where there is none."""
-    return 0 if answer is None else int(answer)

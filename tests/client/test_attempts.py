@@ -24,7 +24,6 @@ def problem(kind: str, status: int = 503, headers: dict[str, str] | None = None)
 
 
 def test_pauses_grow_to_a_second() -> None:
-    pauses = [attempts(READ).not_sent("away", 0.0)]
     tried = attempts(READ)
     pauses = [tried.not_sent("away", 0.0) for _ in range(9)]
     assert pauses[:3] == [0.02, 0.04, 0.08]

@@ -37,6 +37,22 @@ class Ends:
             self.closed = True
 
 
+class Leaving:
+    """A client that goes when the first piece is sent to it, and takes nothing of that."""
+
+    def __init__(self) -> None:
+        self._gone = asyncio.Event()
+
+    async def receive(self) -> dict[str, Any]:
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            self._gone.set()
+            await asyncio.Future()
+
+
 async def never() -> dict[str, Any]:
     return await asyncio.Future()
 
@@ -74,18 +90,8 @@ async def test_a_client_that_takes_nothing_is_hung_up_on(monkeypatch: pytest.Mon
 @run_async
 async def test_a_client_that_goes_ends_what_is_made_for_it() -> None:
     pieces = Ends(b"a", b"b")
-    gone = asyncio.Event()
-
-    async def receive() -> dict[str, Any]:
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.body":
-            gone.set()
-            await asyncio.Future()  # nothing more is taken
-
-    await Streams(MIB).send(send, receive, StreamedAnswer(pieces(), b"text/plain"))
+    client = Leaving()
+    await Streams(MIB).send(client.send, client.receive, StreamedAnswer(pieces(), b"text/plain"))
     assert pieces.closed
 
 
@@ -97,21 +103,12 @@ async def test_what_a_client_that_left_was_being_sent_is_not_kept() -> None:
         freed: list[bool] = []
         piece: Piece | None = Traced(bytes(MIB))
         Traced.freed = freed
-        gone = asyncio.Event()
-
-        async def receive() -> dict[str, Any]:
-            await gone.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: dict[str, Any]) -> None:
-            if message["type"] == "http.response.body":
-                gone.set()
-                await asyncio.Future()
+        client = Leaving()
 
         async def pieces(piece: Any) -> AsyncIterator[Piece]:
             yield piece
 
-        await Streams(MIB).send(send, receive, StreamedAnswer(pieces(piece), b"text/plain"))
+        await Streams(MIB).send(client.send, client.receive, StreamedAnswer(pieces(piece), b"text/plain"))
         piece = None
         await asyncio.sleep(0)  # until here the loop is in the step that told of the end
         assert freed
