@@ -158,12 +158,14 @@ class AsyncStore:
         ttl: Ttl | None = None,
     ) -> int:
         """See Store.put_many."""
-        items = many.puts(values, content_type, None if ttl is None else calls.seconds(ttl))
+        items = many.puts(values, content_type, None if ttl is None else calls.seconds(ttl), self._address.timeout_s)
         return sum([1 async for _ in self._many(items)])
 
     async def delete_many(self, keys: Iterable[str]) -> int:
         """See Store.delete_many."""
-        return sum([many.deleted(result) async for _, result in self._many(many.deletes(keys))])
+        return sum(
+            [many.deleted(result) async for _, result in self._many(many.deletes(keys, self._address.timeout_s))]
+        )
 
     # What goes on.
 

@@ -15,8 +15,10 @@ from cloud_storage import answers
 from cloud_storage.errors import OutcomeUnknown, StoreError, Unavailable
 from cloud_storage.exchange import Request, Response
 
+#: A request that was sent may take so long to be carried out: by proxies, and by a store that is busy.
+LONGEST_ON_ITS_WAY_S = 60.0
 #: A store remembers idempotency keys for 10 minutes: nothing is sent again after this.
-LONGEST_TIMEOUT_S = 540.0
+LONGEST_TIMEOUT_S = 600.0 - LONGEST_ON_ITS_WAY_S
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
 
 

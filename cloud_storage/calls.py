@@ -11,7 +11,7 @@ from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 from cloud_storage import answers
-from cloud_storage.errors import StoreError
+from cloud_storage.errors import InvalidRequest, StoreError
 from cloud_storage.exchange import Call, Request, Response
 from cloud_storage.records import Record, Written
 
@@ -50,7 +50,8 @@ def put(
     revision: int | None = None,
 ) -> Call[Written]:
     """create: only where there is no record. revision: only over the record that has it."""
-    headers = {"Content-Type": content_type or type_of(value), "Idempotency-Key": new_name(), **_if_match(revision)}
+    kind = checked_type(content_type) or type_of(value)
+    headers = {"Content-Type": kind, "Idempotency-Key": new_name(), **_if_match(revision)}
     if create:
         headers["If-None-Match"] = "*"
     request = Request("PUT", _kv(key, expiry(ttl, expires_at)), headers, raw(value), writes=True)
@@ -93,6 +94,13 @@ def raw(value: Value) -> bytes:
 def type_of(value: Value) -> str:
     """Of a value whose type nobody names."""
     return TEXT_TYPE if isinstance(value, str) else BYTES_TYPE
+
+
+def checked_type(content_type: str | None) -> str | None:
+    """Raises InvalidRequest: no header can hold it."""
+    if content_type and not (content_type.isascii() and content_type.isprintable()):
+        raise InvalidRequest(f"{content_type!r:.100} is no content type: it has characters that no header may have")
+    return content_type
 
 
 def seconds(ttl: Ttl) -> float:

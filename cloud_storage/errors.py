@@ -9,7 +9,8 @@ StoreError                  whatever this package raises for a request
 │   ├── NotANumber          an increment of what is no number, or beyond 64 bits
 │   ├── ValueTooLarge       more than the store takes, or answers with, at once
 │   ├── DiskFull            the key's bucket has no room
-│   └── Unavailable         the store did not take it before the deadline
+│   ├── Unavailable         the store did not take it before the deadline
+│   └── Incompatible        of `serve_app.connect`: the store is of another release, which speaks otherwise
 ├── OutcomeUnknown          a write was sent, and nobody knows whether it happened: there was no answer before the deadline
 ├── HistoryLost             a watch asks for what the store does not know any more: list, and watch from now on
 ├── Interrupted             an export, or a watch that the store has dropped, ended before it was whole
@@ -63,6 +64,10 @@ class DiskFull(Refused):
 
 class Unavailable(Refused):
     """The store did not take it before the deadline."""
+
+
+class Incompatible(Refused):
+    """The store is of another release, with which this one can't speak."""
 
 
 class OutcomeUnknown(StoreError):

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from cloud_storage import answers, calls
-from cloud_storage.attempts import Attempts, Budget
+from cloud_storage.attempts import LONGEST_ON_ITS_WAY_S, Attempts, Budget
 from cloud_storage.calls import Value
 from cloud_storage.errors import StoreError
 from cloud_storage.exchange import Call, Request, Response
@@ -36,19 +36,35 @@ def gets(keys: Iterable[str]) -> Iterator[Item]:
 
 
 def puts(
-    values: Mapping[str, Value] | Iterable[tuple[str, Value]], content_type: str | None, ttl: float | None
+    values: Mapping[str, Value] | Iterable[tuple[str, Value]],
+    content_type: str | None,
+    ttl: float | None,
+    timeout_s: float,
 ) -> Iterator[Item]:
-    """In order: of a key that comes twice the last value stays."""
+    """In order: of a key that comes twice the last value stays. timeout_s: nothing is sent again after that."""
+    repeats = _repeats(timeout_s)
     for key, value in values.items() if isinstance(values, Mapping) else values:
-        item: Item = {"op": "put", "key": key, "value": calls.raw(value), "idempotency_key": calls.new_name()}
+        item: Item = {
+            "op": "put",
+            "key": key,
+            "value": calls.raw(value),
+            "idempotency_key": calls.new_name(),
+            **repeats,
+        }
         item["content_type"] = content_type or calls.type_of(value)
         if ttl is not None:
             item["ttl"] = ttl
         yield item
 
 
-def deletes(keys: Iterable[str]) -> Iterator[Item]:
-    return ({"op": "delete", "key": key, "idempotency_key": calls.new_name()} for key in dict.fromkeys(keys))
+def deletes(keys: Iterable[str], timeout_s: float) -> Iterator[Item]:
+    repeats = _repeats(timeout_s)
+    return ({"op": "delete", "key": key, "idempotency_key": calls.new_name(), **repeats} for key in dict.fromkeys(keys))
+
+
+def _repeats(timeout_s: float) -> Item:
+    # A store remembers so many writes: at some ten thousand a second it is full before the first is forgotten by itself.
+    return {"idempotency_ttl": timeout_s + LONGEST_ON_ITS_WAY_S}
 
 
 def batches(items: Iterable[Item]) -> Iterator[Batch]:

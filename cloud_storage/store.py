@@ -167,12 +167,12 @@ class Store:
         ttl: Ttl | None = None,
     ) -> int:
         """Store many values, of any number; how many. It is not atomic. Raises SomeFailed."""
-        items = many.puts(values, content_type, None if ttl is None else calls.seconds(ttl))
+        items = many.puts(values, content_type, None if ttl is None else calls.seconds(ttl), self._address.timeout_s)
         return sum(1 for _ in self._many(items))
 
     def delete_many(self, keys: Iterable[str]) -> int:
         """Delete many records; how many there were. Raises SomeFailed."""
-        return sum(many.deleted(result) for _, result in self._many(many.deletes(keys)))
+        return sum(many.deleted(result) for _, result in self._many(many.deletes(keys, self._address.timeout_s)))
 
     def mapping(self, prefix: str = "", codec: Codec[V] = TEXT) -> StoreMapping[V]:  # type: ignore[assignment]
         """A dictionary of the keys with that prefix. codec: how values are written; text by default."""

@@ -14,6 +14,8 @@ import msgspec
 
 from serve_app.errors import StorageDamaged
 
+#: How long the outcome of a request is remembered that may come again, where it does not say itself.
+OUTCOMES_KEPT_MS = 10 * 60 * 1000
 PREFIX = b"bucket.outcome/"
 _END_OF_KEY = b"\0\x01"
 

@@ -62,8 +62,10 @@ class Limits(BaseModel):
     #: One group commit: operations and bytes written with one sync.
     max_group_writes: Positive = 512
     max_group_bytes: Bytes = 32 * MIB
-    #: Connections a bucket takes (each directory has one, and so have others that move keys).
+    #: Connections a bucket takes (each directory has one, and so have others that move keys), and beside those the ones of
+    #: clients' processes inside the cluster (`serve_app.connect`), each of which has one.
     max_connections: Positive = 256
+    max_client_connections: Positive = 1024
     #: RocksDB's block cache and write buffer (of which up to three live at once), per bucket.
     cache_bytes: Annotated[int, Field(ge=MIB, le=1 << 40, strict=True)] = 96 * MIB
     write_buffer_bytes: Annotated[int, Field(ge=MIB, le=1 << 34, strict=True)] = 32 * MIB

@@ -40,8 +40,8 @@ class ConnectionHost(CallsHost, Protocol):
     def knock(self, connection: ServerConnection) -> None:
         """A connection is there that has not shown the token yet."""
 
-    def admit(self, connection: ServerConnection) -> bool:
-        """It has shown the token; whether it may stay."""
+    def admit(self, connection: ServerConnection, guest: bool) -> bool:
+        """It has shown the token; whether it may stay. guest: as in `messages.Hello`."""
 
     def forget(self, connection: ServerConnection) -> None:
         """It is gone."""
@@ -146,8 +146,8 @@ class ServerConnection(asyncio.Protocol):
             self.hang_up("wrong token")
         elif hello.bucket_id != bucket.bucket_id or hello.identity not in ("", bucket.identity):
             self.hang_up(f"bucket-{hello.bucket_id} with identity {hello.identity!r} expected")
-        elif not self._host.admit(self):
-            self._refuse("too many connections")
+        elif not self._host.admit(self, hello.guest):
+            self._refuse("too many connections of clients' processes" if hello.guest else "too many connections")
         else:
             self._stop_timer()
             self._out += encode_frame(Welcome(bucket.bucket_id, bucket.identity, bucket.incarnation, version))

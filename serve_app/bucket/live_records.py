@@ -23,14 +23,12 @@ from serve_app.errors import (
 )
 from serve_app.operations import ANSWERS, WriteOperation
 from serve_app.operations.body import Answer
-from serve_app.outcomes import Outcome, name_of
+from serve_app.outcomes import OUTCOMES_KEPT_MS, Outcome, name_of
 from serve_app.records import expires_ms
 from serve_app.storage.group import Group
 from serve_app.wire.messages import Refused
 from serve_app.wire.refusals import refused
 
-#: How long the outcome of a request is remembered that may come again.
-OUTCOMES_KEPT_MS = 10 * 60 * 1000
 _DIGEST_BYTES = 16
 #: What an operation may be refused for that is carried out: by what the record holds.
 _BY_WHAT_THERE_IS = (InvalidRequest, NotANumber, NotText, NumberOverflow)
@@ -91,7 +89,8 @@ class LiveRecords:
         except _BY_WHAT_THERE_IS as error:
             answer = refused(error)
         # Also of what changed nothing: the first may be late, and come after one that was sent again.
-        group.keep_outcome(name, Outcome(self.now_ms + OUTCOMES_KEPT_MS, request, _encode(answer)))
+        due_ms = self.now_ms + (operation.remember_ms or OUTCOMES_KEPT_MS)
+        group.keep_outcome(name, Outcome(due_ms, request, _encode(answer)))
         return answer
 
 

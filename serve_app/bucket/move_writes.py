@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from serve_app import outcomes
-from serve_app.bucket.live_records import OUTCOMES_KEPT_MS
 from serve_app.bucket.queued import CalledWrite, Caller, OwnWrite
 from serve_app.bucket.writer_state import WriterState
 from serve_app.changes import tag_of
@@ -110,7 +109,7 @@ class WindowWrite(CalledWrite):
             return
         if marker is None or marker.epoch != epoch or marker.end < window.end:
             # By the clock here, which may be ahead of the source's by more than outcomes are kept.
-            due_ms = state.now_ms() + OUTCOMES_KEPT_MS
+            due_ms = state.now_ms() + outcomes.OUTCOMES_KEPT_MS
             kept = {name: msgspec.structs.replace(outcomes.decode(raw), due_ms=due_ms) for name, raw in window.outcomes}
             new = [name for name in kept if group.outcome(name) is None]
             group.put_all(dict(window.records))

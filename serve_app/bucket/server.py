@@ -74,9 +74,11 @@ class BucketServer:
             failed=failed,
             platform=platform,
         )
-        self._max_connections = limits.max_connections
-        # In order, so that a simulation repeats itself. Those that have shown the token, and those that have not yet.
+        self._max_connections, self._max_guests = limits.max_connections, limits.max_client_connections
+        # In order, so that a simulation repeats itself. Those that have shown the token, of the store's own and of clients'
+        # processes, and those that have not yet.
         self._connections: dict[ServerConnection, None] = {}
+        self._guests: dict[ServerConnection, None] = {}
         self._strangers: dict[ServerConnection, None] = {}
         bucket_id = self.bucket.bucket_id
         #: What may be logged of connections that have shown the token, and of those that have not.
@@ -178,7 +180,7 @@ class BucketServer:
         await asyncio.sleep(0)  # the last group's `_finish_group` is queued before this
         self.held.stop()
         self.feed.stop()
-        for connection in [*self._connections, *self._strangers]:
+        for connection in [*self._connections, *self._guests, *self._strangers]:
             connection.close()
         self.peer_events.flush()
         self.stranger_events.flush()
@@ -195,16 +197,18 @@ class BucketServer:
             oldest.hang_up("it gave way to others that have not shown the token either")
         self._strangers[connection] = None
 
-    def admit(self, connection: ServerConnection) -> bool:
+    def admit(self, connection: ServerConnection, guest: bool) -> bool:
         """Whether a connection that has shown the token may stay."""
-        if len(self._connections) >= self._max_connections:
+        those, most = (self._guests, self._max_guests) if guest else (self._connections, self._max_connections)
+        if len(those) >= most:
             return False
         self._strangers.pop(connection, None)
-        self._connections[connection] = None
+        those[connection] = None
         return True
 
     def forget(self, connection: ServerConnection) -> None:
         self._connections.pop(connection, None)
+        self._guests.pop(connection, None)
         self._strangers.pop(connection, None)
 
     def in_thread(self, work: Callable[[], T], done: Callable[[T], None]) -> None:

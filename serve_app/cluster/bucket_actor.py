@@ -16,7 +16,7 @@ from pathlib import Path
 import ray
 import uvloop
 
-from serve_app import events
+from serve_app import __version__, events
 from serve_app.bucket.server import BucketServer
 from serve_app.cluster.allocator import give_large_blocks_back
 from serve_app.cluster.build import Build
@@ -31,6 +31,7 @@ from serve_app.storage import private
 from serve_app.storage.engine import EngineFailed
 from serve_app.storage.folder import OpenedStorage, open_folder, sibling_ids
 from serve_app.wire.endpoint import Endpoint
+from serve_app.wire.versions import NEWEST, OLDEST
 
 #: Exit code of a bucket whose disk refused a write; Ray restarts it, and it replays its log.
 STORAGE_FAILED_EXIT_CODE = 70
@@ -88,7 +89,9 @@ class BucketActor:
 
     def _answer(self, endpoint: Endpoint | None, fault: str, opening: bool = False) -> EndpointAnswer:
         build, node_id = self._build, ray.get_runtime_context().get_node_id()
-        return EndpointAnswer(endpoint, fault, opening, build.fingerprint, build.generation, node_id)
+        return EndpointAnswer(
+            endpoint, fault, opening, build.fingerprint, build.generation, node_id, __version__, (OLDEST, NEWEST)
+        )
 
     def _main(self) -> None:
         try:

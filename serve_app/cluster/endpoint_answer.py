@@ -19,3 +19,6 @@ class EndpointAnswer:
     generation: int
     #: Ray's id of the node that the bucket runs on: its loopback addresses mean nothing elsewhere.
     node_id: str = ""
+    #: Of the code that it runs; and the versions of the data plane that it speaks, (0, 0) of a release that does not say.
+    release: str = ""
+    versions: tuple[int, int] = (0, 0)

@@ -18,7 +18,7 @@ from serve_app.directory.batches import Batches
 from serve_app.directory.configuration import Configuration
 from serve_app.directory.founding import Founding
 from serve_app.directory.listing import Listing
-from serve_app.directory.polling import Polling
+from serve_app.directory.polling import GUEST_REFRESH_S, REFRESH_S, Polling
 from serve_app.directory.routed import MAX_REROUTES, Routed, check_kind
 from serve_app.directory.stats import DirectoryStats
 from serve_app.directory.topology_delivery import TopologyDelivery
@@ -45,14 +45,20 @@ class Directory:
         connector: Connector = connect_tcp,
         jitter: Callable[[], float] = random.random,
         identity: str = "",
+        *,
+        guest: bool = False,
     ) -> None:
-        """identity: tells this directory's reports from others'; made up at random where none is given."""
+        """identity: tells this directory's reports from others'; made up at random where none is given. guest: it serves a
+        client's process, of which there may be many: it takes none of the slots that buckets keep for the store's own, and
+        asks them seldom how they are."""
         self._limits = limits
         self._held_bytes = 0
         self.stats = DirectoryStats()
         self.configuration = Configuration()
         self.view = StoreView(
-            lambda bucket_id, identity: BucketLink(bucket_id, control_plane, connector, limits, identity, jitter),
+            lambda bucket_id, known: BucketLink(
+                bucket_id, control_plane, connector, limits, known, jitter, guest=guest
+            ),
             limits.max_waiting_for_topology,
             self.what_is_missing,
         )
@@ -65,7 +71,12 @@ class Directory:
         self._batches = Batches(self.view, self._delivery, self.stats)
         self._founding = Founding(self.view, self.configuration, control_plane.ids)
         self.polling = Polling(
-            self.view, self.configuration, self._founding, self._delivery, identity or secrets.token_hex(8)
+            self.view,
+            self.configuration,
+            self._founding,
+            self._delivery,
+            identity or secrets.token_hex(8),
+            refresh_s=GUEST_REFRESH_S if guest else REFRESH_S,
         )
 
     async def start(self) -> None:
@@ -83,8 +94,10 @@ class Directory:
         """Why the topology is not known yet, as a sentence."""
         return self.polling.unsettled or self._founding.what_is_missing()
 
-    async def carry_out(self, operation: Operation[A]) -> Routed[A]:
+    async def carry_out(self, operation: Operation[A], deadline_s: float = 0.0) -> Routed[A]:
         """Have an operation carried out by its key's home. When this returns for a write, it is on disk.
+
+        deadline_s: on the loop's clock; 0: as long as the limits give a request.
 
         Raises:
             Unavailable, DiskFull: refused, nothing changed.
@@ -93,18 +106,20 @@ class Directory:
         """
         payload = operation.payload_bytes
         if not payload:
-            return await self._route(operation)
+            return await self._route(operation, deadline_s)
         with self._holding(payload):
-            return await self._route(operation)
+            return await self._route(operation, deadline_s)
 
-    async def carry_out_all(self, operations: Sequence[Operation[Any]]) -> list[Routed[Any] | StoreError]:
+    async def carry_out_all(
+        self, operations: Sequence[Operation[Any]], deadline_s: float = 0.0
+    ) -> list[Routed[Any] | StoreError]:
         """As `carry_out` for each, in order, with one message to each bucket; what it raises stands where its answer would.
 
         Raises:
             Unavailable: all of them are refused, nothing changed.
         """
         with self._holding(sum(operation.payload_bytes for operation in operations)):
-            deadline_s = asyncio.get_running_loop().time() + self._limits.request_timeout_s
+            deadline_s = deadline_s or asyncio.get_running_loop().time() + self._limits.request_timeout_s
             return await self._batches.carry_out(operations, deadline_s)
 
     @contextmanager
@@ -118,11 +133,11 @@ class Directory:
         finally:
             self._held_bytes -= payload
 
-    async def _route(self, operation: Operation[A]) -> Routed[A]:
+    async def _route(self, operation: Operation[A], deadline_s: float) -> Routed[A]:
         """Ask the key's home, and who it is said to be, until one answers."""
         loop = asyncio.get_running_loop()
         started_s = loop.time()
-        deadline_s = started_s + self._limits.request_timeout_s
+        deadline_s = deadline_s or started_s + self._limits.request_timeout_s
         home = -1
         reroutes = 0
         #: Why it may have happened already: it was sent, and is tried again.

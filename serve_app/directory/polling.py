@@ -16,7 +16,7 @@ from serve_app.directory.view import StoreView
 from serve_app.wire.connection import NO_ANSWER
 from serve_app.wire.messages import Inspect, Status
 
-REFRESH_S = 1.0
+REFRESH_S, GUEST_REFRESH_S = 1.0, 5.0
 _UNSETTLED_REFRESH_S = 0.1
 #: How long a start waits for the buckets it has not heard, before it goes by the others.
 _FIRST_ANSWERS_S = 3.0
@@ -32,13 +32,15 @@ class Polling:
         founding: Founding,
         delivery: TopologyDelivery,
         identity: str,
+        refresh_s: float = REFRESH_S,
     ) -> None:
-        """identity: who asks, for bucket 0."""
+        """identity: who asks, for bucket 0. refresh_s: how often."""
         self._view = view
         self._configuration = configuration
         self._founding = founding
         self._delivery = delivery
         self._identity = identity
+        self._refresh_s = refresh_s
         self._task: asyncio.Task[None] | None = None
         #: Why the buckets' answers make no topology; empty where they do, or where that is not known yet.
         self.unsettled = ""
@@ -97,7 +99,7 @@ class Polling:
                 self.unsettled = str(error)
             except Exception as error:  # polling must outlive any surprise: without it nothing heals
                 events.error("topology refresh failed", exc_info=error)
-            await asyncio.sleep(_UNSETTLED_REFRESH_S if view.topology is None else REFRESH_S)
+            await asyncio.sleep(_UNSETTLED_REFRESH_S if view.topology is None else self._refresh_s)
 
     async def _settle_first(self, waited: bool) -> None:
         """Adopt the first topology, once the buckets that it lists have been heard, and those configured that there are.

@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol
 from serve_app.operations.answers import NotMet
 from serve_app.operations.body import A, Body
 from serve_app.operations.condition import Condition, Verdict, judge
+from serve_app.outcomes import OUTCOMES_KEPT_MS
 from serve_app.record_bounds import MAX_IDEMPOTENCY_KEY_BYTES, MAX_KEY_BYTES
 from serve_app.records import header
 
@@ -89,7 +90,8 @@ class WriteOperation(Operation[A], kw_only=True):
 
     condition: where the record does not meet it nothing is changed, and the answer is `NotMet`. idempotency_key: names the
     request, so that one that comes again gets the answer of the first and changes nothing (IETF draft
-    "The Idempotency-Key HTTP Header Field"); empty where it is not to be remembered.
+    "The Idempotency-Key HTTP Header Field"); empty where it is not to be remembered. remember_ms: for how long at least, for
+    a client that will not ask after that; 0: for as long as any is.
     """
 
     writes: ClassVar[bool] = True
@@ -98,6 +100,7 @@ class WriteOperation(Operation[A], kw_only=True):
     creates: ClassVar[bool] = False
     condition: Condition | None = None
     idempotency_key: bytes = b""
+    remember_ms: int = 0
 
     @property
     def repeatable(self) -> bool:
@@ -111,6 +114,8 @@ class WriteOperation(Operation[A], kw_only=True):
         named = self.idempotency_key
         if named and (len(named) > MAX_IDEMPOTENCY_KEY_BYTES or not all(0x21 <= byte <= 0x7E for byte in named)):
             return f"an idempotency key has 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters"
+        if not 0 <= self.remember_ms <= OUTCOMES_KEPT_MS:
+            return f"an idempotency key is remembered for at most {OUTCOMES_KEPT_MS // 1000} s"
         return super().problem() or ("" if self.condition is None else self.condition.problem())
 
     def decide(self, records: Records) -> A | NotMet:

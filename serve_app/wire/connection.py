@@ -238,16 +238,16 @@ class ClientConnection(asyncio.Protocol):
 
 
 async def open_connection(
-    endpoint: Endpoint, bucket_id: int, identity: str, limits: Limits, connector: Connector
+    endpoint: Endpoint, bucket_id: int, identity: str, limits: Limits, connector: Connector, *, guest: bool = False
 ) -> tuple[ClientConnection, Welcome]:
-    """Connect and greet. identity is the storage expected, or empty.
+    """Connect and greet. identity is the storage expected, or empty. guest: as in `messages.Hello`.
 
     Raises:
         OSError, TimeoutError: no connection.
         HandshakeRefused: the bucket hung up.
     """
     loop = asyncio.get_running_loop()
-    hello = Hello(versions.OLDEST, endpoint.token, bucket_id, identity, versions.NEWEST)
+    hello = Hello(versions.OLDEST, endpoint.token, bucket_id, identity, versions.NEWEST, guest)
     connection = ClientConnection(hello, limits, loop)
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):

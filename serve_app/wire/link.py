@@ -64,14 +64,17 @@ class BucketLink:
         limits: Limits,
         expected_identity: Callable[[int], str],
         jitter: Callable[[], float] = random.random,
+        *,
+        guest: bool = False,
     ) -> None:
-        """jitter: 0 to 1, anew for each pause before the next try."""
+        """jitter: 0 to 1, anew for each pause before the next try. guest: as in `messages.Hello`."""
         self.bucket_id = bucket_id
         self._control_plane = control_plane
         self._connector = connector
         self._limits = limits
         self._expected_identity = expected_identity
         self._jitter = jitter
+        self._guest = guest
         self._connection: ClientConnection | None = None
         self._ready = asyncio.Event()
         self._waiting = 0
@@ -237,7 +240,9 @@ class BucketLink:
         return connection
 
     async def _open(self, endpoint: Endpoint, identity: str) -> tuple[ClientConnection, Welcome]:
-        return await open_connection(endpoint, self.bucket_id, identity, self._limits, self._connector)
+        return await open_connection(
+            endpoint, self.bucket_id, identity, self._limits, self._connector, guest=self._guest
+        )
 
     def _note_trouble(self, trouble: str, *, faulted: bool) -> None:
         if (trouble, faulted) != (self.trouble, self.faulted):

@@ -28,7 +28,8 @@ class Hello(msgspec.Struct, array_like=True, gc=False, tag=0):
     """The first frame of a connection.
 
     oldest, newest: the versions that the caller speaks (`versions.py`); a newest of 0 is an earlier release's, which speaks
-    `oldest` alone. identity: of the storage expected, or empty where the caller can't know yet.
+    `oldest` alone. identity: of the storage expected, or empty where the caller can't know yet. guest: the caller is a
+    client's process and no part of the store: there may be many, and they have slots of their own.
     """
 
     oldest: int
@@ -36,6 +37,7 @@ class Hello(msgspec.Struct, array_like=True, gc=False, tag=0):
     bucket_id: int
     identity: str
     newest: int = 0
+    guest: bool = False
 
 
 class Welcome(msgspec.Struct, array_like=True, gc=False, tag=0):

@@ -13,14 +13,15 @@ from collections.abc import Iterator
 import uvicorn
 
 from serve_app.http.app import build_http
-from tests.support.local_store import TEST_LIMITS, local_store
+from tests.support.local_store import TEST_LIMITS, LocalStore, local_store
 
 
 class Served:
-    """url: where it is."""
+    """url: where it is. buckets: how a directory of another loop finds its buckets."""
 
     def __init__(self) -> None:
         self.url = ""
+        self.buckets: LocalStore | None = None
         self._ready, self._stop = threading.Event(), asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
@@ -38,6 +39,7 @@ class Served:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         async with local_store(2) as store:
+            self.buckets = store
             app = build_http(await store.directory(), TEST_LIMITS)
             config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off")
             server = uvicorn.Server(config)

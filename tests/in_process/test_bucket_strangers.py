@@ -63,6 +63,22 @@ async def test_a_directory_gets_in_past_a_thousand_that_hold_on() -> None:
 
 
 @run_async
+async def test_clients_processes_take_no_slot_of_a_directory() -> None:
+    limits = Limits(max_connections=1, max_client_connections=2, disk_reserve_bytes=0)
+    async with serving(limits) as bucket:
+        guests = [await greeted(bucket, guest=True) for _ in range(2)]
+        third = await connect(bucket)
+        third.send(hello(bucket, guest=True))
+        assert await third.receive() is None, "there is no more room for such"
+        directory = await greeted(bucket)
+        for client in (*guests, directory):
+            assert isinstance((await client.ask(operations.Put(b"k", b"v", "")))[0], operations.Written)
+        guests[0].writer.close()
+        await until(lambda: len(bucket.server._guests) == 1)  # type: ignore[union-attr]
+        await greeted(bucket, guest=True)
+
+
+@run_async
 async def test_a_directory_gets_in_past_those_who_knock_in_a_loop() -> None:
     async with serving(Limits(max_connections=2, disk_reserve_bytes=0)) as bucket:
         knocks = 0

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from serve_app import outcomes
-from serve_app.bucket.live_records import OUTCOMES_KEPT_MS
 from serve_app.operations import Counted, Delete, Get, Increment, Missing, Put, Touch, Value, Written
 from serve_app.operations.body import Body
 from serve_app.operations.condition import ANY, Condition
+from serve_app.outcomes import OUTCOMES_KEPT_MS
 from serve_app.placement import bucket_of
 from serve_app.records import decode
 from serve_app.settings import Limits
@@ -128,6 +128,25 @@ async def test_it_is_forgotten_after_ten_minutes() -> None:
         assert not list(bucket.engine.scan_facts(*due.bounds(0, 1 << 62)))
         await until(lambda: bucket.server.bucket.totals.outcomes == 0)  # type: ignore[union-attr]
         assert await client.ask(counted) == [Counted(2, 2)]
+
+
+@run_async
+async def test_it_is_forgotten_sooner_where_it_says_so() -> None:
+    """A client that will not ask again after its deadline: at many thousand writes a second all room would be taken else."""
+    clock = Clock()
+    async with serving(platform=clock.platform()) as bucket:
+        client = await greeted(bucket)
+        counted = Increment(b"n", idempotency_key=ONCE, remember_ms=90_000)
+        assert await client.ask(counted) == [Counted(1, 1)]
+        clock.advance(89_999)
+        assert await client.ask(counted) == [Counted(1, 1)]
+        clock.advance(1)
+        await until(lambda: remembered(bucket) == [])
+        assert await client.ask(counted) == [Counted(2, 2)]
+        for wrong in (-1, OUTCOMES_KEPT_MS + 1):
+            (refused,) = await client.ask(Increment(b"n", idempotency_key=ONCE, remember_ms=wrong))
+            assert isinstance(refused, Refused)
+            assert refused.reason == "invalid"
 
 
 @run_async

@@ -9,14 +9,13 @@ from typing import Any
 import msgspec
 
 from serve_app import outcomes
-from serve_app.bucket.live_records import OUTCOMES_KEPT_MS
 from serve_app.bucket.move_writes import WindowWrite
 from serve_app.bucket.platform import Platform
 from serve_app.bucket.standing import Standing
 from serve_app.bucket.writer_state import WriterState
 from serve_app.changes import PUT
 from serve_app.cursor import Cursor
-from serve_app.outcomes import Outcome
+from serve_app.outcomes import OUTCOMES_KEPT_MS, Outcome
 from serve_app.storage.extent import Extent
 from serve_app.storage.facts import Totals
 from serve_app.storage.feed import FeedLog

@@ -24,7 +24,6 @@ from hypothesis.stateful import (
 from serve_app import outcomes, records
 from serve_app.bucket.batches import BatchWrite
 from serve_app.bucket.expire_write import ExpireWrite
-from serve_app.bucket.live_records import OUTCOMES_KEPT_MS
 from serve_app.bucket.platform import Platform
 from serve_app.bucket.reader import EXPIRED, Reader
 from serve_app.bucket.standing import Served
@@ -48,6 +47,7 @@ from serve_app.operations import (
 )
 from serve_app.operations.condition import ANY, Condition
 from serve_app.operations.increment import CONTENT_TYPE, HIGHEST, LOWEST
+from serve_app.outcomes import OUTCOMES_KEPT_MS
 from serve_app.storage import due
 from serve_app.storage.due import Due
 from serve_app.storage.facts import Totals, read_bucket_facts

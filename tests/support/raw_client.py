@@ -84,14 +84,14 @@ async def connect(bucket: LocalBucket) -> RawClient:
     return RawClient(*await asyncio.open_connection(*bucket.wire.target))
 
 
-def hello(bucket: LocalBucket) -> messages.Hello:
+def hello(bucket: LocalBucket, *, guest: bool = False) -> messages.Hello:
     assert bucket.endpoint is not None
     identity = bucket.server.bucket.identity  # type: ignore[union-attr]
-    return Hello(versions.OLDEST, bucket.endpoint.token, 0, identity, versions.NEWEST)
+    return Hello(versions.OLDEST, bucket.endpoint.token, 0, identity, versions.NEWEST, guest)
 
 
-async def greeted(bucket: LocalBucket) -> RawClient:
+async def greeted(bucket: LocalBucket, *, guest: bool = False) -> RawClient:
     client = await connect(bucket)
-    client.send(hello(bucket))
+    client.send(hello(bucket, guest=guest))
     assert isinstance(await client.receive(), Welcome)
     return client

@@ -95,11 +95,16 @@ def test_what_is_wrong_with_one_costs_the_others_nothing(ask: Client) -> None:
         {"op": "delete", "key": "a", "if_none_match": ""},
         {"op": "put", "key": "a", "value": "1", "idempotency_key": "a b"},
         {"op": "put", "key": "a", "value": "1", "idempotency_key": ""},
+        {"op": "put", "key": "a", "value": "1", "idempotency_ttl": 5},
+        *(
+            {"op": "put", "key": "a", "value": "1", "idempotency_key": "a", "idempotency_ttl": ttl}
+            for ttl in (0, -1, 600.1, 1e300)
+        ),
         {"op": "touch", "key": "a"},
         {"op": "increment", "key": "n", "by": 2**63},
         {"op": "get", "key": "a"},
     )
-    assert [each["status"] for each in found] == [201, *[422] * 14, 200]
+    assert [each["status"] for each in found] == [201, *[422] * 19, 200]
 
 
 @pytest.mark.parametrize(

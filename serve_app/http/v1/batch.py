@@ -34,6 +34,7 @@ from serve_app.operations import (
     Written,
 )
 from serve_app.operations.condition import Condition
+from serve_app.outcomes import OUTCOMES_KEPT_MS
 from serve_app.record_bounds import check_key
 from serve_app.wire.messages import MAX_BATCH
 
@@ -57,6 +58,7 @@ class Item(msgspec.Struct, forbid_unknown_fields=True):
     if_match: str | None = None
     if_none_match: str | None = None
     idempotency_key: str | None = None
+    idempotency_ttl: float | None = None
 
 
 class PackedItem(Item, forbid_unknown_fields=True):
@@ -170,25 +172,23 @@ def _put(item: Item, key: bytes) -> Put:
         ttl_ms,
         expires_ms,
         condition=_condition(item),
-        idempotency_key=_idempotency_key(item),
+        **_repeats(item),
     )
 
 
 def _delete(item: Item, key: bytes) -> Delete:
-    return Delete(key, with_value=False, condition=_condition(item), idempotency_key=_idempotency_key(item))
+    return Delete(key, with_value=False, condition=_condition(item), **_repeats(item))
 
 
 def _touch(item: Item, key: bytes) -> Touch:
     if item.ttl is None and item.expires_at is None:
         raise InvalidRequest("a touch has 'ttl' or 'expires_at'")
-    return Touch(key, *_expiry(item), condition=_condition(item), idempotency_key=_idempotency_key(item))
+    return Touch(key, *_expiry(item), condition=_condition(item), **_repeats(item))
 
 
 def _increment(item: Item, key: bytes) -> Increment:
     ttl_ms, expires_ms = _expiry(item)
-    return Increment(
-        key, item.by, ttl_ms, expires_ms, condition=_condition(item), idempotency_key=_idempotency_key(item)
-    )
+    return Increment(key, item.by, ttl_ms, expires_ms, condition=_condition(item), **_repeats(item))
 
 
 _MAKERS: dict[str, Callable[[Item, bytes], Operation[Any]]] = {
@@ -207,12 +207,20 @@ def _utf8(text: str) -> bytes:
         raise InvalidRequest("a text holds half of a surrogate pair") from None
 
 
-def _idempotency_key(item: Item) -> bytes:
+def _repeats(item: Item) -> dict[str, Any]:
+    """What makes it one that may be sent again, as a write's fields."""
     if item.idempotency_key is None:
-        return b""
+        if item.idempotency_ttl is not None:
+            raise InvalidRequest("'idempotency_ttl' is given without an 'idempotency_key'")
+        return {}
     if not item.idempotency_key:
         raise InvalidRequest("'idempotency_key' is empty")
-    return _utf8(item.idempotency_key)
+    remember_ms = 0
+    if item.idempotency_ttl is not None:
+        remember_ms = milliseconds_of(item.idempotency_ttl)
+        if not 0 < remember_ms <= OUTCOMES_KEPT_MS:
+            raise InvalidRequest(f"'idempotency_ttl' is more than 0 and at most {OUTCOMES_KEPT_MS // 1000} s")
+    return {"idempotency_key": _utf8(item.idempotency_key), "remember_ms": remember_ms}
 
 
 def _condition(item: Item) -> Condition | None:

@@ -95,6 +95,12 @@ _ITEM: dict[str, Any] = {
         "if_match": {"type": "string", "description": "As the header If-Match."},
         "if_none_match": {"type": "string", "description": "As the header If-None-Match."},
         "idempotency_key": {"type": "string", "pattern": "^[!-~]{1,64}$"},
+        "idempotency_ttl": {
+            "type": "number",
+            "minimum": 0.001,
+            "maximum": 600,
+            "description": "For how many seconds the key names it, where that need not be 600.",
+        },
     },
 }
 _BATCH: dict[str, Any] = {

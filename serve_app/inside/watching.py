@@ -1,0 +1,99 @@
+"""A watch inside the cluster: the events of a directory's own watch, as the client tells them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from cloud_storage import errors as told
+from cloud_storage.records import Event
+from serve_app.changes import DELETE, EXPIRE, PUT
+from serve_app.directory import merged_feed, places
+from serve_app.directory.watches import Some
+from serve_app.errors import HistoryLost, InvalidRequest, StoreError
+from serve_app.inside.patient import Patient
+from serve_app.inside.refusals import told_as
+from serve_app.operations import Get, Value
+
+_KINDS = {PUT: "put", DELETE: "delete", EXPIRE: "expire"}
+#: A directory that has nothing to tell says so as often.
+_HEARTBEAT_S = 10.0
+#: Values that are read together.
+_AT_ONCE = 100
+
+
+async def watch(patient: Patient, prefix: bytes, values: bool, since: str) -> AsyncIterator[Event]:
+    """As `Store.watch`."""
+    loop = asyncio.get_running_loop()
+    last_id = since
+    attempts = patient.attempts("the watch")
+    while True:
+        try:
+            followed = await patient.directory.watches.watch(prefix, last_id, _HEARTBEAT_S)
+            try:
+                async for some in followed:
+                    attempts = patient.attempts("the watch")
+                    here = places.shown(patient.directory.watches.store_id(), some.place)
+                    async for event in _told(patient, some, values, here):
+                        yield event
+                    last_id = here
+            finally:
+                await followed.aclose()  # type: ignore[attr-defined] # it is a generator
+        except (HistoryLost, InvalidRequest) as error:
+            raise told_as(error) from None
+        except StoreError as error:  # it did not keep up, or a bucket is away
+            pause_s = attempts.not_sent(str(error), loop.time())
+        except told.Unavailable as error:  # a value can't be read
+            pause_s = attempts.not_sent(str(error), loop.time())
+        await asyncio.sleep(pause_s)
+
+
+async def _told(patient: Patient, some: Some, values: bool, here: str) -> AsyncIterator[Event]:
+    """The last of them has the id."""
+    events = some.events
+    if not values:
+        for number, change in enumerate(events, 1):
+            yield _event(change, here if number == len(events) else "")
+        return
+    before: Event | None = None
+    for start in range(0, len(events), _AT_ONCE):
+        async for told_event in _with_values(patient, events, start):
+            if before is not None:
+                yield before
+            before = told_event
+    if before is not None:
+        yield Event(before.kind, before.key, before.revision, before.value, before.content_type, here)
+
+
+async def _with_values(patient: Patient, events: list[merged_feed.Event], start: int) -> AsyncIterator[Event]:
+    """Of several puts of a key the last alone is told: its value is the one that there is now. Where that has another
+    revision already, what is to be told of it comes."""
+    last = {event.change.key: number for number, event in enumerate(events) if event.change.kind == PUT}
+    some = list(enumerate(events))[start : start + _AT_ONCE]
+    wanted = [event.change.key for number, event in some if last.get(event.change.key) == number]
+    found = dict(zip(wanted, await _values_of(patient, wanted), strict=True))
+    for number, event in some:
+        key, revision = event.change.key, event.change.revision
+        if event.change.kind != PUT:
+            yield _event(event, "")
+            continue
+        value = found.pop(key) if last[key] == number else None
+        if value is not None and value.revision >= revision:
+            yield Event("put", key.decode(), value.revision, value.value, value.content_type)
+
+
+async def _values_of(patient: Patient, keys: list[bytes]) -> list[Value | None]:
+    answers = await patient.carry_out_all([Get(key) for key in keys])
+    found: list[Value | None] = []
+    for key, answer in zip(keys, answers, strict=True):
+        if isinstance(answer, told.ValueTooLarge):  # they are more than a batch is answered with
+            answer = await patient.carry_out(Get(key))
+        elif isinstance(answer, told.StoreError):
+            raise answer
+        found.append(answer if isinstance(answer, Value) else None)
+    return found
+
+
+def _event(event: merged_feed.Event, event_id: str) -> Event:
+    kind, key, revision, *_ = event.change
+    return Event(_KINDS[kind], key.decode(), revision, id=event_id)
