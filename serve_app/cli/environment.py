@@ -20,6 +20,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from serve_app import ingress
+from serve_app.cli import defaults
 from serve_app.command_output.failure import Failure
 
 #: Group and others get no permission: folders are made 0700, files 0600.
@@ -71,6 +72,7 @@ def environment(env_file: Path) -> dict[str, str]:
     Raises:
         Failure: the file is missing, or there is no folder that only this user can enter.
     """
+    env_file = defaults.found(env_file)
     if not env_file.is_file():
         raise Failure(f"{env_file} is missing: the settings of Ray Serve are in there")
     try:

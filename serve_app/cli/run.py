@@ -23,7 +23,7 @@ import httpx
 import psutil
 import typer
 
-from serve_app.cli import environment, preflight
+from serve_app.cli import defaults, environment, preflight
 from serve_app.cli.logs import LogFollower
 from serve_app.command_output.failure import Failure
 from serve_app.command_output.token import bearer, how_to_go_on, own_token, wants_another
@@ -61,9 +61,10 @@ def run(config: Path, env_file: Path) -> int:
 
 
 def _run(config: Path, env_file: Path) -> int:
+    config = defaults.found(config)
     plan = preflight.check(config, env_file)
     own_token()  # one that can't be is said before anything is started
-    typer.echo(f"Starting Ray and the store; the data is in {plan.data_dir}")
+    typer.echo(f"Starting Ray and the store as {config} says; the data is in {plan.data_dir}")
     log_path = plan.data_dir / "serve.log"
     with _create(log_path) as log:
         child = subprocess.Popen(  # noqa: S603 - our own interpreter's serve
