@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import bars, machine, many, moving, one_bucket, options, report, rounds, wrk
+from benchmarks import bars, clients, machine, many, moving, one_bucket, options, report, rounds, wrk
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.figures import Samples
 from benchmarks.filling import fill, settle
@@ -88,6 +88,7 @@ def _measure(wanted: Options, folder: Path) -> Results:
     of_many = None
     if wanted.large_keys:
         of_many = many.measure(folder / "many", keys=wanted.large_keys, seconds=wanted.seconds, say=_say)
+    of_clients = clients.measure(folder / "clients", rounds=wanted.rounds, seconds=wanted.seconds, say=_say)
     return Results(
         machine=described,
         rounds=wanted.rounds,
@@ -101,9 +102,11 @@ def _measure(wanted: Options, folder: Path) -> Results:
         buckets=buckets,
         move=move,
         many=of_many,
+        clients=of_clients,
         bars=[
             *bars.judge(samples, SMALL_KEYS, wanted.large_keys, buckets, move),
             *(many.bars(of_many) if of_many else ()),
+            *clients.bars(of_clients),
         ],
         notes=notes,
     )

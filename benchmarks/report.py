@@ -7,8 +7,10 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.bars import Bar
+from benchmarks.clients import Round
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.figures import Case, Samples, Spread
 from benchmarks.machine import Machine
@@ -38,6 +40,7 @@ class Results:
     buckets: list[LargeBucket]
     move: Move | None
     many: Many | None
+    clients: list[Round]
     bars: list[Bar]
     notes: list[str]
 
@@ -55,6 +58,7 @@ def write_json(results: Results, path: Path) -> None:
         "large_buckets": [dataclasses.asdict(bucket) for bucket in results.buckets],
         "move": dataclasses.asdict(results.move) if results.move else None,
         "many": results.many._asdict() if results.many else None,
+        "clients": [_plain(each) for each in results.clients],
         "samples": [
             {
                 "keys": sample.keys,
@@ -69,6 +73,12 @@ def write_json(results: Results, path: Path) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def _plain(one: Round) -> dict[str, Any]:
+    return {
+        name: dataclasses.asdict(value) if isinstance(value, Result) else value for name, value in one._asdict().items()
+    }
 
 
 def write_docs(markdown: str, path: Path) -> None:
