@@ -161,7 +161,8 @@ def _shown(one: Round) -> str:
             f"many: {many['puts_per_s']:,.0f} puts, {many['gets_per_s']:,.0f} gets",
             f"first API {one.first_get.requests_per_s:,.0f} GET, {one.first_put.requests_per_s:,.0f} PUT",
             f"inside {inside['get_per_s']:,.0f} GET ({inside['get_cpu_us']:.0f} µs), {inside['put_per_s']:,.0f} PUT "
-            f"({inside['put_cpu_us']:.0f} µs), one {inside['one_get_us']:.0f} µs, in a task {of['task']['p50_ms'] * 1e3:.0f} µs",
+            f"({inside['put_cpu_us']:.0f} µs), one {inside['one_get_us']:.0f} µs",
+            f"in a task {of['task']['p50_ms'] * 1e3:.0f} µs",
             f"many: {of['inside_many']['puts_per_s']:,.0f} puts, {of['inside_many']['gets_per_s']:,.0f} gets",
         ]
     )

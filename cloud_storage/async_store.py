@@ -169,10 +169,13 @@ class AsyncStore:
 
     # What goes on.
 
-    async def watch(self, prefix: str = "", *, values: bool = False, since: str = "") -> AsyncIterator[Event]:
+    async def watch(
+        self, prefix: str = "", *, values: bool = False, since: str = "", existing: bool = False
+    ) -> AsyncIterator[Event]:
         """See Store.watch."""
         parser = events.Parser(since)
         attempts = self._attempts(events.request(prefix, values, ""))
+        untold = existing
         while True:
             request = events.request(prefix, values, parser.last_id)
             try:
@@ -180,6 +183,10 @@ class AsyncStore:
                     attempts = self._attempts(request)
                     for event in parser.feed(some):
                         yield event
+                    if untold and parser.last_id:
+                        untold = False
+                        async for listed in self.list(prefix, values=values):
+                            yield events.of_existing(listed)
                 pause_s = attempts.not_sent("the watch ended", self._now_s())
             except (Interrupted, NotSent, Broken) as error:
                 pause_s = attempts.not_sent(str(error), self._now_s())

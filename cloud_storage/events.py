@@ -9,7 +9,7 @@ from cloud_storage import calls
 from cloud_storage.errors import HistoryLost, Interrupted
 from cloud_storage.exchange import Request
 from cloud_storage.listing import value_in
-from cloud_storage.records import Event
+from cloud_storage.records import Event, Listed
 
 #: A store that has nothing to tell says so every 10 s.
 SILENCE_S = 30.0
@@ -18,6 +18,11 @@ SILENCE_S = 30.0
 def request(prefix: str, values: bool, last_id: str) -> Request:
     query = {name: text for name, text in (("prefix", prefix), ("values", "true" if values else "")) if text}
     return Request("GET", calls.target("/v1/watch", query), {"Last-Event-ID": last_id} if last_id else {})
+
+
+def of_existing(listed: Listed) -> Event:
+    """A record that there is, as if it were put now."""
+    return Event("put", listed.name, listed.revision, listed.value, "" if listed.value is None else listed.content_type)
 
 
 class Parser:

@@ -180,9 +180,12 @@ class Store:
 
     # What goes on.
 
-    def watch(self, prefix: str = "", *, values: bool = False, since: str = "") -> Iterator[Event]:
+    def watch(
+        self, prefix: str = "", *, values: bool = False, since: str = "", existing: bool = False
+    ) -> Iterator[Event]:
         """Changes of keys with the prefix, from now on, or after the event with the id `since`, as they happen; it does not
-        end by itself. It goes on by itself where it was when a connection breaks: some may come twice then.
+        end by itself. It goes on by itself where it was when a connection breaks: some may come twice then. existing: a put
+        of each record that there is comes first; nothing that changes meanwhile is missed.
 
         Raises:
             HistoryLost: too much has changed since. List, and watch from now on.
@@ -190,12 +193,16 @@ class Store:
         """
         parser = events.Parser(since)
         attempts = self._attempts(events.request(prefix, values, ""))
+        untold = existing
         while True:
             request = events.request(prefix, values, parser.last_id)
             try:
                 for some in self._bits(request, attempts, events.SILENCE_S):
                     attempts = self._attempts(request)
                     yield from parser.feed(some)
+                    if untold and parser.last_id:  # it has begun: what changes from here on comes
+                        untold = False
+                        yield from map(events.of_existing, self.list(prefix, values=values))
                 pause_s = attempts.not_sent("the watch ended", time.monotonic())
             except (Interrupted, NotSent, Broken) as error:
                 pause_s = attempts.not_sent(str(error), time.monotonic())

@@ -165,8 +165,14 @@ class InsideAsyncStore(AsyncStore):
 
     # What goes on.
 
-    async def watch(self, prefix: str = "", *, values: bool = False, since: str = "") -> AsyncIterator[Event]:
-        async for event in watching.watch(self._patient, requests.prefix_of(prefix), values, since):
+    async def watch(
+        self, prefix: str = "", *, values: bool = False, since: str = "", existing: bool = False
+    ) -> AsyncIterator[Event]:
+        def there() -> AsyncIterator[Listed]:
+            return self.list(prefix, values=values)
+
+        asked = watching.watch(self._patient, requests.prefix_of(prefix), values, since, there if existing else None)
+        async for event in asked:
             yield event
 
     async def export(self, file: IO[bytes], prefix: str = "") -> int:

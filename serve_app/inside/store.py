@@ -120,8 +120,10 @@ class InsideStore(Store):
 
     # What goes on.
 
-    def watch(self, prefix: str = "", *, values: bool = False, since: str = "") -> Iterator[Event]:
-        return self._each(self._store.watch(prefix, values=values, since=since))
+    def watch(
+        self, prefix: str = "", *, values: bool = False, since: str = "", existing: bool = False
+    ) -> Iterator[Event]:
+        return self._each(self._store.watch(prefix, values=values, since=since, existing=existing))
 
     def export(self, file: IO[bytes], prefix: str = "") -> int:
         ending = transfer.Ending()

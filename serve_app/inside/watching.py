@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from cloud_storage import errors as told
-from cloud_storage.records import Event
+from cloud_storage.events import of_existing
+from cloud_storage.records import Event, Listed
 from serve_app.changes import DELETE, EXPIRE, PUT
 from serve_app.directory import merged_feed, places
 from serve_app.directory.watches import Some
@@ -22,8 +23,10 @@ _HEARTBEAT_S = 10.0
 _AT_ONCE = 100
 
 
-async def watch(patient: Patient, prefix: bytes, values: bool, since: str) -> AsyncIterator[Event]:
-    """As `Store.watch`."""
+async def watch(
+    patient: Patient, prefix: bytes, values: bool, since: str, there: Callable[[], AsyncIterator[Listed]] | None
+) -> AsyncIterator[Event]:
+    """As `Store.watch`. there: lists the records that there are, where they are to be told."""
     loop = asyncio.get_running_loop()
     last_id = since
     attempts = patient.attempts("the watch")
@@ -37,6 +40,10 @@ async def watch(patient: Patient, prefix: bytes, values: bool, since: str) -> As
                     async for event in _told(patient, some, values, here):
                         yield event
                     last_id = here
+                    if there is not None:  # it has begun: what changes from here on comes
+                        listing, there = there(), None
+                        async for listed in listing:
+                            yield of_existing(listed)
             finally:
                 await followed.aclose()  # type: ignore[attr-defined] # it is a generator
         except (HistoryLost, InvalidRequest) as error:

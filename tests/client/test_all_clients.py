@@ -271,6 +271,26 @@ def test_a_watch_tells_what_changes_and_goes_on_where_it_was(store: Store, prefi
     assert {event.key for event in again} >= {prefix + "end", prefix + "later"}
 
 
+def test_a_watch_tells_first_what_there_is_and_misses_nothing(store: Store, prefix: str) -> None:
+    names = [f"{prefix}{number:03}" for number in range(250)]
+    store.put_many((name, name) for name in names)
+    watch = store.watch(prefix, values=True, existing=True)
+    told = [next(watch) for _ in range(100)]
+    store.put(names[200], "changed", content_type="text/x-own")
+    store.delete(names[201])
+    known = {}
+    for event in itertools.chain(told, watch):
+        assert event.kind in ("put", "delete")
+        known[event.key] = event
+        if known.get(names[201]) is not None and known[names[201]].kind == "delete":
+            break
+    assert set(known) == set(names)
+    assert known[names[0]].value == names[0].encode()
+    assert (known[names[200]].value, known[names[200]].content_type) == (b"changed", "text/x-own")
+    without = store.watch(prefix, existing=True)
+    assert [next(without).value for _ in range(249)] == [None] * 249
+
+
 def test_a_watch_of_another_store_is_lost(store: Store, prefix: str) -> None:
     with pytest.raises(HistoryLost):
         next(iter(store.watch(prefix, since="00000000-0.00000000.1")))
