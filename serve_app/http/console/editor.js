@@ -18,13 +18,14 @@ export function whyNot(text) {
 }
 
 export class Editor {
-  #revision; // the record that will be replaced; null where there is to be none
+  #revision; // the ETag of the record that will be replaced; null where there is to be none
   #was; // what stood in the fields at first
   #attempt = { of: null, named: "" };
   #saving = false;
+  #refused = false; // the last save was, for what another did
 
   /**
-   * record: {key, text, type, revision, expires}, or {prefix} for a new key. file: whether a file takes the value's place.
+   * record: {key, text, type, etag, expires}, or {prefix} for a new key. file: whether a file takes the value's place.
    * saved: called with the key once it is; leave: called with a key to be shown as it is, where the user wants that instead;
    * cancel: where the user gives up.
    */
@@ -33,7 +34,7 @@ export class Editor {
     this.record = record;
     this.saved = saved;
     this.leave = leave;
-    this.#revision = record.revision ?? null;
+    this.#revision = record.etag ?? null;
     this.isNew = record.key === undefined;
     this.key = make("input", {
       type: "text",
@@ -89,7 +90,7 @@ export class Editor {
 
   /** The record has another revision now, or none. */
   changed(what) {
-    if (this.isNew || this.#saving) return;
+    if (this.isNew || this.#saving || this.#refused) return; // it is being asked about already
     this.#tellConflict(what, null, false);
   }
 
@@ -168,6 +169,7 @@ export class Editor {
     this.#saving = true;
     this.save.disabled = true;
     this.conflict.replaceChildren();
+    this.#refused = false;
     try {
       await this.api.write("PUT", "v1/kv", request);
       this.#saving = false;
@@ -205,6 +207,7 @@ export class Editor {
 
   #fail(error, key) {
     if (error.status === 412) {
+      this.#refused = true;
       if (this.isNew) this.#tellTaken(error.etag, key);
       else this.#tellConflict(error.etag === null ? "deleted" : "written", error.etag, true);
       return;

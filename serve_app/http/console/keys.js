@@ -68,10 +68,15 @@ export class Keys {
     }
   }
 
-  /** Put the focus on the open key's row, or wherever it was. */
-  focus() {
-    const row = this.#drawn.get(this.#open)?.row ?? this.rows.querySelector('a[tabindex="0"]');
-    (row ?? byId("prefix")).focus();
+  /** Put the focus on a row, by default the open key's; or on where the focus was. */
+  focus(name = this.#open) {
+    const known = this.#drawn.get(name)?.row ?? (name === null ? this.rows.querySelector('a[tabindex="0"]') : null);
+    if (known || name === null) {
+      (known ?? byId("prefix")).focus();
+      return;
+    }
+    this.#focusOn = name; // it may have been made just now, or be gone: the list is about to tell
+    this.load();
   }
 
   up() {
@@ -89,7 +94,6 @@ export class Keys {
   #draw(page) {
     const entries = merged(page.keys, page.common_prefixes);
     const focused = this.rows.contains(document.activeElement) ? document.activeElement.dataset.name : null;
-    const at = [...this.#drawn.keys()].indexOf(focused);
     const before = this.#drawn;
     this.#drawn = new Map();
     const items = entries.map((entry) => {
@@ -107,7 +111,7 @@ export class Keys {
     byId("previous").disabled = this.#starts.length === 1;
     tell(byId("list-note"), this.#note(entries.length));
     this.#markOpen();
-    this.#focusAgain(focused, at);
+    this.#focusAgain(focused);
   }
 
   #row(entry) {
@@ -150,14 +154,13 @@ export class Keys {
     }
   }
 
-  /** Rows are new; who stood on one stands on it still, or where it was. */
-  #focusAgain(focused, at) {
-    const rows = [...this.rows.querySelectorAll("a")];
+  /** Rows are new; who stood on one stands on it still, or on what follows where it was. */
+  #focusAgain(focused) {
     const wanted = this.#focusOn ?? focused;
-    const there = this.#focusOn !== null || focused !== null;
     this.#focusOn = null;
-    if (!there) return;
-    const row = this.#drawn.get(wanted)?.row ?? rows[Math.min(Math.max(at, 0), rows.length - 1)];
+    if (wanted === null) return;
+    const rows = [...this.rows.querySelectorAll("a")];
+    const row = rows.find((each) => inOrder(each.dataset.name, wanted) >= 0) ?? rows.at(-1);
     (row ?? byId("prefix")).focus();
   }
 

@@ -49,7 +49,7 @@ async function arrive() {
   const focusInRecord = byId("record").contains(document.activeElement) || document.activeElement === document.body;
   keys.show(next.prefix, next.key);
   await record.show(next.prefix, next.key, { focus: before !== null && next.key !== null && before.key !== next.key });
-  if (before?.key && next.key === null && focusInRecord) keys.focus();
+  if (before?.key && next.key === null && focusInRecord) keys.focus(before.key);
   if (before === null || before.prefix !== next.prefix) {
     clearTimeout(watchTimer);
     watchTimer = setTimeout(() => document.hidden || watch.follow(place.prefix), before === null ? 0 : WATCH_MS);

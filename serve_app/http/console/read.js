@@ -8,8 +8,8 @@ const FIRST_BYTES = 1024 * 1024; // what is more than this is loaded when it is 
 /**
  * A record as the page goes by it: {key, bytes, size, whole, text, why, type, etag, number, modified, expires, bucket}.
  *
- * whole: asked for, all of a large value; in the record, whether all of it is there. text: null where it is none. why: what is
- * in the way of editing it; empty for nothing.
+ * whole: asked for, all of a large value; in the record, whether all of it is there. text: null where it is none. why: what
+ * is in the way of editing it; empty for nothing.
  */
 export async function read(api, key, signal, { whole = false } = {}) {
   const headers = whole ? {} : { Range: `bytes=0-${FIRST_BYTES - 1}` };

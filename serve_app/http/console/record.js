@@ -149,8 +149,8 @@ export class Record {
         parameters: { key: record.key },
         headers: { "If-Match": record.etag },
       });
-      say(`Deleted ${shown(record.key)}.`);
       if (this.#key === record.key) go(this.#prefix);
+      say(`Deleted ${shown(record.key)}.`);
     } catch (error) {
       this.#told(error, "It was not deleted");
     }
@@ -290,8 +290,8 @@ export class Record {
     };
     return {
       saved: (key) => {
-        say(`Saved ${shown(key)}.`);
         showing(key);
+        say(`Saved ${shown(key)}.`);
       },
       leave: showing,
       cancel: () => this.close(),
