@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, expect, sync_playwright
 
 from tests.browser.test_docs_page import _ARGS, CHROMIUM
 from tests.client.served import Served, served
@@ -43,10 +43,16 @@ class Console:
         page.set_default_timeout(TIMEOUT_MS)
         page.on("request", lambda request: self.requests.append(f"{request.method} {request.url}"))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
-        page.on(
-            "console", lambda line: self.complaints.append(line.text) if line.type in ("error", "warning") else None
-        )
+        page.on("dialog", self._refuse)
+        page.on("console", self._hear)
+
+    def _refuse(self, dialog: Dialog) -> None:
+        self.dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    def _hear(self, line: ConsoleMessage) -> None:
+        if line.type in ("error", "warning"):
+            self.complaints.append(line.text)
 
     def open(self, fragment: str = "", *, live: bool = True) -> Page:
         """The page at a place, when its list is there and it follows what changes."""

@@ -1,4 +1,4 @@
-"""What the console shows by itself: what other clients change, the buckets, a move under way; and nothing while it is hidden."""
+"""What the console shows by itself: what others change, the buckets, a move under way; and nothing while it is hidden."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from playwright.sync_api import Browser, Page
 from serve_app.resharding import coordinator
 from serve_app.settings import Limits
 from tests.browser.console import (
-    Client, Console, browser, client, console, eventually, expect, http_store, opened, pytestmark,
+    Client,
+    Console,
+    browser,
+    client,
+    console,
+    eventually,
+    expect,
+    http_store,
+    opened,
+    pytestmark,
 )  # fmt: skip
 from tests.client.served import Served
 

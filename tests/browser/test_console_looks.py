@@ -1,4 +1,4 @@
-"""How the console looks: dark and light, with contrast that can be read, on narrow screens too, and named for who can't see it."""
+"""How the console looks: dark and light, readable, on narrow screens too, and with names for who can't see it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.console import (
-    Client, Console, browser, client, expect, http_store, opened, pytestmark,
+    Client,
+    Console,
+    browser,
+    client,
+    expect,
+    http_store,
+    opened,
+    pytestmark,
 )  # fmt: skip
 from tests.client.served import Served
 

@@ -1,4 +1,4 @@
-"""The console's files, without a browser: what is said with each, and that nothing in them could run or load anything else."""
+"""The console's files, without a browser: what is said with each, and that they run and load nothing else."""
 
 from __future__ import annotations
 

@@ -69,8 +69,8 @@ export class Editor {
         onsubmit: (event) => this.#submit(event),
         onkeydown: (event) => this.#press(event),
       },
-      ...this.#fields(),
       this.conflict,
+      ...this.#fields(),
       make("div", { class: "actions" }, this.save, button("Cancel", cancel)),
     );
     this.#was = this.#state();
@@ -218,8 +218,13 @@ export class Editor {
     );
   }
 
+  #ask(text, ...actions) {
+    this.conflict.replaceChildren(make("p", {}, text), make("div", { class: "actions" }, ...actions));
+    this.conflict.scrollIntoView({ block: "nearest" });
+  }
+
   #complain(text) {
-    this.conflict.replaceChildren(make("p", {}, text));
+    this.#ask(text);
   }
 
   /** what: "written", "deleted" or "expired". etag: what there is now, where a save was refused for it. */
@@ -241,10 +246,7 @@ export class Editor {
       actions.push(button("Create it anew", overwrite(null)));
     }
     const note = refused ? " Nothing was saved." : " Saving will not overwrite that unasked.";
-    this.conflict.replaceChildren(
-      make("p", {}, happened + (what === "written" || refused ? note : "")),
-      make("div", { class: "actions" }, ...actions),
-    );
+    this.#ask(happened + (what === "written" || refused ? note : ""), ...actions);
   }
 
   #tellTaken(etag, key) {
@@ -252,14 +254,10 @@ export class Editor {
       this.#revision = etag;
       this.element.requestSubmit();
     };
-    this.conflict.replaceChildren(
-      make("p", {}, `There is a key ${shown(key)} already. Nothing was saved.`),
-      make(
-        "div",
-        { class: "actions" },
-        button("Open it", () => this.leave(key)),
-        button("Overwrite it", overwrite, "danger"),
-      ),
+    this.#ask(
+      `There is a key ${shown(key)} already. Nothing was saved.`,
+      button("Open it", () => this.leave(key)),
+      button("Overwrite it", overwrite, "danger"),
     );
   }
 }
