@@ -24,6 +24,7 @@ from serve_app.directory.directory import Directory
 from serve_app.errors import StoreError
 from serve_app.http import problems
 from serve_app.http.answer import HttpAnswer
+from serve_app.http.console_page import add_console
 from serve_app.http.declarations import DESCRIPTION, STORE, TAGS, answered_with, declaration
 from serve_app.http.docs_page import add_docs
 from serve_app.http.first_api import FirstApi
@@ -86,6 +87,7 @@ def _build_app(directory: Directory, routes: RouteTable, gate: Gate | None) -> F
     app.add_exception_handler(StoreError, _on_exception)
     app.add_exception_handler(Exception, _on_exception)
     add_docs(app, needs_token=gate is not None)
+    add_console(app)
 
     @app.get("/", include_in_schema=False)
     async def root(request: Request) -> RedirectResponse:

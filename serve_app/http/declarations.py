@@ -69,7 +69,7 @@ TAGS = [
     {"name": STORE, "description": "Is it up, and how are its buckets?"},
 ]
 
-DESCRIPTION = """A durable key-value store that lives inside a Ray cluster.
+DESCRIPTION = """A durable key-value store that lives inside a Ray cluster. To look into it there is a [console](console).
 
 Keys are UTF-8 text of 1 to 1,024 bytes, values any bytes up to 25 MiB. **An acknowledged write is on disk.**
 Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem document: switch on its `type`, show its

@@ -61,6 +61,13 @@ class BucketStatus(BaseModel):
     remaining_bytes: int | None = Field(description="Their bytes, likewise.", examples=[0])
     keys_per_s: float | None = Field(description="Keys that left in a second, over the last few.", examples=[0.0])
     bytes_per_s: float | None = Field(description="Bytes, likewise.", examples=[0.0])
+    revision: int | None = Field(
+        None,
+        description="The last one that it gave. Each write takes one, so two of them tell how many there were in between; "
+        "in a move it may jump.",
+        examples=[1310],
+    )
+    queued_writes: int | None = Field(None, description="Writes that wait for its disk.", examples=[0])
     free_bytes: int | None = Field(description="Space left on its disk.", examples=[52613349376])
     disk_full: bool = Field(description="Puts are refused with 507; reads and deletes go on.", examples=[False])
     waiting_for: str = Field(description="What its part of a move waits for; empty for nothing.", examples=[""])

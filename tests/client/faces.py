@@ -45,8 +45,8 @@ async def _http(served: Served, timeout_s: float) -> AsyncStore:
 
 
 async def _inside(served: Served, timeout_s: float) -> AsyncStore:
-    assert served.buckets is not None, "it has been started"
-    directory = Directory(served.buckets, LIMITS, guest=True)
+    assert served.store is not None, "it has been started"
+    directory = Directory(served.store, LIMITS, guest=True)
     await directory.start()
     await directory.view.wait_for_topology(asyncio.get_running_loop().time() + 10)
     return InsideAsyncStore(directory, LIMITS, timeout_s, directory.stop)

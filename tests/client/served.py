@@ -8,20 +8,29 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
 
+from serve_app.auth.gate import Gate
+from serve_app.directory.directory import Directory
 from serve_app.http.app import build_http
+from serve_app.settings import Limits
 from tests.support.local_store import TEST_LIMITS, LocalStore, local_store
 
 
 class Served:
-    """url: where it is. buckets: how a directory of another loop finds its buckets."""
+    """url: where it is. directory: the one behind it, which belongs to the thread (`do`). store: how a directory of another
+    loop finds its buckets."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, bucket_count: int = 2, *, buckets: int = 2, limits: Limits = TEST_LIMITS, gate: Gate | None = None
+    ) -> None:
+        """bucket_count: what the store is founded with; buckets: how many there are, some of them for a move to come."""
         self.url = ""
-        self.buckets: LocalStore | None = None
+        self.directory: Directory | None = None
+        self.store: LocalStore | None = None
+        self._bucket_count, self._buckets, self._limits, self._gate = bucket_count, buckets, limits, gate
         self._ready, self._stop = threading.Event(), asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
@@ -36,11 +45,19 @@ class Served:
         self._thread.join(20)
         assert not self._thread.is_alive()
 
+    def do(self, work: Callable[[Directory], None]) -> None:
+        """Have something done to the directory, in its thread."""
+        assert self._loop is not None
+        assert self.directory is not None
+        self._loop.call_soon_threadsafe(work, self.directory)
+
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        async with local_store(2) as store:
-            self.buckets = store
-            app = build_http(await store.directory(), TEST_LIMITS)
+        async with local_store(self._buckets, self._limits) as store:
+            self.store = store
+            # Those beyond its number are there, and no part of the store yet.
+            self.directory = await store.directory(self._bucket_count)
+            app = build_http(self.directory, self._limits, gate=self._gate)
             config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off")
             server = uvicorn.Server(config)
             with contextlib.suppress(AttributeError):
