@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import typer
 
-from cloud_storage.commands import ls as ls_module
 from cloud_storage.commands import one_key
-from cloud_storage.commands import watch as watch_module
+from cloud_storage.commands.export import export
+from cloud_storage.commands.import_ import import_
+from cloud_storage.commands.ls import ls
 from cloud_storage.commands.statuses import ending
+from cloud_storage.commands.watch import watch
 
 client_app = typer.Typer(
     no_args_is_help=True,
@@ -16,10 +21,20 @@ client_app = typer.Typer(
     epilog="Exit statuses: 0 done, 1 no such key, 2 wrong usage, 3 the condition failed, 4 refused, 5 the store can't be "
     "reached (nothing was changed), 6 a write may have happened, 130 Ctrl-C, 141 nobody reads the output.",
 )
-#: A number may be negative: `increment visits -3`.
-_NEGATIVE = {"ignore_unknown_options": True}
+_KEYS, _MANY = "Keys and values", "Many keys"
 
-for _command in (one_key.get, one_key.put, one_key.create, one_key.delete, one_key.touch, ls_module.ls):
-    client_app.command()(ending(_command))
-client_app.command(context_settings=_NEGATIVE)(ending(one_key.increment))
-client_app.command()(ending(watch_module.watch))
+
+def _add(command: Callable[..., int | None], panel: str, name: str | None = None, **settings: Any) -> None:
+    client_app.command(name, rich_help_panel=panel, context_settings=settings)(ending(command))
+
+
+_add(one_key.get, _KEYS)
+_add(one_key.put, _KEYS)
+_add(one_key.create, _KEYS)
+_add(one_key.delete, _KEYS)
+_add(one_key.touch, _KEYS)
+_add(one_key.increment, _KEYS, ignore_unknown_options=True)  # `increment visits -3`
+_add(ls, _MANY)
+_add(watch, _MANY)
+_add(export, _MANY)
+_add(import_, _MANY, "import")
