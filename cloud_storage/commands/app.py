@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from cloud_storage.commands import one_key
+from cloud_storage.commands.bench.command import bench
 from cloud_storage.commands.export import export
 from cloud_storage.commands.import_ import import_
 from cloud_storage.commands.ls import ls
@@ -38,3 +39,4 @@ _add(ls, _MANY)
 _add(watch, _MANY)
 _add(export, _MANY)
 _add(import_, _MANY, "import")
+_add(bench, _MANY)
