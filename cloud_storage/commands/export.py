@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import IO, Annotated
@@ -47,7 +48,8 @@ def export(
 def _to_file(store: Store, target: Path, prefix: str, resume: bool) -> int:
     """How many records the file has then."""
     part, about = files.beside(target, ".part"), files.beside(target, ".part.prefix")
-    on = f"go on with `export {target} --resume`"
+    of_these = f" --prefix {shlex.quote(prefix)}" if prefix else ""
+    on = f"go on with `export {shlex.quote(str(target))}{of_these} --resume`"
     if resume:
         if not part.exists():
             raise Ended(Status.USAGE, f"{part} is not there: no export to {target} broke off")
@@ -64,7 +66,7 @@ def _to_file(store: Store, target: Path, prefix: str, resume: bool) -> int:
         try:
             records = done + _to(store, opened, prefix, last, done)
         except (StoreError, OSError, KeyboardInterrupt):
-            if part.stat().st_size:
+            if opened.tell():
                 typer.echo(f"It is not whole: {on}.", err=True)
             else:  # it has not even begun
                 part.unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def import_(
 def _of_file(store: Store, source: Path, resume: bool) -> tuple[Imported, int]:
     """What was imported now, and how many records before."""
     state = files.beside(source, ".progress")
-    on = f"go on with `import {source} --resume`"
+    on = f"go on with `import {shlex.quote(str(source))} --resume`"
     with source.open("rb") as opened:
         size = os.fstat(opened.fileno()).st_size
         if not resume and state.exists():

@@ -15,7 +15,7 @@ from cloud_storage.commands.statuses import Ended, Status
 #: The longest value that a store takes: more of an endless input is not read.
 LONGEST = 25 * 1024 * 1024
 STDIN = "-"
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}
 
 

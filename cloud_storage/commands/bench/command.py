@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,7 +56,9 @@ def bench(
     The status is 1 where an operation failed, or what was read is not what was stored; of workload f, whether an update was
     lost. The records are removed at the end where this has loaded them.
     """
-    from cloud_storage.async_store import AsyncStore  # aiohttp takes longer to import than a `get` takes
+    import asyncio  # this and aiohttp take longer to import than a `get` takes
+
+    from cloud_storage.async_store import AsyncStore
     from cloud_storage.commands.bench.driver import Driver, Plan
 
     if workload in REFUSED:
