@@ -15,18 +15,21 @@ from cloud_storage.commands.ls import ls
 from cloud_storage.commands.statuses import ending
 from cloud_storage.commands.watch import watch
 
+#: docs/commands.md says more.
+STATUSES = (
+    "Exit statuses: 0 done, 1 no such key, 2 wrong usage, 3 the condition failed, 4 refused, 5 the store can't be reached "
+    "(nothing was changed), 6 a write may have happened, 130 Ctrl-C, 141 nobody reads the output."
+)
 client_app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="A client of the store. CLOUD_STORAGE_URL and CLOUD_STORAGE_TOKEN say which, and who asks.",
-    epilog="Exit statuses: 0 done, 1 no such key, 2 wrong usage, 3 the condition failed, 4 refused, 5 the store can't be "
-    "reached (nothing was changed), 6 a write may have happened, 130 Ctrl-C, 141 nobody reads the output.",
 )
 _KEYS, _MANY = "Keys and values", "Many keys"
 
 
 def _add(command: Callable[..., int | None], panel: str, name: str | None = None, **settings: Any) -> None:
-    client_app.command(name, rich_help_panel=panel, context_settings=settings)(ending(command))
+    client_app.command(name, rich_help_panel=panel, epilog=STATUSES, context_settings=settings)(ending(command))
 
 
 _add(one_key.get, _KEYS)

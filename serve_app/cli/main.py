@@ -72,7 +72,9 @@ def demo(
         Path | None, typer.Option(help='A JSON Lines file of {"key": …, "value": …}; else Debian\'s package list.')
     ] = None,
     connections: Annotated[int, typer.Option(min=1, max=256, help="Batches under way at once.")] = 8,
-    check_only: Annotated[bool, typer.Option(help="Load nothing; check what an earlier demo loaded.")] = False,
+    check_only: Annotated[
+        bool, typer.Option("--check-only", help="Load nothing; check what an earlier demo loaded.")
+    ] = False,
 ) -> None:
     """Load a real data set through HTTP, then read every byte back and compare."""
 
