@@ -42,7 +42,7 @@ def address_of(url: str | None, token: str | None, timeout: float) -> Address:
         ValueError: the URL is none, or the timeout is not between 0 and 540 s, for as long as a store remembers requests.
     """
     url = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
-    token = token if token is not None else os.environ.get(TOKEN_VARIABLE, "")
+    token = (token if token is not None else os.environ.get(TOKEN_VARIABLE, "")).strip()
     try:
         parts, host, port = _parts(url)
     except ValueError:  # UnicodeError, of a host that can't be one, is a ValueError

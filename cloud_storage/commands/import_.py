@@ -46,19 +46,24 @@ def import_(
     What was stored stays where an import breaks off; FILE.progress says how far it was, until it is done.
     """
     with opened(url, timeout, token_file) as store:
-        if file == "-":
-            if resume:
-                raise Ended(Status.USAGE, "standard input can't be resumed: name a file")
-            with progress("Importing", None, in_bytes=True) as shown:
-                imported = store.import_(
-                    sys.stdin.buffer, on_progress=lambda records, size: shown(size, f"{records:,} records")
-                )
-            before = 0
-        else:
+        if file != "-" and not Path(file).is_fifo() and not Path(file).is_char_device():
             imported, before = _of_file(store, Path(file), resume)
+        elif resume:
+            raise Ended(Status.USAGE, "what is read once can't be resumed: name a file")
+        elif file == "-":
+            imported, before = _of_stream(store, sys.stdin.buffer), 0
+        else:
+            with Path(file).open("rb") as source:
+                imported, before = _of_stream(store, source), 0
     earlier = f" after the {before:,} of before" if before else ""
     expired = f"; {imported.expired:,} had expired" if imported.expired else ""
     typer.echo(f"Imported {imported.imported:,} records{earlier}{expired}.", err=True)
+
+
+def _of_stream(store: Store, source: IO[bytes]) -> Imported:
+    """From standard input, or from a pipe with a name."""
+    with progress("Importing", None, in_bytes=True) as shown:
+        return store.import_(source, on_progress=lambda records, size: shown(size, f"{records:,} records"))
 
 
 def _of_file(store: Store, source: Path, resume: bool) -> tuple[Imported, int]:

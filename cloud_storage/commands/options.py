@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -24,11 +27,26 @@ Prefix = Annotated[
 ]
 
 URL, TIMEOUT_S = DEFAULT_URL, DEFAULT_TIMEOUT_S
+#: Of whoever looks at a terminal where nothing happens.
+_PATIENCE_S = 1.0
 
 
 def opened(url: str, timeout: float, token_file: Path | None) -> Store:
     """The store. Raises ValueError: the URL, the timeout or the token can't be meant; Ended: there is no such file."""
-    return Store(url, token=token_in(token_file), timeout=timeout)
+    return Store(url, token=token_in(token_file), timeout=timeout, on_retry=waiting())
+
+
+def waiting() -> Callable[[str], None]:
+    """Says once, at a terminal, what a command waits for that takes longer than it should."""
+    started_s, said = time.monotonic(), False
+
+    def tell(why: str) -> None:
+        nonlocal said
+        if not said and time.monotonic() - started_s > _PATIENCE_S and sys.stderr.isatty():
+            said = True
+            typer.echo(f"waiting for the store: {why}", err=True)
+
+    return tell
 
 
 def token_in(file: Path | None) -> str | None:

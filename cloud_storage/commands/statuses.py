@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -70,6 +71,8 @@ def ending(command: Callable[P, int | None]) -> Callable[P, None]:
 
 
 def _status(command: Callable[[], int | None]) -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # names are that, whatever the terminal's language is
     try:
         status = command() or Status.DONE
         sys.stdout.flush()  # what it could not write is found here, not when Python ends

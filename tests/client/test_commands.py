@@ -219,11 +219,16 @@ def test_what_is_no_moment(text: str) -> None:
         values.moment(text)
 
 
-def test_the_token_is_taken_from_a_file_and_never_from_the_arguments(http_store: Served, tmp_path: Path) -> None:
+def test_the_token_is_taken_from_a_file_and_never_from_the_arguments(
+    http_store: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(http_store, "put", "commands/token", "x")
     file = tmp_path / "token"
     file.write_text("cs_mine\n")
     assert run(http_store, "get", "commands/token", "--token-file", str(file)).stdout == "x"
+    monkeypatch.setenv("CLOUD_STORAGE_TOKEN", "cs_mine\n")
+    with Store(http_store.url) as store:
+        assert store.get_text("commands/token") == "x"
     file.write_text("two words")
     done = run(http_store, "get", "commands/token", "--token-file", str(file))
     assert (done.exit_code, done.stderr) == (Status.USAGE, "error: a token has visible ASCII characters alone\n")

@@ -76,6 +76,48 @@ def test_a_watch_shows_changes_at_once_and_ends_with_ctrl_c(http_store: Served) 
         assert command.stderr.read() == b""
 
 
+def test_a_bench_that_is_stopped_leaves_nothing_behind(http_store: Served) -> None:
+    with process(http_store, "bench", "--prefix", "stopped/", "--seconds", "100", "--records", "100") as command:
+        with Store(http_store.url) as store:
+            while len(list(store.list("stopped/"))) < 100:
+                assert command.poll() is None
+            command.send_signal(signal.SIGINT)
+            assert command.wait(60) == 130
+            assert list(store.list("stopped/")) == []
+        assert command.stdout is not None
+        assert command.stderr is not None
+        assert (command.stdout.read(), command.stderr.read()) == (b"", b"")
+
+
+def test_names_are_utf_8_whatever_the_language_is(filled: Served) -> None:
+    with Store(filled.url) as store:
+        store.put("language/ä€", "")
+    for words in (["ls", "language/"], ["ls", "language/", "--null"]):
+        done = ended(process(filled, *words, env={"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}))
+        assert (done[0], done[1][:-1], done[2]) == (0, "language/ä€".encode(), b"")
+
+
+def test_an_import_of_a_pipe_with_a_name_is_one_of_a_stream(http_store: Served, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    command = process(http_store, "import", str(pipe))
+    pipe.write_bytes(b'{"key":"process/pipe","value":""}\n')
+    assert ended(command) == (0, b"", b"Imported 1 records.\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+    assert ended(process(http_store, "import", str(pipe), "--resume"))[0] == 2
+
+
+def test_who_waits_at_a_terminal_is_told_for_what() -> None:
+    leader, follower = pty.openpty()
+    command = process("http://127.0.0.1:1", "get", "a", "--timeout", "3", stderr=follower)
+    os.close(follower)
+    assert command.wait(60) == 5
+    said = os.read(leader, 65536).decode()
+    os.close(leader)
+    assert said.count("waiting for the store: ") == 1
+    assert "error: GET /v1/kv was not answered in time" in said
+
+
 def test_a_store_that_is_away_is_told_in_one_line() -> None:
     status, out, err = ended(process("http://127.0.0.1:1", "put", "a", "b", "--timeout", "0.01"))
     assert (status, out, err.count(b"\n")) == (5, b"", 1)
