@@ -19,7 +19,6 @@ TIMEOUT_S = 1.0
 def complete_key(ctx: typer.Context, incomplete: str) -> list[str]:
     """Keys that begin with what is typed. None where the store can't say: a prompt is no place for errors."""
     try:
-        # A folder on the way to a key is as good as the key, and there are fewer.
         with Store(ctx.params.get("url") or None, token=_token(ctx), timeout=TIMEOUT_S) as store:
             return [found.name for found in islice(store.list(incomplete), MOST) if _is_one_word(found.name)]
     except Exception:
