@@ -9,7 +9,8 @@
 Nothing here needs Ray. docs/python.md describes all of it.
 """
 
-from cloud_storage.async_store import AsyncStore
+from typing import TYPE_CHECKING, Any
+
 from cloud_storage.codecs import BYTES, JSON, MSGPACK, PICKLE, TEXT, Codec
 from cloud_storage.errors import (
     ConditionFailed,
@@ -31,6 +32,9 @@ from cloud_storage.errors import (
 from cloud_storage.mapping import StoreMapping
 from cloud_storage.records import Event, Imported, Listed, Record, Written
 from cloud_storage.store import Store
+
+if TYPE_CHECKING:
+    from cloud_storage.async_store import AsyncStore
 
 __all__ = [
     "BYTES",
@@ -63,3 +67,17 @@ __all__ = [
     "ValueTooLarge",
     "Written",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """aiohttp takes longer to import than all else here, and who uses `Store` does without it."""
+    if name == "AsyncStore":
+        from cloud_storage.async_store import AsyncStore
+
+        globals()[name] = AsyncStore
+        return AsyncStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__} - {"TYPE_CHECKING", "Any"})

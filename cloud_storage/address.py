@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from cloud_storage.attempts import LONGEST_TIMEOUT_S
 
 URL_VARIABLE, TOKEN_VARIABLE = "CLOUD_STORAGE_URL", "CLOUD_STORAGE_TOKEN"
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_TIMEOUT_S = 30.0
+#: What may stand before each path: it goes into requests as it is.
+_PATH = re.compile(r"[!-~]*")
+_HOST = re.compile(r"[^\s/\\@]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +42,28 @@ def address_of(url: str | None, token: str | None, timeout: float) -> Address:
         ValueError: the URL is none, or the timeout is not between 0 and 540 s, for as long as a store remembers requests.
     """
     url = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
-    token = token if token is not None else os.environ.get(TOKEN_VARIABLE, "")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ValueError(f"{url!r} is not the URL of a store, such as {DEFAULT_URL}")
+    token = (token if token is not None else os.environ.get(TOKEN_VARIABLE, "")).strip()
+    try:
+        parts, host, port = _parts(url)
+    except ValueError:  # UnicodeError, of a host that can't be one, is a ValueError
+        raise ValueError(f"{url!r} is not the URL of a store, such as {DEFAULT_URL}") from None
     if not 0 < timeout <= LONGEST_TIMEOUT_S:
         raise ValueError(f"a timeout is more than 0 and at most {LONGEST_TIMEOUT_S:g} s, not {timeout!r}")
     if not token.isascii() or any(character <= " " for character in token):
         raise ValueError("a token has visible ASCII characters alone")
     tls = parts.scheme == "https"
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return Address(parts.hostname, parts.port or (443 if tls else 80), tls, parts.path.rstrip("/"), timeout, headers)
+    return Address(host, port or (443 if tls else 80), tls, parts.path.rstrip("/"), timeout, headers)
+
+
+def _parts(url: str) -> tuple[SplitResult, str, int | None]:
+    """Its parts, host and port. Raises ValueError: it is not the URL of a store."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    host.encode("idna")  # as whoever looks the name up does
+    odd = (
+        parts.query or parts.fragment or parts.username or not _PATH.fullmatch(parts.path) or not _HOST.fullmatch(host)
+    )
+    if parts.scheme not in ("http", "https") or odd or not url.isprintable():  # urlsplit takes line ends out
+        raise ValueError
+    return parts, host, parts.port

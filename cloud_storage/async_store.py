@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
-from itertools import islice
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
@@ -22,6 +21,7 @@ from cloud_storage.errors import Interrupted, SomeFailed, StoreError
 from cloud_storage.exchange import Call, Request, Response
 from cloud_storage.records import Event, Imported, Listed, Record, Written
 from cloud_storage.steps import Broken, Exchange, NotSent, Pause, Steps, carried_out, refusal
+from cloud_storage.transfer import OnProgress
 
 T = TypeVar("T")
 _BIT_BYTES = 64 * 1024
@@ -37,13 +37,14 @@ class AsyncStore:
         token: str | None = None,
         timeout: float = DEFAULT_TIMEOUT_S,
         ssl_context: ssl.SSLContext | None = None,
+        on_retry: Callable[[str], None] | None = None,
         connections: int = 64,
     ) -> None:
         """As Store. connections: at most so many at once; others wait for one."""
         self._address = address_of(url, token, timeout)
         self._ssl = ssl_context
         self._connections = connections
-        self._budget = Budget()
+        self._budget = Budget(on_retry=on_retry)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -193,29 +194,35 @@ class AsyncStore:
             parser = events.Parser(parser.last_id)
             await asyncio.sleep(pause_s)
 
-    async def export(self, file: IO[bytes], prefix: str = "") -> int:
+    async def export(
+        self, file: IO[bytes], prefix: str = "", *, start_after: str = "", on_progress: OnProgress | None = None
+    ) -> int:
         """See Store.export."""
-        request = transfer.export_request(prefix)
-        attempts, ending = self._attempts(request), transfer.Ending()
+        lines = transfer.Lines(start_after)
+        request = lines.request(prefix)
+        attempts = self._attempts(request)
         while True:
             try:
                 async for some in self._bits(request, attempts, self._address.timeout_s):
-                    file.write(some)
-                    ending.feed(some)
-                return ending.exported()
+                    whole = lines.feed(some)
+                    if whole:
+                        attempts = self._attempts(request)
+                        file.write(whole)
+                        transfer.tell(on_progress, lines)
+                file.write(lines.ending())
+                return lines.records
             except (NotSent, Broken) as error:
-                if ending.begun:
-                    raise Interrupted(f"the export is not whole: {error}") from None
-                pause_s = attempts.not_sent(str(error), self._now_s())
+                with lines.interrupted():
+                    pause_s = attempts.not_sent(str(error), self._now_s())
+                request = lines.request(prefix)
             await asyncio.sleep(pause_s)
 
-    async def import_(self, file: IO[bytes]) -> Imported:
+    async def import_(self, file: IO[bytes], *, on_progress: OnProgress | None = None) -> Imported:
         """See Store.import_."""
-        imported = expired = 0
+        taken = transfer.Taken(on_progress)
         for part in transfer.parts(file):
-            done = await self._do(transfer.import_call(part))
-            imported, expired = imported + done.imported, expired + done.expired
-        return Imported(imported, expired)
+            taken.add(part, await self._do(transfer.import_call(part, taken.lines)))
+        return taken.imported
 
     # How.
 
@@ -271,16 +278,18 @@ class AsyncStore:
 
     async def _many(self, items: Any) -> AsyncIterator[tuple[many.Item, many.Result]]:
         failed: dict[str, StoreError] = {}
-        batches = many.batches(items)
+        batches = many.Batches(items)
         under_way: deque[tuple[many.Batch, asyncio.Task[many.Results]]] = deque()
         try:
             while True:
-                for batch in islice(batches, many.AT_ONCE - len(under_way)):
+                for batch in batches.startable(many.AT_ONCE - len(under_way)):
                     under_way.append((batch, asyncio.ensure_future(self._batch(batch))))
                 if not under_way:
                     break
                 batch, done = under_way.popleft()
-                for item, result in zip(batch, await done, strict=True):
+                results = await done
+                batches.ended(batch)
+                for item, result in zip(batch, results, strict=True):
                     if isinstance(result, StoreError):
                         failed[item["key"]] = result
                     else:

@@ -25,13 +25,22 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
 class Budget:
     """How many requests a client sends again: `burst` at once, `per_second` for long, and one for ten that succeed."""
 
-    def __init__(self, burst: float = 100.0, per_second: float = 20.0) -> None:
+    def __init__(
+        self, burst: float = 100.0, per_second: float = 20.0, on_retry: Callable[[str], None] | None = None
+    ) -> None:
+        """on_retry: is told why, before each request that is sent again."""
         self._burst, self._per_second = burst, per_second
+        self._on_retry = on_retry
         self._left, self._at_s = burst, 0.0
 
     def earn(self) -> None:
         """A request was answered."""
         self._left = min(self._burst, self._left + 0.1)
+
+    def tell(self, why: str) -> None:
+        """A request will be sent again."""
+        if self._on_retry is not None:
+            self._on_retry(why)
 
     def wait_s(self, now_s: float) -> float:
         """Take one, and how long to wait for it."""
@@ -93,6 +102,7 @@ class Attempts:
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
         if now_s + pause_s >= self._deadline_s:
             raise self._late(why)
+        self._budget.tell(why)
         return pause_s
 
     def _late(self, why: str) -> StoreError:

@@ -85,6 +85,31 @@ def batches(items: Iterable[Item]) -> Iterator[Batch]:
         yield some
 
 
+class Batches:
+    """The batches of one call in order, of which several are under way at once. One that shares a key with another that is
+    under way is held back: of two that arrive together the first might be carried out last."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._left = batches(items)
+        self._held: Batch | None = None
+        self._busy: set[str] = set()
+
+    def startable(self, most: int) -> Iterator[Batch]:
+        """As many as may start now."""
+        for _ in range(most):
+            batch = self._held or next(self._left, None)
+            self._held = batch
+            if batch is None or not self._busy.isdisjoint(keys := [item["key"] for item in batch]):
+                return
+            self._held = None
+            self._busy.update(keys)
+            yield batch
+
+    def ended(self, batch: Batch) -> None:
+        """It is not under way any more."""
+        self._busy.difference_update(item["key"] for item in batch)
+
+
 def results(items: Batch, deadline_s: float, budget: Budget, clock: Callable[[], float]) -> Steps[Results]:
     """What came of each item of a batch, in order. Raises StoreError: of the batch as a whole."""
     found: Results = [{}] * len(items)
@@ -95,16 +120,17 @@ def results(items: Batch, deadline_s: float, budget: Budget, clock: Callable[[],
         body = _encode({"operations": [items[number] for number in left]})
         request = Request("POST", "/v1/batch", _HEADERS, body, writes=writes)
         answered = yield from carried_out(Call(request, calls.else_raise({200}, _read)), deadline_s, budget, clock)
-        again = []
+        again, why = [], ""
         for number, result in zip(left, answered, strict=True):
             kind = answers.kind_of(result) if "type" in result else ""
             found[number] = answers.error_of(result) if kind and kind != answers.KEY_NOT_FOUND else result
             if kind in answers.AGAIN:
                 again.append(number)
+                why = str(result.get("detail") or kind)
         if again:
             attempts = attempts or Attempts(request, deadline_s, budget)
             try:
-                pause_s = attempts.broken("some of the keys were refused, or not answered", clock())
+                pause_s = attempts.broken(why, clock())
             except StoreError:
                 return found  # each says what came of it
             yield Pause(pause_s)

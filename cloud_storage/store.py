@@ -6,10 +6,9 @@ import http.client
 import ssl
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
-from itertools import islice
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
@@ -24,6 +23,7 @@ from cloud_storage.mapping import StoreMapping
 from cloud_storage.pool import Pool, headers_of
 from cloud_storage.records import Event, Imported, Listed, Record, Written
 from cloud_storage.steps import Broken, Exchange, NotSent, Pause, Steps, carried_out, refusal
+from cloud_storage.transfer import OnProgress
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -44,12 +44,14 @@ class Store:
         token: str | None = None,
         timeout: float = DEFAULT_TIMEOUT_S,
         ssl_context: ssl.SSLContext | None = None,
+        on_retry: Callable[[str], None] | None = None,
     ) -> None:
         """url, token: where None, CLOUD_STORAGE_URL and CLOUD_STORAGE_TOKEN, or a store on this machine without tokens.
-        timeout: of each call, in seconds, at most 540; of a watch or an export, how long it may be without the store."""
+        timeout: of each call, in seconds, at most 540; of a watch or an export, how long it may be without the store.
+        on_retry: is called with the reason before each request that is sent again, in the thread that sends it."""
         self._address = address_of(url, token, timeout)
         self._pool = Pool(self._address, ssl_context)
-        self._budget = Budget()
+        self._budget = Budget(on_retry=on_retry)
 
     def __enter__(self) -> Self:
         return self
@@ -209,39 +211,49 @@ class Store:
             parser = events.Parser(parser.last_id)
             time.sleep(pause_s)
 
-    def export(self, file: IO[bytes], prefix: str = "") -> int:
-        """Write all records with the prefix to a file, one line of JSON each; how many.
+    def export(
+        self, file: IO[bytes], prefix: str = "", *, start_after: str = "", on_progress: OnProgress | None = None
+    ) -> int:
+        """Write all records with the prefix to a file in the order of their keys, one line of JSON each; how many. Where the
+        store goes away it goes on behind the last record. start_after: begin behind this key. on_progress: is called with
+        the records and the bytes that have been written.
 
         Raises:
-            Interrupted: the store went away in the middle. What was written is not whole.
+            Interrupted: there was no store for `timeout` seconds in the middle. What was written is not whole; it may go on
+                behind the key on its last line.
         """
-        request = transfer.export_request(prefix)
-        attempts, ending = self._attempts(request), transfer.Ending()
+        lines = transfer.Lines(start_after)
+        request = lines.request(prefix)
+        attempts = self._attempts(request)
         while True:
             try:
                 for some in self._bits(request, attempts, self._address.timeout_s):
-                    file.write(some)
-                    ending.feed(some)
-                return ending.exported()
+                    whole = lines.feed(some)
+                    if whole:
+                        attempts = self._attempts(request)
+                        file.write(whole)
+                        transfer.tell(on_progress, lines)
+                file.write(lines.ending())
+                return lines.records
             except (NotSent, Broken) as error:
-                if ending.begun:
-                    raise Interrupted(f"the export is not whole: {error}") from None
-                pause_s = attempts.not_sent(str(error), time.monotonic())
+                with lines.interrupted():
+                    pause_s = attempts.not_sent(str(error), time.monotonic())
+                request = lines.request(prefix)
             time.sleep(pause_s)
 
-    def import_(self, file: IO[bytes]) -> Imported:
+    def import_(self, file: IO[bytes], *, on_progress: OnProgress | None = None) -> Imported:
         """Store the records in a file that `export` wrote. They keep their types, times and expiry, and get new revisions.
+        on_progress: is called with the records and the bytes of the file that are done.
 
         Each part of the file is sent again where it is not known what came of it: the same records once more.
 
         Raises:
             Refused: a record is refused; those before it are stored.
         """
-        imported = expired = 0
+        taken = transfer.Taken(on_progress)
         for part in transfer.parts(file):
-            done = self._do(transfer.import_call(part))
-            imported, expired = imported + done.imported, expired + done.expired
-        return Imported(imported, expired)
+            taken.add(part, self._do(transfer.import_call(part, taken.lines)))
+        return taken.imported
 
     # How.
 
@@ -274,16 +286,18 @@ class Store:
     def _many(self, items: Iterator[many.Item]) -> Iterator[tuple[many.Item, many.Result]]:
         """Each item with what came of it, where that is no error; several batches at once. Raises SomeFailed at the end."""
         failed: dict[str, StoreError] = {}
-        batches = many.batches(items)
+        batches = many.Batches(items)
         with ThreadPoolExecutor(many.AT_ONCE) as threads:
             under_way: deque[tuple[many.Batch, Future[many.Results]]] = deque()
             while True:
-                for batch in islice(batches, many.AT_ONCE - len(under_way)):
+                for batch in batches.startable(many.AT_ONCE - len(under_way)):
                     under_way.append((batch, threads.submit(self._batch, batch)))
                 if not under_way:
                     break
                 batch, done = under_way.popleft()
-                for item, result in zip(batch, done.result(), strict=True):
+                results = done.result()
+                batches.ended(batch)
+                for item, result in zip(batch, results, strict=True):
                     if isinstance(result, StoreError):
                         failed[item["key"]] = result
                     else:

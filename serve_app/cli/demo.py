@@ -9,15 +9,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
 
+from cloud_storage import AsyncStore, Forbidden, Record, SomeFailed, StoreError, Unauthorized
 from serve_app.cli import dataset, demo_report
-from serve_app.cli.patient_client import PatientClient
+from serve_app.cli.status import NoAnswer, Store
 from serve_app.command_output.failure import Failure
+from serve_app.command_output.token import how_to_go_on, own_token
+from serve_app.http.models import TopologyAnswer
 
+#: How long a batch may take, with all attempts: a store that is started anew is back within that.
+PATIENCE_S = 60.0
+#: Records of one request.
+_BATCH = 500
 #: What a shell shows for a command ended by Ctrl-C.
 _INTERRUPTED = 130
 
@@ -37,73 +45,109 @@ def demo(url: str, data: Path | None, connections: int, check_only: bool) -> int
 
 
 async def _demo(console: Console, url: str, data: Path | None, connections: int, check_only: bool) -> int:
-    async with PatientClient(url, connections) as client:
-        await client.topology()
+    topology(url)
+    steps = _Steps(console, connections)
+    try:
+        store = AsyncStore(url, token=own_token(), timeout=PATIENCE_S, connections=connections, on_retry=steps.on_retry)
+    except ValueError as error:
+        raise Failure(str(error)) from None
+    async with store:
         data_set = dataset.load(data)
         console.print(demo_report.headline(data_set), soft_wrap=True)
         records = data_set.records
         lost: list[str] = []
-        by_bucket: Counter[int] = Counter()
 
-        async def put(key: str) -> None:
-            await client.put(key, records[key])
+        async def put(keys: list[str]) -> None:
+            await store.put_many([(key, records[key]) for key in keys])
 
-        async def compare(key: str) -> None:
-            got = await client.get(key)
-            if got is None:
-                lost.append(f"{key!r}: no such key")
-                return
-            by_bucket[got[1]] += 1
-            if got[0] != records[key]:
-                lost.append(f"{key!r}: {demo_report.difference(records[key], got[0])}")
+        async def compare(keys: list[str]) -> None:
+            found = await store.get_many(keys)
+            lost.extend(wrong for key in keys if (wrong := _what_is_wrong(key, records[key], found.get(key))))
 
         if not check_only:
-            await _step(console, "Loading", "Loaded", client, records, connections, put)
-        await _step(console, "Checking", "Read back", client, records, connections, compare)
-        console.print(demo_report.spread(by_bucket, await client.topology()))
+            await steps.run("Loading", "Loaded", list(records), put)
+        await steps.run("Checking", "Read back", list(records), compare)
+    console.print(demo_report.spread(records, topology(url)))
     console.print(demo_report.verdict(lost, len(records)), soft_wrap=True)
     return 1 if lost else 0
 
 
-async def _step(
-    console: Console,
-    doing: str,
-    done: str,
-    client: PatientClient,
-    keys: Iterable[str],
-    connections: int,
-    work: Callable[[str], Awaitable[None]],
-) -> None:
-    """Do the work for each key, `connections` at a time, under a progress bar; then say how it went."""
-    keys = list(keys)
-    started_s = time.monotonic()
-    client.retries.clear()
-    with demo_report.progress(console) as progress:
-        bar = progress.add_task(doing, total=len(keys), note="")
-
-        async def one(key: str) -> None:
-            await work(key)
-            progress.advance(bar)
-
-        client.on_retry = lambda: progress.update(bar, note=f"{client.retries.total():,} sent again")
-        await _for_each(keys, connections, one)
-    console.print(demo_report.summary(done, len(keys), time.monotonic() - started_s, client.retries), soft_wrap=True)
-
-
-async def _for_each(keys: Iterable[str], connections: int, work: Callable[[str], Awaitable[None]]) -> None:
-    """Run the work for all keys; the first failure ends it."""
-    left = iter(keys)
-
-    async def worker() -> None:
-        for key in left:
-            await work(key)
-
+def topology(url: str) -> TopologyAnswer:
+    """What the store says of itself, of which there is one attempt: is this a store, and is it up? Raises Failure."""
+    store = Store(url)
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(connections):
-                group.create_task(worker())
-    except ExceptionGroup as errors:
-        failures = errors.subgroup(Failure)
-        if failures is None:
-            raise
-        raise failures.exceptions[0] from None
+        return store.topology()
+    except NoAnswer as error:
+        raise Failure(f"no store answers at {url} ({error}); `make run` starts one") from None
+    finally:
+        store.close()
+
+
+def _what_is_wrong(key: str, expected: str, found: Record | None) -> str:
+    if found is None:
+        return f"{key!r}: no such key"
+    if found.value != expected.encode():
+        return f"{key!r}: {demo_report.difference(expected.encode(), found.value)}"
+    return ""
+
+
+class _Steps:
+    """The steps of a demo, each under a progress bar."""
+
+    def __init__(self, console: Console, connections: int) -> None:
+        self._console, self._connections = console, connections
+        #: How often something was sent again in this step, by the reason.
+        self._retries: Counter[str] = Counter()
+        self._show: Callable[[], None] = lambda: None
+
+    def on_retry(self, why: str) -> None:
+        """The store sends something again."""
+        self._retries[why] += 1
+        self._show()
+
+    async def run(self, doing: str, done: str, keys: list[str], work: Callable[[list[str]], Awaitable[None]]) -> None:
+        """Do the work for all keys, some of them at a time; then say how it went. Raises Failure."""
+        started_s = time.monotonic()
+        self._retries.clear()
+        with demo_report.progress(self._console) as progress:
+            bar = progress.add_task(doing, total=len(keys), note="")
+            self._show = lambda: progress.update(bar, note=f"{self._retries.total():,} sent again")
+
+            async def some(batch: list[str]) -> None:
+                await work(batch)
+                progress.advance(bar, len(batch))
+
+            await self._for_each(_batches(keys), some)
+        took_s = time.monotonic() - started_s
+        self._console.print(demo_report.summary(done, len(keys), took_s, self._retries), soft_wrap=True)
+
+    async def _for_each(self, batches: Iterator[list[str]], work: Callable[[list[str]], Awaitable[None]]) -> None:
+        """The first failure ends it."""
+
+        async def worker() -> None:
+            for batch in batches:
+                await work(batch)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._connections):
+                    group.create_task(worker())
+        except ExceptionGroup as errors:
+            failures = errors.subgroup(StoreError)
+            if failures is None:
+                raise
+            raise failure_of(failures.exceptions[0]) from None
+
+
+def _batches(keys: list[str]) -> Iterator[list[str]]:
+    left = iter(keys)
+    while batch := list(islice(left, _BATCH)):
+        yield batch
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What to say where a batch could not be loaded or read."""
+    first = next(iter(error.errors.values())) if isinstance(error, SomeFailed) else error
+    if isinstance(first, Unauthorized | Forbidden):
+        return Failure(how_to_go_on(str(first), "read,write,admin"))
+    return Failure(str(error))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,8 +13,11 @@ from rich.text import Text
 
 from serve_app.cli.dataset import DataSet
 from serve_app.command_output.sizes import size_text
+from serve_app.http.models import TopologyAnswer
+from serve_app.placement import bucket_of
 
 _SHOWN_LOSSES = 10
+_SHOWN_REASONS = 3
 _BAR_WIDTH = 40
 
 
@@ -53,33 +56,40 @@ def summary(done: str, count: int, took_s: float, retries: Counter[str]) -> str:
     """How a step went, with what had to be tried again and why."""
     text = f"{done} {count:,} records in {took_s:.1f} s, {count / max(took_s, 0.001):,.0f} a second"
     if retries:
-        reasons = ", ".join(f"{reason} ({times:,})" for reason, times in retries.most_common())
-        text += f"; {retries.total():,} requests were sent again: {reasons}"
+        reasons = ", ".join(f"{reason} ({times:,})" for reason, times in retries.most_common(_SHOWN_REASONS))
+        others = len(retries) - _SHOWN_REASONS
+        more = f", and for {others:,} other reasons" if others > 0 else ""
+        text += f"; {retries.total():,} requests were sent again: {reasons}{more}"
     return escape(text)
 
 
-def spread(by_bucket: Counter[int], topology: dict[str, Any]) -> Table:
-    """How many of the records each bucket answered for, beside all that it holds."""
-    table = Table(title="Where they are", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+def spread(keys: Iterable[str], known: TopologyAnswer) -> Table:
+    """How many of the records are each bucket's, by the hash that says so, beside all that it holds by its own count. While
+    keys move: whose they will be."""
+    moving = known.phase == "moving"
+    count = known.target_count if moving else known.bucket_count
+    of_these = Counter(bucket_of(key.encode(), count) for key in keys)
+    title = f"Where they will be, when all have moved to {count} buckets" if moving else "Where they are"
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     table.add_column("bucket")
     table.add_column("of these", justify="right")
     table.add_column("")
     table.add_column("holds in all", justify="right")
-    holds = {bucket["bucket_id"]: bucket["keys"] for bucket in topology["buckets"]}
-    most = max(by_bucket.values(), default=0)
-    for bucket_id in sorted(holds.keys() | by_bucket.keys()):
-        count = by_bucket[bucket_id]
-        bar = "█" * round(_BAR_WIDTH * count / most) if most else ""
+    holds = {bucket.bucket_id: bucket.keys for bucket in known.buckets}
+    most = max(of_these.values(), default=0)
+    for bucket_id in sorted(holds.keys() | of_these.keys()):
+        bar = "█" * round(_BAR_WIDTH * of_these[bucket_id] / most) if most else ""
         held = holds.get(bucket_id)
-        table.add_row(f"bucket-{bucket_id}", f"{count:,}", f"[cyan]{bar}", "away" if held is None else f"{held:,}")
+        shown = "away" if held is None else f"{held:,}"
+        table.add_row(f"bucket-{bucket_id}", f"{of_these[bucket_id]:,}", f"[cyan]{bar}", shown)
     return table
 
 
-def difference(expected: str, got: str) -> str:
+def difference(expected: bytes, got: bytes) -> str:
     """How a value that came back differs from the one that was stored."""
-    ours, theirs = expected.encode(), got.encode()
-    at = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs)))
-    return f"{len(theirs):,} bytes instead of {len(ours):,}, different from byte {at:,} on"
+    differing = (at for at, (ours, theirs) in enumerate(zip(expected, got, strict=False)) if ours != theirs)
+    at = next(differing, min(len(expected), len(got)))
+    return f"{len(got):,} bytes instead of {len(expected):,}, different from byte {at:,} on"
 
 
 def verdict(lost: list[str], count: int) -> str:

@@ -11,6 +11,7 @@ from cloud_storage.attempts import LONGEST_ON_ITS_WAY_S
 from cloud_storage.calls import Ttl, Value
 from cloud_storage.errors import StoreError
 from cloud_storage.records import Event, Imported, Listed, Record, Written
+from cloud_storage.transfer import OnProgress
 from serve_app.directory.directory import Directory
 from serve_app.directory.listing import Question
 from serve_app.inside import many, requests, watching
@@ -175,29 +176,30 @@ class InsideAsyncStore(AsyncStore):
         async for event in asked:
             yield event
 
-    async def export(self, file: IO[bytes], prefix: str = "") -> int:
-        ending = transfer.Ending()
-        async for some in self.export_lines(prefix):
-            file.write(some)
-            ending.feed(some)
-        return ending.exported()
+    async def export(
+        self, file: IO[bytes], prefix: str = "", *, start_after: str = "", on_progress: OnProgress | None = None
+    ) -> int:
+        lines = transfer.Lines(start_after)
+        async for whole in self.export_lines(prefix, lines):
+            file.write(whole)
+            transfer.tell(on_progress, lines)
+        return lines.records
 
-    async def import_(self, file: IO[bytes]) -> Imported:
-        imported = expired = 0
+    async def import_(self, file: IO[bytes], *, on_progress: OnProgress | None = None) -> Imported:
+        taken = transfer.Taken(on_progress)
         for part in transfer.parts(file):
-            done = await self.import_part(part)
-            imported, expired = imported + done.imported, expired + done.expired
-        return Imported(imported, expired)
+            taken.add(part, await self.import_part(part, taken.lines))
+        return taken.imported
 
     # For `InsideStore`, whose files are its callers' threads' to read and write.
 
-    def export_lines(self, prefix: str) -> AsyncIterator[bytes]:
+    def export_lines(self, prefix: str, lines: transfer.Lines) -> AsyncIterator[bytes]:
         """What `export` writes."""
-        return self._transfers.lines(prefix)
+        return self._transfers.lines(prefix, lines)
 
-    async def import_part(self, part: bytes) -> Imported:
-        """`import_` of some whole lines."""
-        return await self._transfers.import_part(part)
+    async def import_part(self, part: bytes, lines_before: int) -> Imported:
+        """`import_` of some whole lines, behind so many."""
+        return await self._transfers.import_part(part, lines_before)
 
 
 def _written(key: str, answer: Stored | NotMet) -> Written:

@@ -10,6 +10,7 @@ from cloud_storage import Store, transfer
 from cloud_storage.calls import Ttl, Value
 from cloud_storage.errors import SomeFailed, StoreError
 from cloud_storage.records import Event, Imported, Listed, Record, Written
+from cloud_storage.transfer import OnProgress
 from serve_app.inside import many
 from serve_app.inside.async_store import InsideAsyncStore
 from serve_app.inside.loop_thread import LoopThread
@@ -125,19 +126,20 @@ class InsideStore(Store):
     ) -> Iterator[Event]:
         return self._each(self._store.watch(prefix, values=values, since=since, existing=existing))
 
-    def export(self, file: IO[bytes], prefix: str = "") -> int:
-        ending = transfer.Ending()
-        for some in self._each(self._store.export_lines(prefix)):
-            file.write(some)
-            ending.feed(some)
-        return ending.exported()
+    def export(
+        self, file: IO[bytes], prefix: str = "", *, start_after: str = "", on_progress: OnProgress | None = None
+    ) -> int:
+        lines = transfer.Lines(start_after)
+        for whole in self._each(self._store.export_lines(prefix, lines)):
+            file.write(whole)
+            transfer.tell(on_progress, lines)
+        return lines.records
 
-    def import_(self, file: IO[bytes]) -> Imported:
-        imported = expired = 0
+    def import_(self, file: IO[bytes], *, on_progress: OnProgress | None = None) -> Imported:
+        taken = transfer.Taken(on_progress)
         for part in transfer.parts(file):
-            done = self._on_loop(self._store.import_part(part))
-            imported, expired = imported + done.imported, expired + done.expired
-        return Imported(imported, expired)
+            taken.add(part, self._on_loop(self._store.import_part(part, taken.lines)))
+        return taken.imported
 
     # How.
 

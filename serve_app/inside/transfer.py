@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
-from urllib.parse import quote
 
 from cloud_storage import transfer
 from cloud_storage.attempts import Budget
 from cloud_storage.exchange import Request, Response
 from cloud_storage.records import Imported
-from cloud_storage.steps import Exchange, carried_out
+from cloud_storage.steps import Broken, Exchange, carried_out
 from serve_app.auth.access import OPEN, grant
-from serve_app.errors import StoreError
+from serve_app.errors import StoreError, Unavailable
 from serve_app.http import problems
 from serve_app.http.streams import plain
 from serve_app.http.uploads import Uploads
 from serve_app.http.v1.transfer import CONTENT_TYPE, Transfer
 from serve_app.inside.patient import Patient
+from serve_app.inside.refusals import told_as
 from serve_app.settings import Limits
 
 
@@ -30,20 +31,35 @@ class Transfers:
         self._handlers = Transfer(patient.directory, Uploads(limits))
         self._budget = Budget()
 
-    async def lines(self, prefix: str) -> AsyncIterator[bytes]:
-        """What an export consists of. Raises the client's StoreError: it can't begin."""
-
-        async def begin() -> Any:
-            return await self._handlers.export(_scope(f"prefix={quote(prefix)}" if prefix else ""), _nothing)
-
-        answer = await self._patient.ask("the export", begin)
-        async for some in plain(answer.pieces):
-            yield some
-
-    async def import_part(self, part: bytes) -> Imported:
-        """Store the records in whole lines. Raises the client's StoreError."""
+    async def lines(self, prefix: str, lines: transfer.Lines) -> AsyncIterator[bytes]:
+        """What an export consists of, in whole lines. Raises the client's StoreError."""
         loop = asyncio.get_running_loop()
-        steps = carried_out(transfer.import_call(part), self._patient.deadline_s(), self._budget, loop.time)
+        request, attempts = lines.request(prefix), self._patient.attempts("the export")
+        while True:
+            try:
+                answer = await self._handlers.export(_scope(request.target.partition("?")[2]), _nothing)
+                async with aclosing(plain(answer.pieces)) as pieces:  # type: ignore[type-var] # it is a generator
+                    async for some in pieces:
+                        whole = lines.feed(some)
+                        if whole:
+                            attempts = self._patient.attempts("the export")
+                            yield whole
+                yield lines.ending()
+                return
+            except (Unavailable, Broken) as error:
+                with lines.interrupted():
+                    pause_s = attempts.not_sent(str(error), loop.time())
+                request = lines.request(prefix)
+            except StoreError as error:
+                raise told_as(error) from None
+            await asyncio.sleep(pause_s)
+
+    async def import_part(self, part: bytes, lines_before: int) -> Imported:
+        """Store the records in whole lines; `lines_before` are done already. Raises the client's StoreError."""
+        loop = asyncio.get_running_loop()
+        steps = carried_out(
+            transfer.import_call(part, lines_before), self._patient.deadline_s(), self._budget, loop.time
+        )
         outcome = None
         while True:
             try:

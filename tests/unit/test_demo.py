@@ -1,23 +1,24 @@
-"""The demo's parts: reading data sets, outlasting trouble, and saying what is lost."""
+"""The demo's parts: reading data sets, and saying what is lost."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+from rich.table import Table
 
-from serve_app.cli import dataset, demo_report, patient_client
+from cloud_storage import Forbidden, SomeFailed, StoreError, Unauthorized, Unavailable
+from serve_app.cli import dataset, demo_report
 from serve_app.cli.dataset import parse_packages, read_json_lines
-from serve_app.cli.demo import demo
-from serve_app.cli.patient_client import PatientClient
+from serve_app.cli.demo import demo, failure_of
 from serve_app.command_output.failure import Failure
-from serve_app.placement import digest
+from serve_app.http.models import BucketStatus, TopologyAnswer
+from serve_app.placement import bucket_of
+from tests.unit.test_status_command import topology
 
 # -- Debian's package list -------------------------------------------------------------------------------------------
 
@@ -156,129 +157,21 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         list(read_json_lines(tmp_path))
 
 
-# -- outlasting trouble ----------------------------------------------------------------------------------------------
-
-_PROBLEM = {"content-type": "application/problem+json"}
+# -- where it asks ----------------------------------------------------------------------------------------------------
 
 
-def problem(status: int, kind: str, title: str = "a title") -> httpx.Response:
-    body = json.dumps({"type": f"urn:cloud-storage:{kind}", "title": title, "status": status, "detail": "why"})
-    return httpx.Response(status, headers=_PROBLEM, text=body)
-
-
-def good(key: str, **fields: object) -> httpx.Response:
-    return httpx.Response(200, json={"bucket_id": 1, "digest": digest(key.encode()), **fields})
-
-
-class Script(httpx.AsyncBaseTransport):
-    """Answers, or exceptions, in their order."""
-
-    def __init__(self, *answers: httpx.Response | Exception) -> None:
-        self._answers: Iterator[httpx.Response | Exception] = iter(answers)
-        self.requests: list[httpx.Request] = []
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await request.aread()
-        self.requests.append(request)
-        answer = next(self._answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-def ask(script: Script, patience_s: float, question: Callable[[PatientClient], Any]) -> tuple[Any, PatientClient]:
-    async def run() -> tuple[Any, PatientClient]:
-        async with PatientClient("http://store", 1, patience_s=patience_s, transport=script) as client:
-            return await question(client), client
-
-    return asyncio.run(run())
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient_client, "_FIRST_PAUSE_S", 0.0001)
-
-
-def test_a_put_is_repeated_until_the_store_itself_answers() -> None:
-    trouble = (
-        httpx.ConnectError("refused"),
-        httpx.ReadError(""),
-        httpx.RemoteProtocolError("half an answer"),
-        httpx.ReadTimeout(""),
-        problem(503, "unavailable", "Refused for now"),
-        problem(504, "outcome-unknown", "Not known"),
-        problem(408, "upload-timeout", "Stalled"),
-        httpx.Response(500, text="Internal Server Error"),
-        httpx.Response(503, text="Request dropped due to backpressure"),
-        httpx.Response(404, text="Path '/put' not found."),
-        httpx.Response(400, html="<html>Bad request</html>"),
-        httpx.Response(200, headers={"content-type": "application/json"}, text='{"key": "cut o'),
-    )
-    script = Script(*trouble, good("a b"))
-    bucket, client = ask(script, 30.0, lambda client: client.put("a b", "välue"))
-    assert bucket == 1
-    assert client.retries.total() == len(trouble)
-    assert client.retries["connection refused"] == 1
-    assert client.retries["504 Not known"] == 1
-    assert client.retries["404 from something in front of the store"] == 1
-    assert {request.url.query for request in script.requests} == {b"key=a+b"}
-    assert {request.content for request in script.requests} == {"välue".encode()}
-
-
-def test_an_empty_value_goes_as_the_parameter() -> None:
-    script = Script(good("a"))
-    ask(script, 1.0, lambda client: client.put("a", ""))
-    assert script.requests[0].url.query == b"key=a&value="
-
-
-def test_a_missing_key_is_an_answer() -> None:
-    assert ask(Script(problem(404, "key-not-found")), 1.0, lambda client: client.get("a"))[0] is None
-
-
-@pytest.mark.parametrize(
-    "answer", [problem(422, "invalid-request"), problem(413, "value-too-large"), problem(507, "disk-full")]
-)
-def test_what_can_never_succeed_is_not_repeated(answer: httpx.Response) -> None:
-    script = Script(answer)
-    with pytest.raises(Failure, match="the store refused the put of key 'a': why"):
-        ask(script, 30.0, lambda client: client.put("a", "1"))
-    assert len(script.requests) == 1
-
-
-def test_patience_has_an_end() -> None:
-    script = Script(*(httpx.ConnectError("") for _ in range(10_000)))
-    with pytest.raises(
-        Failure, match=r"the get of key 'a' was not answered within 0.05 s; the last try: connection refused"
-    ):
-        ask(script, 0.05, lambda client: client.get("a"))
-    assert len(script.requests) > 1
-
-
-def test_an_answer_for_another_key_is_noticed() -> None:
-    with pytest.raises(Failure, match="another key than 'a'"):
-        ask(Script(good("b", value="1")), 1.0, lambda client: client.get("a"))
-
-
-@pytest.mark.parametrize(
-    ("answer", "says"),
-    [
-        (httpx.ConnectError(""), "no store answers at http://store .*connection refused.*make run"),
-        (httpx.Response(404, text="nginx"), "no store answers at http://store .*404"),
-        (httpx.Response(200, json={"hello": 1}), "not this store"),
-        (problem(503, "unavailable", "Not up"), "503 Not up"),
-    ],
-)
-def test_at_the_start_there_is_no_patience(answer: httpx.Response | Exception, says: str) -> None:
-    script = Script(answer)
-    with pytest.raises(Failure, match=says):
-        ask(script, 30.0, lambda client: client.topology())
-    assert len(script.requests) == 1
-
-
-@pytest.mark.parametrize("url", ["http://host:port", "127.0.0.1:8000", "ftp://host"])
+@pytest.mark.parametrize("url", ["http://host:port", "127.0.0.1:8000", "ftp://host", ""])
 def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(Failure, match="is not an address"):
+    with pytest.raises(Failure, match=r"no store answers at|is no address"):
         demo(url, None, 1, check_only=True)
+
+
+@pytest.mark.parametrize("error", [Unauthorized("why"), Forbidden("why")])
+def test_a_token_that_does_not_do_is_said_once_for_all_keys(error: StoreError, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUD_STORAGE_TOKEN", "cs_mine")
+    for raised in (error, SomeFailed({"a": error, "b": error})):
+        assert str(failure_of(raised)).startswith("the store refuses the token of CLOUD_STORAGE_TOKEN: why (it takes")
+    assert str(failure_of(SomeFailed({"a": Unavailable("away")}))) == "1 of the keys failed; the first is 'a': away"
 
 
 # -- what it says ----------------------------------------------------------------------------------------------------
@@ -303,4 +196,43 @@ def test_the_verdict_names_the_first_ten_lost() -> None:
     ],
 )
 def test_a_difference_says_where(expected: str, got: str, says: str) -> None:
-    assert demo_report.difference(expected, got) == says
+    assert demo_report.difference(expected.encode(), got.encode()) == says
+
+
+def known(bucket_count: int, target_count: int, keys: list[int | None]) -> TopologyAnswer:
+    buckets = [{"bucket_id": number, "reachable": held is not None, "keys": held} for number, held in enumerate(keys)]
+    return TopologyAnswer.model_validate(
+        {**topology(), "bucket_count": bucket_count, "target_count": target_count, "buckets": []}
+        | {"phase": "stable" if bucket_count == target_count else "moving"}
+    ).model_copy(update={"buckets": [BucketStatus.model_construct(None, **bucket) for bucket in buckets]})
+
+
+def rows(table: Table) -> list[tuple[str, str, str]]:
+    first, second, _, last = ([str(cell) for cell in column.cells] for column in table.columns)
+    return list(zip(first, second, last, strict=True))
+
+
+def test_where_records_are_is_what_the_hash_says_beside_what_buckets_count() -> None:
+    keys = [f"key-{number}" for number in range(1_000)]
+    found = rows(demo_report.spread(keys, known(2, 2, [600, None])))
+    count = sum(bucket_of(key.encode(), 2) == 0 for key in keys)
+    assert found == [("bucket-0", str(count), "600"), ("bucket-1", str(1_000 - count), "away")]
+
+
+def test_while_keys_move_it_says_where_they_will_be() -> None:
+    keys = [f"key-{number}" for number in range(1_000)]
+    table = demo_report.spread(keys, known(3, 2, [400, 400, 200]))
+    assert str(table.title) == "Where they will be, when all have moved to 2 buckets"
+    assert [(name, held) for name, _, held in rows(table)] == [
+        ("bucket-0", "400"), ("bucket-1", "400"), ("bucket-2", "200"),
+    ]  # fmt: skip
+    assert rows(table)[2][1] == "0"
+
+
+def test_of_many_reasons_to_send_again_the_most_frequent_are_told() -> None:
+    retries = Counter({f"reason {number}": number for number in range(1, 9)})
+    text = demo_report.summary("Loaded", 10, 2.0, retries)
+    assert text.startswith(
+        "Loaded 10 records in 2.0 s, 5 a second; 36 requests were sent again: reason 8 (8), reason 7 (7)"
+    )
+    assert text.endswith("and for 5 other reasons")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import httpx
 import pytest
 
 from serve_app.cli import run as run_module
-from serve_app.cli.patient_client import PatientClient
 from serve_app.cli.status import Store, status
 from serve_app.command_output.failure import Failure
 from serve_app.command_output.token import VARIABLE
@@ -40,47 +38,31 @@ def ask_status(answering: Answering) -> None:
     Store("http://store", httpx.MockTransport(answering)).topology()
 
 
-def ask_demo(answering: Answering) -> None:
-    async def run() -> None:
-        async with PatientClient("http://store", 1, transport=httpx.MockTransport(answering)) as client:
-            await client.topology()
-
-    asyncio.run(run())
-
-
-BOTH = pytest.mark.parametrize("ask", [ask_status, ask_demo])
-
-
-@BOTH
-def test_the_token_of_the_environment_is_shown(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_of_the_environment_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     answering = Answering(200, topology())
-    ask(answering)
+    ask_status(answering)
     monkeypatch.setenv(VARIABLE, " cs_mine\n")
-    ask(answering)
+    ask_status(answering)
     assert answering.shown == [None, "Bearer cs_mine"]
 
 
-@BOTH
 @pytest.mark.parametrize("code", [401, 403])
-def test_where_the_store_wants_one_it_is_said_which(ask: Any, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_store_wants_one_it_is_said_which(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         Failure, match=rf"wants a token with the scope .*admin, and {VARIABLE} is not set .*token create"
     ):
-        ask(Answering(code, PROBLEM))
+        ask_status(Answering(code, PROBLEM))
     monkeypatch.setenv(VARIABLE, "cs_mine")
     with pytest.raises(Failure, match="refuses the token of CLOUD_STORAGE_TOKEN: the token 'a' lacks") as refused:
-        ask(Answering(code, PROBLEM))
+        ask_status(Answering(code, PROBLEM))
     assert "cs_mine" not in str(refused.value)
 
 
-@BOTH
 @pytest.mark.parametrize("wrong", ["a b", "a\nb", "schlüssel", "x" * 600])
-def test_what_can_not_be_a_token_is_said_and_not_repeated(
-    ask: Any, wrong: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_can_not_be_a_token_is_said_and_not_repeated(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, wrong)
     with pytest.raises(Failure, match="CLOUD_STORAGE_TOKEN is no token") as refused:
-        ask(Answering(200, topology()))
+        ask_status(Answering(200, topology()))
     assert wrong not in str(refused.value)
 
 

@@ -230,14 +230,15 @@ V1_ROUTES = (
         "export",
         MANY,
         "Export records",
-        "All records with the prefix, one on each line, with their metadata; in base64 only where a value is not UTF-8 text. "
-        'The last line is `{"exported": n}`: without it the export is not whole. Keys that come or go meanwhile may be in it '
-        "or not.",
+        "All records with the prefix, one on each line in the order of their keys, with their metadata; in base64 only where "
+        'a value is not UTF-8 text. The last line is `{"exported": n}`: without it the export is not whole, and goes on with '
+        "its last key as `start_after`. Keys that come or go meanwhile may be in it or not.",
         {200: {"description": "Lines of JSON.", "content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
         (401, 403, 421, 422, 503),
         {
             "parameters": [
-                declared.query("prefix", "Only keys that begin with it.", {"type": "string", "maxLength": 1024})
+                declared.query("prefix", "Only keys that begin with it.", {"type": "string", "maxLength": 1024}),
+                declared.query("start_after", "Only keys behind this one.", {"type": "string", "maxLength": 1024}),
             ]
         },
     ),

@@ -21,7 +21,7 @@ from serve_app.http.answer import HttpAnswer
 from serve_app.http.requests import Scope
 from serve_app.http.streams import Piece, StreamedAnswer
 from serve_app.http.uploads import Receive, Uploads
-from serve_app.http.v1.keys import shown_value
+from serve_app.http.v1.keys import question, shown_value
 from serve_app.http.v1.kv import DEFAULT_CONTENT_TYPE, shown_key
 from serve_app.http.v1.large_values import LARGE_VALUE_BYTES, large
 from serve_app.http.v1.target import moment_ms, shown_moment
@@ -72,17 +72,17 @@ class Transfer:
         """`GET /v1/export`."""
         access = access_of(scope)
         access.require("read")
-        prefix = requests.check_prefix(requests.parameters(scope, ("prefix",)).get("prefix", b""))
-        access.require_prefix("read", prefix)
+        asked = question(requests.parameters(scope, ("prefix", "start_after")) | {"values": b"true"})
+        access.require_prefix("read", asked.prefix)
         if self._exports >= MAX_EXPORTS:
             raise Unavailable("too many exports are under way at this directory; try again in a moment")
         self._exports += 1
         try:
-            first = await self._directory.listing.page(Question(prefix, values=True))
+            first = await self._directory.listing.page(asked)
         except BaseException:
             self._exports -= 1
             raise
-        lines = self._lines(first, prefix)
+        lines = self._lines(first, asked.prefix)
         await anext(lines)  # from here on its end is seen, whoever ends it
         return StreamedAnswer(lines, CONTENT_TYPE)
 

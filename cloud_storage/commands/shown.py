@@ -1,0 +1,80 @@
+"""Records and names as commands print them: for people, and as JSON for programs."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from cloud_storage.records import Event, Listed, Record
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def as_json(thing: dict[str, Any]) -> str:
+    """On one line."""
+    return _encode(thing)
+
+
+def record(found: Record) -> dict[str, Any]:
+    """Named as `/v1` names it."""
+    about = {
+        "content_type": found.content_type,
+        "revision": found.revision,
+        "modified": moment(found.modified),
+        "expires": moment(found.expires),
+    }
+    return {"key": found.key, **value(found.value), **about}
+
+
+def listed(found: Listed) -> dict[str, Any]:
+    """A key, or a `prefix` of several."""
+    if found.is_prefix:
+        return {"prefix": found.name}
+    return {
+        "key": found.name,
+        "revision": found.revision,
+        "size": found.size,
+        "content_type": found.content_type,
+        "modified": moment(found.modified),
+        "expires": moment(found.expires),
+    }
+
+
+def event(told: Event) -> dict[str, Any]:
+    """Without what it does not have."""
+    shown: dict[str, Any] = {"event": told.kind, "key": told.key, "revision": told.revision}
+    if told.value is not None:
+        shown |= {**value(told.value), "content_type": told.content_type}
+    return shown | ({"id": told.id} if told.id else {})
+
+
+def value(stored: bytes) -> dict[str, str]:
+    """As text where it is UTF-8, else in base64 under another name."""
+    try:
+        return {"value": stored.decode()}
+    except UnicodeDecodeError:
+        return {"value_base64": base64.b64encode(stored).decode()}
+
+
+def moment(at: datetime | None) -> str | None:
+    """As RFC 3339 writes it, to the millisecond."""
+    return None if at is None else f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
+
+
+def name(text: str) -> str:
+    """For a terminal: a name that could do something there, or be taken for another, is quoted as JSON quotes.
+
+    >>> print(name("reports/2026"), name("two lines"), name(chr(27) + "[2J"))
+    reports/2026 two lines "\\u001b[2J"
+    """
+    if text.isprintable() and not text.startswith('"') and text == text.strip():
+        return text
+    return quoted(text)
+
+
+def quoted(text: str) -> str:
+    """With what is not printable escaped."""
+    escaped = (each if each.isprintable() and each not in '"\\' else json.dumps(each)[1:-1] for each in text)
+    return f'"{"".join(escaped)}"'
