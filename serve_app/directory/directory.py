@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from serve_app.directory.batches import Batches
@@ -94,7 +93,7 @@ class Directory:
         """Why the topology is not known yet, as a sentence."""
         return self.polling.unsettled or self._founding.what_is_missing()
 
-    async def carry_out(self, operation: Operation[A], deadline_s: float = 0.0) -> Routed[A]:
+    def carry_out(self, operation: Operation[A], deadline_s: float = 0.0) -> Coroutine[Any, Any, Routed[A]]:
         """Have an operation carried out by its key's home. When this returns for a write, it is on disk.
 
         deadline_s: on the loop's clock; 0: as long as the limits give a request.
@@ -105,10 +104,15 @@ class Directory:
             OutcomeUnknown: a write was sent, and may have happened.
         """
         payload = operation.payload_bytes
-        if not payload:
+        # No coroutine more than is needed: each takes a part of a get's time.
+        return self._route_holding(operation, deadline_s, payload) if payload else self._route(operation, deadline_s)
+
+    async def _route_holding(self, operation: Operation[A], deadline_s: float, payload: int) -> Routed[A]:
+        self._hold(payload)
+        try:
             return await self._route(operation, deadline_s)
-        with self._holding(payload):
-            return await self._route(operation, deadline_s)
+        finally:
+            self._held_bytes -= payload
 
     async def carry_out_all(
         self, operations: Sequence[Operation[Any]], deadline_s: float = 0.0
@@ -118,20 +122,19 @@ class Directory:
         Raises:
             Unavailable: all of them are refused, nothing changed.
         """
-        with self._holding(sum(operation.payload_bytes for operation in operations)):
+        payload = sum(operation.payload_bytes for operation in operations)
+        self._hold(payload)
+        try:
             deadline_s = deadline_s or asyncio.get_running_loop().time() + self._limits.request_timeout_s
             return await self._batches.carry_out(operations, deadline_s)
+        finally:
+            self._held_bytes -= payload
 
-    @contextmanager
-    def _holding(self, payload: int) -> Iterator[None]:
-        """Count bytes of values for as long as they are on their way."""
+    def _hold(self, payload: int) -> None:
+        """Count bytes of values, for as long as they are on their way. Raises Unavailable."""
         if payload and self._held_bytes and self._held_bytes + payload > self._limits.max_held_bytes:
             raise Unavailable("the values being stored hold too many bytes; try again in a moment")
         self._held_bytes += payload
-        try:
-            yield
-        finally:
-            self._held_bytes -= payload
 
     async def _route(self, operation: Operation[A], deadline_s: float) -> Routed[A]:
         """Ask the key's home, and who it is said to be, until one answers."""

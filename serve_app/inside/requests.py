@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -51,6 +52,8 @@ class Requests:
     def __init__(self, remember_s: float) -> None:
         """remember_s: for how long a write may be sent again."""
         self._remember_ms = int(remember_s * 1000)
+        # Random once: to draw each name takes as long as the rest of making a request.
+        self._names = map((secrets.token_hex(12).encode() + b"-%x").__mod__, itertools.count())
 
     @staticmethod
     def get(key: str) -> Get:
@@ -91,7 +94,7 @@ class Requests:
         return _checked(Increment(key_of(key), by, expiry_of(ttl, None)[0], **self._named()))
 
     def _named(self) -> dict[str, Any]:
-        return {"idempotency_key": secrets.token_hex(16).encode(), "remember_ms": self._remember_ms}
+        return {"idempotency_key": next(self._names), "remember_ms": self._remember_ms}
 
 
 def _checked(operation: W) -> W:
