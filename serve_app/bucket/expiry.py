@@ -80,13 +80,16 @@ class Expiry:
 
     def heard(self, commit: Commit) -> None:
         """Some of it may be due sooner than what was waited for."""
-        for name, value in commit.facts:
-            if value is not None and name.startswith(due.PREFIX):
-                at_ms = due.parse(name).at_ms
-                self._from_ms = min(self._from_ms, at_ms)
-                if at_ms < self._next_ms:
-                    self._next_ms = at_ms
-                    self._sooner.set()
+        # Their names are in the order of their times: the first says all that matters.
+        first = min(
+            (name for name, value in commit.facts if value is not None and name.startswith(due.PREFIX)), default=b""
+        )
+        if first:
+            at_ms = due.parse(first).at_ms
+            self._from_ms = min(self._from_ms, at_ms)
+            if at_ms < self._next_ms:
+                self._next_ms = at_ms
+                self._sooner.set()
 
     async def run(self) -> None:
         """Delete what is due, in the background. Never returns."""

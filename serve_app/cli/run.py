@@ -79,8 +79,8 @@ def _run(config: Path, env_file: Path) -> int:
     follower = LogFollower(log_path)
     try:
         buckets = _wait_until_up(child, plan.url, log_path)
-        typer.echo(f"The store is up with {buckets} buckets.\n  API   {plan.url}\n  docs  {plan.url}/docs")
-        typer.echo(f"  log   {log_path}\nCtrl-C stops it; the data stays.")
+        typer.echo(f"The store is up with {buckets} buckets.\n  API      {plan.url}\n  docs     {plan.url}/docs")
+        typer.echo(f"  console  {plan.url}/console\n  log      {log_path}\nCtrl-C stops it; the data stays.")
         while child.poll() is None:
             follower.show_new()
             time.sleep(0.5)

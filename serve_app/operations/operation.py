@@ -5,6 +5,7 @@ Directories route it, buckets run it, statistics count it, and retries and limit
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Protocol
 
 from serve_app.operations.answers import NotMet
@@ -14,6 +15,7 @@ from serve_app.outcomes import OUTCOMES_KEPT_MS
 from serve_app.record_bounds import MAX_IDEMPOTENCY_KEY_BYTES, MAX_KEY_BYTES
 from serve_app.records import header
 
+_VISIBLE = re.compile(rb"[\x21-\x7e]+")
 #: The version of the data plane with conditions, expiry and idempotency keys.
 CONDITIONS_SINCE = 5
 
@@ -112,7 +114,7 @@ class WriteOperation(Operation[A], kw_only=True):
 
     def problem(self) -> str:
         named = self.idempotency_key
-        if named and (len(named) > MAX_IDEMPOTENCY_KEY_BYTES or not all(0x21 <= byte <= 0x7E for byte in named)):
+        if named and (len(named) > MAX_IDEMPOTENCY_KEY_BYTES or not _VISIBLE.fullmatch(named)):
             return f"an idempotency key has 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters"
         if not 0 <= self.remember_ms <= OUTCOMES_KEPT_MS:
             return f"an idempotency key is remembered for at most {OUTCOMES_KEPT_MS // 1000} s"

@@ -40,18 +40,20 @@ def test_a_program_prints_what_the_page_says(block: Block, http_store: Served, m
 
 @pytest.mark.ray
 @pytest.mark.parametrize("block", [block for block in PROGRAMS if block.needs_ray], ids=str)
-def test_a_program_of_ray_prints_what_the_page_says(block: Block, store: RunningStore, tmp_path: Path) -> None:
+def test_a_program_of_ray_prints_what_the_page_says(block: Block, readers_store: RunningStore, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(block.code)
     done = subprocess.run(
         [sys.executable, str(program)],
         cwd=tmp_path,
-        env={**os.environ, **of_programs(), "RAY_ADDRESS": gcs_address(store.processes())},
+        env={**os.environ, **of_programs(), "RAY_ADDRESS": gcs_address(readers_store.processes())},
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert done.stdout.splitlines() == block.printed, done.stderr
+    # Ray says itself that an actor was killed.
+    printed = [line for line in done.stdout.splitlines() if "(raylet)" not in line]
+    assert printed == block.printed, done.stderr
     assert block.printed
 
 
