@@ -30,8 +30,8 @@ _ERRORS: dict[str, type[errors.StoreError]] = {
 }
 #: What is tried again, and what of that may have happened.
 AGAIN, UNKNOWN = frozenset({"unavailable", "upload-timeout", "outcome-unknown"}), "outcome-unknown"
-#: What the store puts into a good answer, and a proxy does not.
-_OWN_HEADERS = ("etag", "bucket", "x-content-type-options")
+#: What the store puts into each answer, and nothing else does.
+OWN_HEADER = "cloud-storage"
 KEY_NOT_FOUND = "key-not-found"
 
 
@@ -41,7 +41,7 @@ def problem_of(response: Response) -> dict[str, Any] | None:
         return None
     try:
         document = json.loads(response.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     own = isinstance(document, dict) and str(document.get("type", "")).startswith(_URN)
     return document if own else None
@@ -54,9 +54,7 @@ def kind_of(problem: Mapping[str, Any]) -> str:
 
 def is_own(response: Response) -> bool:
     """Whether a response without a problem is one that the store has made."""
-    return (200 <= response.status < 300 or response.status == 304) and any(
-        name in response.headers for name in _OWN_HEADERS
-    )
+    return (200 <= response.status < 300 or response.status == 304) and OWN_HEADER in response.headers
 
 
 def error_of(problem: Mapping[str, Any], revision: int = 0) -> errors.StoreError:

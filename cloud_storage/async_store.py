@@ -13,7 +13,7 @@ from typing import IO, Any, Self, TypeVar
 import aiohttp
 from yarl import URL
 
-from cloud_storage import calls, events, listing, many, transfer
+from cloud_storage import answers, calls, events, listing, many, transfer
 from cloud_storage.address import DEFAULT_TIMEOUT_S, address_of
 from cloud_storage.attempts import Attempts, Budget
 from cloud_storage.calls import Ttl, Value
@@ -24,7 +24,8 @@ from cloud_storage.steps import Broken, Exchange, NotSent, Pause, Steps, carried
 from cloud_storage.transfer import OnProgress
 
 T = TypeVar("T")
-_BIT_BYTES = 64 * 1024
+#: Of what comes instead of a stream: more says nothing more.
+_REFUSAL_BYTES = 64 * 1024
 
 
 class AsyncStore:
@@ -109,7 +110,9 @@ class AsyncStore:
     ) -> Written:
         """See Store.replace."""
         return await self._do(
-            calls.put(key, value, content_type=content_type, ttl=ttl, expires_at=expires_at, revision=revision)
+            calls.put(
+                key, value, content_type=content_type, ttl=ttl, expires_at=expires_at, revision=calls.known(revision)
+            )
         )
 
     async def delete(self, key: str, *, revision: int | None = None) -> bool:
@@ -179,9 +182,11 @@ class AsyncStore:
         untold = existing
         while True:
             request = events.request(prefix, values, parser.last_id)
+            begun_s = self._now_s()
             try:
                 async for some in self._bits(request, attempts, events.SILENCE_S):
-                    attempts = self._attempts(request)
+                    if self._now_s() - begun_s > events.LASTING_S:
+                        attempts = self._attempts(request)
                     for event in parser.feed(some):
                         yield event
                     if untold and parser.last_id:
@@ -312,8 +317,10 @@ class AsyncStore:
         attempts.left_s(self._now_s())
         try:
             async with self._opened(request) as response:
-                if response.status != 200:
-                    raise refusal(Response(response.status, headers_of(response), await response.read()))
+                if not answers.is_own(Response(response.status, headers_of(response), b"")):
+                    async with asyncio.timeout(silence_s):
+                        said = await response.content.read(_REFUSAL_BYTES)
+                    raise refusal(Response(response.status, headers_of(response), said))
                 while True:
                     async with asyncio.timeout(silence_s):
                         some = await response.content.readany()

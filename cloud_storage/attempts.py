@@ -43,11 +43,14 @@ class Budget:
             self._on_retry(why)
 
     def wait_s(self, now_s: float) -> float:
-        """Take one, and how long to wait for it."""
-        self._left = min(self._burst, self._left + (now_s - self._at_s) * self._per_second)
+        """How long to wait before one may be taken."""
+        self._left = min(self._burst, self._left + max(0.0, now_s - self._at_s) * self._per_second)
         self._at_s = now_s
+        return max(0.0, (1.0 - self._left) / self._per_second)
+
+    def take(self) -> None:
+        """One will be sent again. Who gives up takes none: thousands that give up together leave no debt behind."""
         self._left -= 1.0
-        return max(0.0, -self._left / self._per_second)
 
 
 class Attempts:
@@ -102,6 +105,7 @@ class Attempts:
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
         if now_s + pause_s >= self._deadline_s:
             raise self._late(why)
+        self._budget.take()
         self._budget.tell(why)
         return pause_s
 
@@ -114,4 +118,4 @@ class Attempts:
 
 def _retry_after_s(response: Response) -> float:
     after = response.headers.get("retry-after", "")
-    return float(after) if after.isdigit() else 0.0
+    return float(after) if after.isascii() and after.isdigit() and len(after) < 6 else 0.0

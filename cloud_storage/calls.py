@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -87,8 +88,12 @@ def new_name() -> str:
 
 
 def raw(value: Value) -> bytes:
-    """What is stored."""
-    return value.encode() if isinstance(value, str) else bytes(value)
+    """What is stored. Raises TypeError: it is no bytes and no text."""
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    raise TypeError(f"a value is bytes or text, not {type(value).__name__}: a mapping has a codec for other things")
 
 
 def type_of(value: Value) -> str:
@@ -104,7 +109,18 @@ def checked_type(content_type: str | None) -> str | None:
 
 
 def seconds(ttl: Ttl) -> float:
-    return ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+    """Raises ValueError: it is no number."""
+    found = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+    if not math.isfinite(found):
+        raise ValueError(f"a time to live is a number of seconds, not {ttl!r}")
+    return found
+
+
+def known(revision: int) -> int:
+    """The revision of a record that is to be replaced. Raises TypeError: none is given, and a put is something else."""
+    if not isinstance(revision, int):
+        raise TypeError(f"a revision is a number, such as that of a Record, not {revision!r}")
+    return revision
 
 
 def expiry(ttl: Ttl | None, expires_at: datetime | None) -> dict[str, str]:

@@ -20,6 +20,7 @@ StoreError                  whatever this package raises for a request
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 
 class StoreError(Exception):
@@ -48,6 +49,9 @@ class ConditionFailed(Refused):
     def __init__(self, message: str, revision: int = 0) -> None:
         super().__init__(message)
         self.revision = revision
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.revision)  # tasks of Ray pickle what they raise
 
 
 class NotANumber(Refused):
@@ -89,3 +93,6 @@ class SomeFailed(StoreError):
         key, error = next(iter(errors.items()))
         super().__init__(f"{len(errors):,} of the keys failed; the first is {key!r}: {error}")
         self.errors = dict(errors)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.errors,)

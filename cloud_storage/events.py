@@ -13,6 +13,8 @@ from cloud_storage.records import Event, Listed
 
 #: A store that has nothing to tell says so every 10 s.
 SILENCE_S = 30.0
+#: A watch that ended sooner was never a good one: the next comes after a longer pause.
+LASTING_S = 1.0
 
 
 def request(prefix: str, values: bool, last_id: str) -> Request:

@@ -4,6 +4,7 @@ outcome is not known, are sent again under their own idempotency keys."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from cloud_storage import answers, calls
 from cloud_storage.attempts import LONGEST_ON_ITS_WAY_S, Attempts, Budget
 from cloud_storage.calls import Value
-from cloud_storage.errors import StoreError
+from cloud_storage.errors import OutcomeUnknown, StoreError
 from cloud_storage.exchange import Call, Request, Response
 from cloud_storage.records import Record
 from cloud_storage.steps import Pause, Steps, carried_out
@@ -20,6 +21,9 @@ from cloud_storage.steps import Pause, Steps, carried_out
 ITEMS, BYTES = 500, 4 * 1024 * 1024
 #: Batches that one call has under way.
 AT_ONCE = 8
+#: Of a result: the record, where it was read by itself.
+_RECORD = "record"
+_TOO_LARGE = "value-too-large"
 _HEADERS = {"Content-Type": "application/msgpack"}
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
@@ -112,6 +116,8 @@ class Batches:
 
 def results(items: Batch, deadline_s: float, budget: Budget, clock: Callable[[], float]) -> Steps[Results]:
     """What came of each item of a batch, in order. Raises StoreError: of the batch as a whole."""
+    if len(items) == 1 and len(items[0].get("value", b"")) > BYTES:
+        return [(yield from _put_alone(items[0], deadline_s, budget, clock))]
     found: Results = [{}] * len(items)
     left = list(range(len(items)))
     writes = any(item["op"] != "get" for item in items)
@@ -119,14 +125,28 @@ def results(items: Batch, deadline_s: float, budget: Budget, clock: Callable[[],
     while left:
         body = _encode({"operations": [items[number] for number in left]})
         request = Request("POST", "/v1/batch", _HEADERS, body, writes=writes)
-        answered = yield from carried_out(Call(request, calls.else_raise({200}, _read)), deadline_s, budget, clock)
+        call = Call(request, calls.else_raise({200}, partial(_read, len(left))))
+        try:
+            answered = yield from carried_out(call, deadline_s, budget, clock)
+        except StoreError as error:
+            if attempts is None:
+                raise  # of all of them
+            for number in left:
+                found[number] = _worse(found[number], error)
+            return found
         again, why = [], ""
         for number, result in zip(left, answered, strict=True):
             kind = answers.kind_of(result) if "type" in result else ""
-            found[number] = answers.error_of(result) if kind and kind != answers.KEY_NOT_FOUND else result
             if kind in answers.AGAIN:
                 again.append(number)
                 why = str(result.get("detail") or kind)
+                found[number] = _worse(found[number], answers.error_of(result))
+            else:
+                found[number] = answers.error_of(result) if kind and kind != answers.KEY_NOT_FOUND else result
+            if (
+                kind == _TOO_LARGE and items[number]["op"] == "get"
+            ):  # a batch is answered with so much; one key with more
+                found[number] = yield from _get_alone(items[number], deadline_s, budget, clock)
         if again:
             attempts = attempts or Attempts(request, deadline_s, budget)
             try:
@@ -138,8 +158,30 @@ def results(items: Batch, deadline_s: float, budget: Budget, clock: Callable[[],
     return found
 
 
-def _read(response: Response) -> list[Result]:
+def _worse(before: Result | StoreError, now: StoreError) -> StoreError:
+    """What refuses it now says nothing of what may have happened before."""
+    return before if isinstance(before, OutcomeUnknown) else now
+
+
+def _get_alone(item: Item, deadline_s: float, budget: Budget, clock: Callable[[], float]) -> Steps[Result | StoreError]:
+    try:
+        return {_RECORD: (yield from carried_out(calls.get(item["key"]), deadline_s, budget, clock))}
+    except StoreError as error:
+        return error
+
+
+def _put_alone(item: Item, deadline_s: float, budget: Budget, clock: Callable[[], float]) -> Steps[Result]:
+    """A value that is larger than a batch may be."""
+    call = calls.put(item["key"], item["value"], content_type=item["content_type"], ttl=item.get("ttl"))
+    written = yield from carried_out(call, deadline_s, budget, clock)
+    return {"status": 201 if written.created else 200, "revision": written.revision}
+
+
+def _read(count: int, response: Response) -> list[Result]:
+    """Raises ValueError: they are not so many."""
     answered: list[Result] = _decode(response.body)["results"]
+    if len(answered) != count:
+        raise ValueError(f"{len(answered)} results instead of {count}")
     return answered
 
 
@@ -147,6 +189,9 @@ def record_of(key: str, result: Result) -> Record | None:
     """Of a get; None where there is none."""
     if "type" in result:
         return None
+    if _RECORD in result:
+        alone: Record | None = result[_RECORD]
+        return alone
     value = result["value"]
     return Record(
         key,

@@ -5,7 +5,7 @@ Each operation is one request, so nothing is remembered here, and what others do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
 from typing import Any, Protocol, TypeVar, overload
 
 from cloud_storage.codecs import Codec
@@ -30,7 +30,7 @@ class KeyValueStore(Protocol):
 
     def exists(self, key: str) -> bool: ...
 
-    def list(self, prefix: str = "") -> Iterator[Listed]: ...
+    def list(self, prefix: str = "", *, values: bool = False) -> Iterator[Listed]: ...
 
     def put_many(self, values: Iterable[tuple[str, bytes]], *, content_type: str | None = None) -> int: ...
 
@@ -59,6 +59,20 @@ class StoreMapping(MutableMapping[str, V]):
     def __iter__(self) -> Iterator[str]:
         for listed in self._store.list(self._prefix):
             yield listed.name[len(self._prefix) :]
+
+    def items(self) -> ItemsView[str, V]:
+        """What there is, in pages: one that is deleted meanwhile is left out."""
+        return _Items(self)
+
+    def values(self) -> ValuesView[V]:
+        """As `items`."""
+        return _Values(self)
+
+    def listed(self) -> Iterator[tuple[str, V]]:
+        """Names and values, in the order of names."""
+        for found in self._store.list(self._prefix, values=True):
+            assert found.value is not None, "values were asked for"
+            yield found.name[len(self._prefix) :], self._codec.decode(found.value)
 
     def __len__(self) -> int:
         """By listing all of them."""
@@ -125,3 +139,17 @@ class StoreMapping(MutableMapping[str, V]):
 
     def _key(self, name: str) -> str:
         return self._prefix + name
+
+
+class _Items(ItemsView[str, V]):
+    _mapping: StoreMapping[V]
+
+    def __iter__(self) -> Iterator[tuple[str, V]]:
+        return self._mapping.listed()
+
+
+class _Values(ValuesView[V]):
+    _mapping: StoreMapping[V]
+
+    def __iter__(self) -> Iterator[V]:
+        return (value for _, value in self._mapping.listed())

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from cloud_storage import answers, calls
 from cloud_storage.attempts import Attempts, Budget
+from cloud_storage.errors import StoreError
 from cloud_storage.exchange import Call, Request, Response
 
 T = TypeVar("T")
@@ -56,7 +57,12 @@ def carried_out(call: Call[T], deadline_s: float, budget: Budget, clock: Callabl
         if isinstance(outcome, Response):
             pause_s = attempts.answered(outcome, clock())
             if pause_s is None:
-                return call.read(outcome)
+                try:
+                    return call.read(outcome)
+                except StoreError:
+                    raise
+                except Exception as error:  # it may be cut short or mixed up in any way: then it is no answer
+                    pause_s = attempts.broken(f"the answer can't be read ({type(error).__name__})", clock())
         elif isinstance(outcome, NotSent):
             pause_s = attempts.not_sent(str(outcome), clock())
         else:

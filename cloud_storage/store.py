@@ -12,7 +12,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
-from cloud_storage import calls, events, listing, many, transfer
+from cloud_storage import answers, calls, events, listing, many, transfer
 from cloud_storage.address import DEFAULT_TIMEOUT_S, address_of
 from cloud_storage.attempts import Attempts, Budget
 from cloud_storage.calls import Ttl, Value
@@ -28,6 +28,8 @@ from cloud_storage.transfer import OnProgress
 T = TypeVar("T")
 V = TypeVar("V")
 _BIT_BYTES = 64 * 1024
+#: Of what comes instead of a stream: more says nothing more.
+_REFUSAL_BYTES = 64 * 1024
 
 
 class Store:
@@ -115,7 +117,9 @@ class Store:
     ) -> Written:
         """Store a value over the record that has this revision. Raises ConditionFailed where it has another, or is gone."""
         return self._do(
-            calls.put(key, value, content_type=content_type, ttl=ttl, expires_at=expires_at, revision=revision)
+            calls.put(
+                key, value, content_type=content_type, ttl=ttl, expires_at=expires_at, revision=calls.known(revision)
+            )
         )
 
     def delete(self, key: str, *, revision: int | None = None) -> bool:
@@ -198,9 +202,11 @@ class Store:
         untold = existing
         while True:
             request = events.request(prefix, values, parser.last_id)
+            begun_s = time.monotonic()
             try:
                 for some in self._bits(request, attempts, events.SILENCE_S):
-                    attempts = self._attempts(request)
+                    if time.monotonic() - begun_s > events.LASTING_S:
+                        attempts = self._attempts(request)
                     yield from parser.feed(some)
                     if untold and parser.last_id:  # it has begun: what changes from here on comes
                         untold = False
@@ -316,13 +322,13 @@ class Store:
         """The body of a good answer as it comes. Raises StoreError, NotSent, Broken."""
         attempts.left_s(time.monotonic())
         with self._pool.opened(request, silence_s) as response:
-            if response.status != 200:
-                raise refusal(Response(response.status, headers_of(response), response.read()))
-            while True:
-                try:
+            try:
+                if not answers.is_own(Response(response.status, headers_of(response), b"")):
+                    raise refusal(Response(response.status, headers_of(response), response.read(_REFUSAL_BYTES)))
+                while True:
                     some = response.read1(_BIT_BYTES)
-                except (OSError, http.client.HTTPException) as error:
-                    raise Broken(str(error) or type(error).__name__) from error
-                if not some:
-                    return
-                yield some
+                    if not some:
+                        return
+                    yield some
+            except (OSError, http.client.HTTPException) as error:
+                raise Broken(str(error) or type(error).__name__) from error

@@ -24,7 +24,7 @@ LARGE_BYTES = 64 * 1024
 CHUNK_BYTES = 128 * 1024
 #: What every answer says. `nosniff`: it is what its type says, and never a script for another site's page (Fetch Standard,
 #: 2.2). `no-store`: what a key holds now is not to be answered from a cache later, nor kept on a disk.
-ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"), (b"cloud-storage", b"1"))
 #: They have no body, and say nothing of one (RFC 9110, 8.6).
 _WITHOUT_LENGTH = frozenset({204, 304})
 #: An answer of which nothing was taken for this long has to give way where room is needed.

@@ -8,7 +8,7 @@ from typing import IO, Any, TypeVar
 
 from cloud_storage import AsyncStore, transfer
 from cloud_storage.attempts import LONGEST_ON_ITS_WAY_S
-from cloud_storage.calls import Ttl, Value
+from cloud_storage.calls import Ttl, Value, known
 from cloud_storage.errors import StoreError
 from cloud_storage.records import Event, Imported, Listed, Record, Written
 from cloud_storage.transfer import OnProgress
@@ -86,7 +86,7 @@ class InsideAsyncStore(AsyncStore):
         ttl: Ttl | None = None,
         expires_at: datetime | None = None,
     ) -> Written:
-        asked = self._requests.put(key, value, content_type, ttl, expires_at, revision=revision)
+        asked = self._requests.put(key, value, content_type, ttl, expires_at, revision=known(revision))
         return _written(key, await self._patient.carry_out(asked))
 
     async def delete(self, key: str, *, revision: int | None = None) -> bool:

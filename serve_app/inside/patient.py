@@ -12,7 +12,7 @@ from cloud_storage.attempts import Attempts, Budget
 from cloud_storage.exchange import Request
 from serve_app.directory.directory import Directory
 from serve_app.directory.routed import Routed
-from serve_app.errors import OutcomeUnknown, StoreError, Unavailable
+from serve_app.errors import OutcomeUnknown, StoreError, Unavailable, ValueTooLarge
 from serve_app.inside.refusals import told_as
 from serve_app.operations import Operation
 from serve_app.wire.connection import NO_ANSWER
@@ -104,7 +104,12 @@ class Patient:
                 if isinstance(outcome, Routed):
                     found[number] = outcome.answer
                     continue
-                found[number] = told_as(outcome)
+                if isinstance(outcome, ValueTooLarge) and not operations[number].writes:
+                    # A batch is answered with so much; one key with more.
+                    found[number] = await self._alone(operations[number])
+                    continue
+                if not isinstance(found[number], told.OutcomeUnknown):  # a refusal now says nothing of what was before
+                    found[number] = told_as(outcome)
                 if isinstance(outcome, _AGAIN):
                     again.append(number)
                     unknown = outcome if unknown is None or isinstance(outcome, OutcomeUnknown) else unknown
@@ -118,6 +123,12 @@ class Patient:
                     break  # each says what came of it
                 await asyncio.sleep(pause_s)
         return found
+
+    async def _alone(self, operation: Operation[Any]) -> Any:
+        try:
+            return await self.carry_out(operation)
+        except told.StoreError as error:
+            return error
 
     async def _outcomes(self, operations: Sequence[Operation[Any]], deadline_s: float) -> list[Any]:
         try:

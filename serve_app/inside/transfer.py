@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-from cloud_storage import transfer
+from cloud_storage import answers, transfer
 from cloud_storage.attempts import Budget
 from cloud_storage.exchange import Request, Response
 from cloud_storage.records import Imported
@@ -85,7 +85,7 @@ class Transfers:
             status, body, _ = problems.answer_to(error)
             kind = problems.CONTENT_TYPE
         # As the front has it on each answer: it is the store's own.
-        return Response(status, {"content-type": kind.decode(), "x-content-type-options": "nosniff"}, body)
+        return Response(status, {"content-type": kind.decode(), answers.OWN_HEADER: "1"}, body)
 
 
 def _scope(query: str, headers: list[tuple[bytes, bytes]] | None = None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from cloud_storage import errors as told
-from cloud_storage.events import of_existing
+from cloud_storage.events import LASTING_S, of_existing
 from cloud_storage.records import Event, Listed
 from serve_app.changes import DELETE, EXPIRE, PUT
 from serve_app.directory import merged_feed, places
@@ -31,11 +31,13 @@ async def watch(
     last_id = since
     attempts = patient.attempts("the watch")
     while True:
+        begun_s = loop.time()
         try:
             followed = await patient.directory.watches.watch(prefix, last_id, _HEARTBEAT_S)
             try:
                 async for some in followed:
-                    attempts = patient.attempts("the watch")
+                    if loop.time() - begun_s > LASTING_S:
+                        attempts = patient.attempts("the watch")
                     here = places.shown(patient.directory.watches.store_id(), some.place)
                     async for event in _told(patient, some, values, here):
                         yield event
@@ -92,10 +94,8 @@ async def _with_values(patient: Patient, events: list[merged_feed.Event], start:
 async def _values_of(patient: Patient, keys: list[bytes]) -> list[Value | None]:
     answers = await patient.carry_out_all([Get(key) for key in keys])
     found: list[Value | None] = []
-    for key, answer in zip(keys, answers, strict=True):
-        if isinstance(answer, told.ValueTooLarge):  # they are more than a batch is answered with
-            answer = await patient.carry_out(Get(key))
-        elif isinstance(answer, told.StoreError):
+    for answer in answers:
+        if isinstance(answer, told.StoreError):
             raise answer
         found.append(answer if isinstance(answer, Value) else None)
     return found

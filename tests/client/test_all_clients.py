@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cloud_storage import (
+    TEXT,
     AsyncStore,
     ConditionFailed,
     Event,
@@ -179,11 +180,18 @@ def test_what_is_wrong_is_refused_and_says_so(store: Store, wrong: Callable[[Sto
         lambda store: store.put("k", b"", ttl=1, expires_at=datetime(2100, 1, 1, tzinfo=UTC)),
         lambda store: store.put("k", b"", expires_at=datetime(2100, 1, 1)),
         lambda store: store.get("\ud800"),
+        lambda store: store.put("k", b"", ttl=float("nan")),
+        lambda store: store.increment("k", ttl=float("inf")),
+        lambda store: store.put("k", 5),
+        lambda store: store.put("k", [1]),
+        lambda store: store.put_many({"k": True}),
+        lambda store: store.replace("k", b"", None),
     ],
 )
-def test_a_mistake_of_the_program_is_a_value_error(store: Store, mistake: Callable[[Store], object]) -> None:
-    with pytest.raises(ValueError):
+def test_a_mistake_of_the_program_says_so(store: Store, prefix: str, mistake: Callable[[Store], object]) -> None:
+    with pytest.raises((ValueError, TypeError)):
         mistake(store)
+    assert not store.exists("k")
 
 
 def test_a_value_that_is_too_large(store: Store, prefix: str) -> None:
@@ -233,6 +241,28 @@ def test_of_many_some_fail(store: Store, prefix: str) -> None:
     assert set(failed.value.errors) == {prefix + "k" * 1024}
     assert isinstance(failed.value.errors[prefix + "k" * 1024], InvalidRequest)
     assert set(store.get_many([prefix + "good", prefix + "too"])) == {prefix + "good", prefix + "too"}
+
+
+def test_values_that_are_larger_than_a_batch(store: Store, prefix: str) -> None:
+    values = {f"{prefix}{number}": bytes([number]) * 7_000_000 for number in range(4)} | {
+        prefix + "l": b"l" * 20_000_000
+    }
+    assert store.put_many(values) == 5
+    found = store.get_many(values)
+    assert {key: record.value for key, record in found.items()} == values
+    assert store.delete_many(values) == 5
+
+
+def test_a_mapping_tells_its_items_though_some_go_meanwhile(store: Store, prefix: str) -> None:
+    if not isinstance(store, Store):
+        pytest.skip("a mapping is for threads")
+    mapping = store.mapping(prefix, TEXT)
+    mapping.update({f"{number:03}": str(number) for number in range(300)})
+    items = iter(mapping.items())
+    assert next(items) == ("000", "0")
+    store.delete_many(f"{prefix}{number:03}" for number in range(250, 300))
+    assert [name for name, _ in items] == [f"{number:03}" for number in range(1, 250)]
+    assert sum(map(int, mapping.values())) == sum(range(250))
 
 
 def test_a_watch_tells_what_changes_and_goes_on_where_it_was(store: Store, prefix: str) -> None:

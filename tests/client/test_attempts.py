@@ -70,8 +70,9 @@ def test_a_store_that_says_when_is_asked_then() -> None:
 @pytest.mark.parametrize(
     ("response", "final"),
     [
-        (Response(200, {"etag": '"1"'}, b""), True),
-        (Response(204, {"etag": '"1"'}, b""), True),
+        (Response(200, {"cloud-storage": "1"}, b""), True),
+        (Response(204, {"cloud-storage": "1"}, b""), True),
+        (Response(200, {"etag": '"1"', "x-content-type-options": "nosniff"}, b"<html>"), False),
         (Response(200, {}, b"<html>welcome to the hotel's network</html>"), False),
         (Response(404, {"content-type": "text/html"}, b""), False),
         (Response(500, {}, b"Internal Server Error"), False),
@@ -91,7 +92,21 @@ def test_only_what_the_store_says_is_an_answer(response: Response, final: bool) 
 
 def test_a_budget_lets_many_who_fail_together_wait_for_each_other() -> None:
     budget = Budget(burst=2.0, per_second=10.0)
-    assert [budget.wait_s(1.0) for _ in range(4)] == pytest.approx([0.0, 0.0, 0.1, 0.2])
+
+    def taken(now_s: float) -> float:
+        wait_s = budget.wait_s(now_s)
+        budget.take()
+        return wait_s
+
+    assert [taken(1.0) for _ in range(4)] == pytest.approx([0.0, 0.0, 0.1, 0.2])
     budget.earn()
-    assert budget.wait_s(1.0) == pytest.approx(0.29)
-    assert budget.wait_s(100.0) == 0.0
+    assert taken(1.0) == pytest.approx(0.29)
+    assert taken(100.0) == 0.0
+
+
+def test_thousands_that_give_up_together_leave_no_debt() -> None:
+    budget = Budget()
+    for _ in range(3000):
+        with pytest.raises(Unavailable):
+            attempts(READ, budget).not_sent("away", 9.9999)
+    assert attempts(READ, budget).not_sent("away", 0.0) < 1.0
