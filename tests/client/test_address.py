@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cloud_storage import Store
 from cloud_storage.address import address_of
 
 
@@ -55,3 +56,11 @@ def test_what_is_one_is_taken(url: str, host: str, port: int, prefix: str) -> No
 def test_a_timeout_has_bounds(timeout: float) -> None:
     with pytest.raises(ValueError, match="a timeout is more than 0 and at most 540 s"):
         address_of(None, "", timeout)
+
+
+@pytest.mark.parametrize("wrong", ["se cret", "secr\x00et", "sécret"])
+def test_a_token_that_is_none_is_not_shown(wrong: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        Store(token="x" + wrong)
+    assert "cret" not in str(refused.value)
+    assert "secret" not in repr(Store(token="secret"))

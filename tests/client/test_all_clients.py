@@ -64,6 +64,26 @@ def test_a_value_comes_back_with_what_is_known_of_it(store: Store, prefix: str) 
     assert found.content_type == "text/plain; charset=utf-8"
 
 
+@pytest.mark.parametrize(
+    "odd", ["+", "a+b c", "%2B", "&x=1", "..", "/", "#", "?", "é", "\U0001f600", "\x00", '"', "\\"]
+)
+def test_odd_keys_are_themselves_in_every_operation(store: Store, prefix: str, odd: str) -> None:
+    key = prefix + odd
+    store.put(key, b"1")
+    assert [listed.name for listed in store.list(prefix)] == [key]
+    assert list(store.get_many([key])) == [key], "a batch, which has it in its body"
+    assert store.increment(key) == 2
+    assert store.touch(key, ttl=60)
+    (listed,) = store.list(key)
+    assert listed.expires is not None
+    assert [each.name for each in store.list(prefix, start_after=key)] == []
+    file = io.BytesIO()
+    assert store.export(file, key) == 1
+    assert json.loads(file.getvalue().splitlines()[0])["key"] == key
+    assert store.delete(key)
+    assert list(store.list(prefix)) == []
+
+
 def test_what_is_not_there(store: Store, prefix: str) -> None:
     key = prefix + "none"
     assert store.get(key) is None
@@ -102,6 +122,11 @@ def test_conditions_are_decided_by_the_store(store: Store, prefix: str) -> None:
     found = store.get(prefix)
     assert found is not None
     assert found.value == b"3"
+    for none in (0, -1, 2**64):  # that of a ConditionFailed of a key that is not there, for one
+        with pytest.raises((ConditionFailed, InvalidRequest)):
+            store.replace(prefix, b"6", none)
+        with pytest.raises((ConditionFailed, InvalidRequest)):
+            store.delete(prefix, revision=none)
     assert store.delete(prefix, revision=second.revision)
     assert store.create(prefix, b"5").created
 
@@ -263,6 +288,16 @@ def test_a_mapping_tells_its_items_though_some_go_meanwhile(store: Store, prefix
     store.delete_many(f"{prefix}{number:03}" for number in range(250, 300))
     assert [name for name, _ in items] == [f"{number:03}" for number in range(1, 250)]
     assert sum(map(int, mapping.values())) == sum(range(250))
+
+
+def test_all_failures_of_many_are_told(store: Store, prefix: str) -> None:
+    names = [f"{prefix}{number:05}" for number in range(9000)]
+    wrong = {names[0] + "k" * 1024, names[-1] + "k" * 1024}
+    pairs = [(min(wrong), b""), *((name, b"") for name in names), (max(wrong), b"")]
+    with pytest.raises(SomeFailed) as failed:
+        store.put_many(pairs)
+    assert set(failed.value.errors) == wrong
+    assert store.delete_many(names) == len(names)
 
 
 def test_a_watch_tells_what_changes_and_goes_on_where_it_was(store: Store, prefix: str) -> None:

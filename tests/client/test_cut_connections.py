@@ -4,11 +4,12 @@ twice."""
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterator
 
 import pytest
 
-from cloud_storage import AsyncStore, Store
+from cloud_storage import AsyncStore, Event, Store
 from tests.client.served import Relay, Served
 
 
@@ -77,3 +78,44 @@ def test_a_kept_connection_that_the_store_has_closed_is_no_trouble(relay: Relay)
         relay.answer_bytes = 10_000
         for number in range(200):  # on the way it breaks between two requests, or in one
             assert store.increment("cut/kept") == number + 1
+
+
+def test_a_watch_goes_on_wherever_it_is_cut(relay: Relay, http_store: Served) -> None:
+    """Also in the middle of a line."""
+    with Store(http_store.url) as store:
+        store.put("cut/watch/", b"")
+        watch = store.watch("cut/watch/", existing=True)
+        assert next(watch).key == "cut/watch/", "it has begun"
+        store.put("cut/watch/0", b"")
+        since = next(event.id for event in watch if event.id)
+        for number in range(1, 4):
+            store.put(f"cut/watch/{number}", f"value {number}")
+    wanted = [f"value {number}" for number in range(1, 4)]
+
+    def sync() -> list[str]:
+        with Store(relay.url) as store:
+            return sorted(itertools.islice(_new(store.watch("cut/watch/", values=True, since=since)), 3))
+
+    async def at_once() -> list[str]:
+        seen: dict[str, str] = {}
+        async with AsyncStore(relay.url) as store:
+            async for event in store.watch("cut/watch/", values=True, since=since):
+                seen[event.key] = (event.value or b"").decode()
+                if len(seen) == 3:
+                    return sorted(seen.values())
+        raise AssertionError("a watch does not end")
+
+    for number in range(1, 900, 11):
+        relay.answer_bytes = number
+        assert sync() == wanted, number
+        relay.answer_bytes = number
+        assert asyncio.run(at_once()) == wanted, number
+
+
+def _new(watch: Iterator[Event]) -> Iterator[str]:
+    """Some may come twice."""
+    seen: set[str] = set()
+    for event in watch:
+        if event.key not in seen:
+            seen.add(event.key)
+            yield (event.value or b"").decode()

@@ -50,6 +50,32 @@ def test_the_standard_librarys_tests(store: Store, name: str) -> None:
     assert result.testsRun == 1
 
 
+class Interrupted(Store):
+    """Another puts between a get and the deletion that follows, once."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.between: list[tuple[str, bytes]] = []
+
+    def delete(self, key: str, *, revision: int | None = None) -> bool:
+        while self.between:
+            self.put(*self.between.pop())
+        return super().delete(key, revision=revision)
+
+
+def test_a_pop_takes_the_value_that_it_answers_with(http_store: Served) -> None:
+    with Interrupted(http_store.url) as store:
+        mapping = store.mapping("pop/", TEXT)
+        mapping["a"] = "first"
+        store.between.append(("pop/a", b"second"))
+        assert mapping.pop("a") == "second"
+        assert "a" not in mapping
+        mapping["a"] = "first"
+        store.between.append(("pop/a", b"second"))
+        assert mapping.popitem() == ("a", "second")
+        assert len(mapping) == 0
+
+
 def test_of_several_who_pop_or_set_one_name_one_wins(store: Store) -> None:
     one, other = (store.mapping("race/", JSON) for _ in range(2))
     assert one.setdefault("a", [1]) == [1]

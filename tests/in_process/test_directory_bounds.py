@@ -45,6 +45,24 @@ async def test_only_so_many_calls_are_open_at_a_bucket() -> None:
 
 
 @run_async
+async def test_what_is_refused_is_not_counted_as_held() -> None:
+    async with local_store(limits=Limits(max_held_bytes=1000)) as store:
+        directory = await store.directory()
+        for _ in range(2):
+            store.buckets[0].wire.hold()
+            held = asyncio.create_task(put(directory, keys_of(0)[0], b"x" * 600, ""))
+            await until(lambda: directory.view.link(0).calls_open > 0)
+            for _ in range(5):
+                with pytest.raises(Unavailable, match="hold too many bytes"):
+                    await put(directory, keys_of(1)[0], b"x" * 600, "")
+                with pytest.raises(Unavailable, match="hold too many bytes"):
+                    await directory.carry_out_all([Put(keys_of(1)[0], b"x" * 600, "")])
+            store.buckets[0].wire.release()
+            await held
+        assert directory._held_bytes == 0
+
+
+@run_async
 async def test_only_so_many_bytes_are_under_way_to_a_bucket() -> None:
     async with local_store(limits=Limits(max_call_bytes_per_bucket=1000)) as store:
         directory = await store.directory()
