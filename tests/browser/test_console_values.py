@@ -161,6 +161,15 @@ def test_a_key_that_was_deleted_meanwhile_is_made_anew_when_told_to(console: Con
     expect(console.page.locator(".value")).to_have_text("my edit")
 
 
+def test_what_is_made_anew_takes_the_place_of_nothing_that_came_meanwhile(console: Console, client: Client) -> None:
+    saved_after_another(console, client, "came", lambda: client.delete("/v1/kv/came"))
+    client.store("came", "theirs")
+    with console.page.expect_response(lambda answer: answer.status == 412):
+        console.page.get_by_role("button", name="Create it anew").click()
+    expect(console.page.get_by_role("alert")).to_contain_text("Nothing was saved.")
+    assert client.read("came").text == "theirs"
+
+
 def test_a_new_key_takes_no_others_place(console: Console, client: Client) -> None:
     client.store("taken", "theirs")
     page = console.open()

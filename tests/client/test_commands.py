@@ -31,6 +31,8 @@ def test_a_value_comes_back_byte_for_byte(http_store: Served, tmp_path: Path) ->
 
 
 def test_a_record_in_json_has_text_or_base64(http_store: Served) -> None:
+    assert run(http_store, "put", "commands/empty", "", stdin=b"not this").exit_code == 0
+    assert run(http_store, "get", "commands/empty").stdout_bytes == b""
     run(http_store, "put", "commands/json", "é", "--ttl", "1h", "--content-type", "text/x-note")
     told = json.loads(run(http_store, "get", "commands/json", "--json").stdout)
     assert (told["key"], told["value"], told["content_type"]) == ("commands/json", "é", "text/x-note")

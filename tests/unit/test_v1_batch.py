@@ -166,3 +166,22 @@ def test_a_value_that_is_longer_than_the_setting_allows_is_refused_alone() -> No
     app = http_on(FakeDirectory(), Limits(max_value_bytes=1000))
     answer = request(app, "POST", b"/v1/batch", headers=(JSON,), body=[body])
     assert [each["status"] for each in answer.json()["results"]] == [201, 413]
+
+
+def test_an_idempotency_key_names_an_item_for_as_many_seconds_as_it_says() -> None:
+    asked: list[int] = []
+
+    class Noting(FakeDirectory):
+        async def carry_out(self, operation: Any) -> Any:
+            asked.append(operation.remember_ms)
+            return await super().carry_out(operation)
+
+    items = [
+        {"op": "put", "key": "a", "value": "1", "idempotency_key": "a", "idempotency_ttl": ttl}
+        for ttl in (90, 0.5, 600)
+    ]
+    items.append({"op": "increment", "key": "n", "idempotency_key": "a"})
+    body = msgspec.json.encode({"operations": items})
+    answer = request(http_on(Noting()), "POST", b"/v1/batch", headers=(JSON,), body=[body])
+    assert answer.status == 200
+    assert asked == [90_000, 500, 600_000, 0]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serve_app.auth.access import OPEN, grant
+from serve_app.directory.directory import Directory
 from serve_app.directory.routed import Routed
 from serve_app.errors import DiskFull, Unavailable
+from serve_app.http.uploads import Uploads
 from serve_app.http.v1 import transfer
 from serve_app.http.v1.target import moment_ms, shown_moment
 from serve_app.operations import Operation
@@ -18,6 +23,7 @@ from serve_app.operations.expiry import MAX_TIME_MS
 from serve_app.settings import Limits
 from tests.support.asgi_client import request
 from tests.support.fake_directory import FakeDirectory, http_on
+from tests.support.local_store import run_async
 
 NDJSON = (b"content-type", b"application/x-ndjson")
 
@@ -73,3 +79,28 @@ def test_a_value_that_is_longer_than_the_setting_allows_is_not_imported() -> Non
     answer = request(app, "POST", b"/v1/import", headers=(NDJSON,), body=[body])
     assert (answer.status, answer.json()["imported"], answer.json()["line"]) == (413, 1, 2)
     assert directory.records.keys() == {b"fits"}
+
+
+@run_async
+async def test_an_export_that_was_given_up_during_its_first_page_frees_its_place() -> None:
+    class Slow:
+        """Its lists never end."""
+
+        listing = property(lambda self: self)
+
+        async def page(self, asked: object) -> None:
+            await asyncio.Event().wait()
+
+    exports = transfer.Transfer(cast(Directory, Slow()), Uploads(Limits()))
+    scope: dict[str, object] = {"query_string": b"", "headers": []}
+    grant(scope, OPEN)
+    for _ in range(3 * transfer.MAX_EXPORTS):
+        asking = asyncio.create_task(exports.export(scope, _nothing))
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+
+async def _nothing() -> dict[str, object]:
+    raise AssertionError("an export has no body")
