@@ -7,7 +7,6 @@ import math
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
@@ -20,6 +19,7 @@ T = TypeVar("T")
 Value = bytes | bytearray | memoryview | str
 #: Seconds, or a duration.
 Ttl = float | timedelta
+_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 #: Of an empty value no range can be read.
 _EMPTY = "range-not-satisfiable"
 TEXT_TYPE, BYTES_TYPE = "text/plain; charset=utf-8", "application/octet-stream"
@@ -163,9 +163,16 @@ def _record(key: str, response: Response) -> Record:
         response.body,
         answers.revision_of(headers),
         headers.get("content-type", ""),
-        None if modified is None else parsedate_to_datetime(modified),
+        None if modified is None else _http_date(modified),
         moment(headers.get("expires-at")),
     )
+
+
+def _http_date(text: str) -> datetime:
+    """As the store writes it (RFC 9110, 5.6.7: IMF-fixdate). Raises ValueError."""
+    day, month, year, clock = text[5:7], text[8:11], text[12:16], text[17:25]
+    number = _MONTHS.find(month) // 3 + 1
+    return datetime(int(year), number, int(day), int(clock[:2]), int(clock[3:5]), int(clock[6:]), tzinfo=UTC)
 
 
 def _written(response: Response) -> Written:

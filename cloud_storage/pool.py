@@ -21,6 +21,8 @@ from cloud_storage.steps import Broken, NotSent
 
 #: Idle ones that are kept.
 _KEPT = 64
+#: As `http.client` has it.
+_MAX_FIELDS, _MAX_LINE_BYTES = 100, 65536
 
 
 class _Limit:
@@ -57,40 +59,64 @@ class _Limited(io.RawIOBase):
         super().close()
 
 
-class _Lines:
-    """A file of which the last line that was read is known."""
+class _Opened:
+    """What `HTTPResponse` takes for a socket: it makes the file that the answer is read from."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.last = b""
+    def __init__(self, sock: socket.socket, limit: _Limit) -> None:
+        self._sock, self._limit = sock, limit
 
-    def readline(self, limit: int = -1) -> bytes:
-        self.last = self._file.readline(limit)
-        return self.last
-
-    def close(self) -> None:
-        self._file.close()
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Limited(self._sock, self._limit))
 
 
-class _WholeHead(http.client.HTTPResponse):
-    """`http.client` takes a head that was cut off for a shorter one, and knows no deadline."""
+class _Answer(http.client.HTTPResponse):
+    """Reads its head by itself: `http.client` has the parser of mails do that, which takes half of a request's processor
+    time, takes a head that was cut off for a shorter one, and knows no deadline. fields: by lower-case name."""
+
+    fields: dict[str, str]
 
     def __init__(self, sock: socket.socket, *args: Any, limit: _Limit, **more: Any) -> None:
-        super().__init__(sock, *args, **more)
-        self.fp.close()
-        self.fp = io.BufferedReader(_Limited(sock, limit))
+        super().__init__(_Opened(sock, limit), *args, **more)  # type: ignore[arg-type]
 
     def begin(self) -> None:
-        file = self.fp
-        lines: Any = _Lines(file)
-        self.fp = lines
-        try:
-            super().begin()
-        finally:
-            if self.fp is lines:  # else it has been closed
-                self.fp = file
-        if lines.last not in (b"\r\n", b"\n"):
+        """As that of `http.client` of Python 3.11, but for the above."""
+        while True:
+            version, status, reason = self._read_status()  # type: ignore[attr-defined]
+            fields = _read_fields(self.fp)
+            if status != http.client.CONTINUE:
+                break
+        self.code = self.status = status
+        self.reason = reason.strip()
+        self.version = 10 if version in ("HTTP/1.0", "HTTP/0.9") else 11
+        self.fields = fields
+        self.headers = self.msg = fields  # type: ignore[assignment] # of which `get` alone is used
+        self.chunked = fields.get("transfer-encoding", "").lower() == "chunked"
+        self.chunk_left = None
+        self.will_close = self._check_close()  # type: ignore[attr-defined]
+        length = fields.get("content-length", "")
+        known = length.isascii() and length.isdigit() and len(length) < 16 and not self.chunked
+        self.length = int(length) if known else None
+        if status in (http.client.NO_CONTENT, http.client.NOT_MODIFIED) or 100 <= status < 200:
+            self.length = 0
+        if not self.will_close and not self.chunked and self.length is None:
+            self.will_close = True
+
+
+def _read_fields(file: IO[bytes]) -> dict[str, str]:
+    """The head behind its first line. Raises HTTPException: it is cut off, or is none."""
+    fields: dict[str, str] = {}
+    for _ in range(_MAX_FIELDS):
+        line = file.readline(_MAX_LINE_BYTES + 1)
+        if line in (b"\r\n", b"\n"):
+            return fields
+        name, colon, value = line.partition(b":")
+        if not line.endswith(b"\n"):
             raise http.client.RemoteDisconnected("the connection broke in the head of the answer")
+        if not colon or not name or name != name.strip():
+            raise http.client.HTTPException("the head of the answer has a line that is no field")
+        known, found = name.decode("latin-1").lower(), value.strip().decode("latin-1")
+        fields[known] = f"{fields[known]}, {found}" if known in fields else found
+    raise http.client.HTTPException("the head of the answer has too many fields")
 
 
 class Pool:
@@ -134,7 +160,7 @@ class Pool:
         limit = _Limit()
         limit.deadline_s = time.monotonic() + timeout_s
         connection = self._take(timeout_s)
-        connection.response_class = partial(_WholeHead, limit=limit)  # type: ignore[assignment]
+        connection.response_class = partial(_Answer, limit=limit)  # type: ignore[assignment]
         response = None
         try:
             address = self._address
@@ -194,7 +220,8 @@ class Pool:
 
 def headers_of(response: http.client.HTTPResponse) -> dict[str, str]:
     """By lower-case name."""
-    return {name.lower(): value for name, value in response.getheaders()}
+    assert isinstance(response, _Answer), "this pool makes no others"
+    return response.fields
 
 
 def _said(error: Exception) -> str:
