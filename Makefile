@@ -44,12 +44,12 @@ lint: $(VENV) ## check style, types and the arrows between packages
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-NEEDS_RAY := ray or browser or strace
+NEEDS_RAY := ray or strace
 
 test-quick: $(VENV) ## run the tests that need no Ray, some 5 minutes
 	$(BIN)/pytest -m 'not ($(NEEDS_RAY)) and not kubernetes'
 
-# What needs a Ray or a browser (NEEDS_RAY) alone, for Ray's workers are niced and anything beside them takes their time; then the rest in
+# What needs a Ray (NEEDS_RAY) alone, for Ray's workers are niced and anything beside them takes their time; then the rest in
 # two processes, by file, for some tests of a file look at what others of it have seen.
 test: lint ## lint, then run all tests, some 25 minutes
 	@failed=0; \
