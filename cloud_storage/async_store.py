@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import IO, Any, Self, TypeVar
+from typing import IO, Any, NoReturn, Self, TypeVar
 
 import aiohttp
 from yarl import URL
@@ -55,6 +55,9 @@ class AsyncStore:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a store can't be sent to another process: make one there")
 
     async def close(self) -> None:
         """Close the connections. The store can't be used any more."""
@@ -111,7 +114,12 @@ class AsyncStore:
         """See Store.replace."""
         return await self._do(
             calls.put(
-                key, value, content_type=content_type, ttl=ttl, expires_at=expires_at, revision=calls.known(revision)
+                key,
+                value,
+                content_type=content_type,
+                ttl=ttl,
+                expires_at=expires_at,
+                revision=calls.whole(revision, calls.REVISION),
             )
         )
 

@@ -110,7 +110,7 @@ class Attempts:
         return pause_s
 
     def _late(self, why: str) -> StoreError:
-        what = f"{self._request.method} {self._request.target.partition('?')[0]}"
+        what = f"{self._request.method} {self._request.target.partition('?')[0]}".rstrip()
         if self._unknown:
             return OutcomeUnknown(f"{what} may have happened, and there was no answer in time: {why}")
         return Unavailable(f"{what} was not answered in time: {why}")

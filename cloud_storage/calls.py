@@ -20,6 +20,7 @@ Value = bytes | bytearray | memoryview | str
 #: Seconds, or a duration.
 Ttl = float | timedelta
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+REVISION = "a revision"
 #: Of an empty value no range can be read.
 _EMPTY = "range-not-satisfiable"
 TEXT_TYPE, BYTES_TYPE = "text/plain; charset=utf-8", "application/octet-stream"
@@ -74,7 +75,7 @@ def touch(key: str, *, ttl: Ttl | None = None, expires_at: datetime | None = Non
 
 def increment(key: str, by: int = 1, *, ttl: Ttl | None = None) -> Call[int]:
     """The number there is then. ttl: of a record that is made by this."""
-    body: dict[str, object] = {"by": by}
+    body: dict[str, object] = {"by": whole(by, "what is added")}
     if ttl is not None:
         body["ttl"] = seconds(ttl)
     headers = {"Idempotency-Key": new_name(), "Content-Type": "application/json"}
@@ -116,11 +117,11 @@ def seconds(ttl: Ttl) -> float:
     return found
 
 
-def known(revision: int) -> int:
-    """The revision of a record that is to be replaced. Raises TypeError: none is given, and a put is something else."""
-    if not isinstance(revision, int):
-        raise TypeError(f"a revision is a number, such as that of a Record, not {revision!r}")
-    return revision
+def whole(number: int, what: str) -> int:
+    """Raises TypeError: it is no whole number. None is none either: a replacement without a revision is a put."""
+    if type(number) is not int:
+        raise TypeError(f"{what} is a whole number, not {number!r:.80}")
+    return number
 
 
 def expiry(ttl: Ttl | None, expires_at: datetime | None) -> dict[str, str]:
@@ -152,7 +153,7 @@ def _kv(key: str, more: dict[str, str] | None = None) -> str:
 
 
 def _if_match(revision: int | None) -> dict[str, str]:
-    return {} if revision is None else {"If-Match": f'"{revision}"'}
+    return {} if revision is None else {"If-Match": f'"{whole(revision, REVISION)}"'}
 
 
 def _record(key: str, response: Response) -> Record:

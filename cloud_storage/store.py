@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from types import TracebackType
-from typing import IO, Any, Self, TypeVar
+from typing import IO, Any, NoReturn, Self, TypeVar
 
 from cloud_storage import answers, calls, events, listing, many, transfer
 from cloud_storage.address import DEFAULT_TIMEOUT_S, address_of
@@ -62,6 +62,9 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a store can't be sent to another process: make one there")
 
     def close(self) -> None:
         """Close the connections. The store can't be used any more."""
@@ -118,7 +121,12 @@ class Store:
         """Store a value over the record that has this revision. Raises ConditionFailed where it has another, or is gone."""
         return self._do(
             calls.put(
-                key, value, content_type=content_type, ttl=ttl, expires_at=expires_at, revision=calls.known(revision)
+                key,
+                value,
+                content_type=content_type,
+                ttl=ttl,
+                expires_at=expires_at,
+                revision=calls.whole(revision, calls.REVISION),
             )
         )
 

@@ -8,7 +8,7 @@ from typing import IO, Any, TypeVar
 
 from cloud_storage import AsyncStore, transfer
 from cloud_storage.attempts import LONGEST_ON_ITS_WAY_S
-from cloud_storage.calls import Ttl, Value, known
+from cloud_storage.calls import REVISION, Ttl, Value, whole
 from cloud_storage.errors import StoreError
 from cloud_storage.records import Event, Imported, Listed, Record, Written
 from cloud_storage.transfer import OnProgress
@@ -86,7 +86,7 @@ class InsideAsyncStore(AsyncStore):
         ttl: Ttl | None = None,
         expires_at: datetime | None = None,
     ) -> Written:
-        asked = self._requests.put(key, value, content_type, ttl, expires_at, revision=known(revision))
+        asked = self._requests.put(key, value, content_type, ttl, expires_at, revision=whole(revision, REVISION))
         return _written(key, await self._patient.carry_out(asked))
 
     async def delete(self, key: str, *, revision: int | None = None) -> bool:
@@ -180,8 +180,8 @@ class InsideAsyncStore(AsyncStore):
         self, file: IO[bytes], prefix: str = "", *, start_after: str = "", on_progress: OnProgress | None = None
     ) -> int:
         lines = transfer.Lines(start_after)
-        async for whole in self.export_lines(prefix, lines):
-            file.write(whole)
+        async for some in self.export_lines(prefix, lines):
+            file.write(some)
             transfer.tell(on_progress, lines)
         return lines.records
 

@@ -91,6 +91,7 @@ class Requests:
         return Touch(key_of(key), *expiry_of(ttl, expires_at), **self._named())
 
     def increment(self, key: str, by: int, ttl: Ttl | None) -> Increment:
+        by = calls.whole(by, "what is added")
         return _checked(Increment(key_of(key), by, expiry_of(ttl, None)[0], **self._named()))
 
     def _named(self) -> dict[str, Any]:
@@ -108,6 +109,7 @@ def _only_over(revision: int | None) -> Condition | None:
     if revision is None:
         return None
     # What is no revision matches nothing; ANY is none either.
+    calls.whole(revision, calls.REVISION)
     return Condition(if_match=(revision,) if 0 < revision <= MAX_REVISION else ())
 
 

@@ -211,6 +211,11 @@ def test_what_is_wrong_is_refused_and_says_so(store: Store, wrong: Callable[[Sto
         lambda store: store.put("k", [1]),
         lambda store: store.put_many({"k": True}),
         lambda store: store.replace("k", b"", None),
+        lambda store: store.replace("k", b"", True),
+        lambda store: store.replace("k", b"", 1.0),
+        lambda store: store.delete("k", revision="1"),
+        lambda store: store.increment("k", 1.5),
+        lambda store: store.increment("k", True),
     ],
 )
 def test_a_mistake_of_the_program_says_so(store: Store, prefix: str, mistake: Callable[[Store], object]) -> None:

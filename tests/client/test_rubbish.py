@@ -181,3 +181,10 @@ def test_errors_go_from_process_to_process() -> None:
     assert isinstance(error, ConditionFailed)
     assert (str(error), error.revision) == ("why", 7)
     assert "the first is 'k': why" in str(failed)
+
+
+def test_a_store_is_not_sent_to_another_process(http_store: Served) -> None:
+    with Store(http_store.url) as store:
+        for unsendable in (store, store.mapping("m/"), AsyncStore(http_store.url)):
+            with pytest.raises(TypeError, match="make one there"):
+                pickle.dumps(unsendable)
