@@ -47,6 +47,7 @@ class AsyncStore:
         self._connections = connections
         self._budget = Budget(on_retry=on_retry)
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -61,6 +62,7 @@ class AsyncStore:
 
     async def close(self) -> None:
         """Close the connections. The store can't be used any more."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
 
@@ -272,6 +274,8 @@ class AsyncStore:
             return Broken(_said(error))
 
     def _opened(self, request: Request) -> Any:
+        if self._closed:
+            raise RuntimeError("the store is closed")
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=self._connections, ssl=self._ssl or True)
             self._session = aiohttp.ClientSession(

@@ -42,6 +42,7 @@ class InsideAsyncStore(AsyncStore):
         self._close: Callable[[], Awaitable[None]] | None = close
 
     async def close(self) -> None:
+        self._patient.close()
         close, self._close = self._close, None
         if close is not None:
             await close()

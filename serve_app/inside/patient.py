@@ -32,8 +32,18 @@ class Patient:
         self._budget = Budget()
         self._loop = asyncio.get_running_loop()
         self._under_way = 0
+        self._closed = False
         #: Those that are not, in turn.
         self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def close(self) -> None:
+        """Nothing more is begun."""
+        self._closed = True
+
+    def check_open(self) -> None:
+        """Raises RuntimeError: the store is closed."""
+        if self._closed:
+            raise RuntimeError("the store is closed")
 
     def deadline_s(self) -> float:
         """Of a call that begins now, on the loop's clock."""
@@ -45,6 +55,8 @@ class Patient:
 
     async def carry_out(self, operation: Operation[A]) -> A:
         """The answer. Raises the client's StoreError."""
+        if self._closed:
+            self.check_open()
         deadline_s = self._loop.time() + self._timeout_s
         if self._under_way >= UNDER_WAY:
             await self._room()
@@ -92,6 +104,7 @@ class Patient:
 
     async def carry_out_all(self, operations: Sequence[Operation[Any]]) -> list[Any | told.StoreError]:
         """What came of each, in order."""
+        self.check_open()
         deadline_s = self.deadline_s()
         found: list[Any] = [None] * len(operations)
         left = list(range(len(operations)))
@@ -140,6 +153,7 @@ class Patient:
         """What is asked of the store, asked again while it is unavailable. Raises the client's StoreError."""
         attempts: Attempts | None = None
         while True:
+            self.check_open()
             try:
                 return await question()
             except NO_ANSWER as error:

@@ -36,6 +36,7 @@ class Transfers:
         loop = asyncio.get_running_loop()
         request, attempts = lines.request(prefix), self._patient.attempts("the export")
         while True:
+            self._patient.check_open()
             try:
                 answer = await self._handlers.export(_scope(request.target.partition("?")[2]), _nothing)
                 async with aclosing(plain(answer.pieces)) as pieces:  # type: ignore[type-var] # it is a generator
@@ -56,6 +57,7 @@ class Transfers:
 
     async def import_part(self, part: bytes, lines_before: int) -> Imported:
         """Store the records in whole lines; `lines_before` are done already. Raises the client's StoreError."""
+        self._patient.check_open()
         loop = asyncio.get_running_loop()
         steps = carried_out(
             transfer.import_call(part, lines_before), self._patient.deadline_s(), self._budget, loop.time

@@ -31,11 +31,13 @@ async def watch(
     last_id = since
     attempts = patient.attempts("the watch")
     while True:
+        patient.check_open()
         begun_s = loop.time()
         try:
             followed = await patient.directory.watches.watch(prefix, last_id, _HEARTBEAT_S)
             try:
                 async for some in followed:
+                    patient.check_open()
                     if loop.time() - begun_s > LASTING_S:
                         attempts = patient.attempts("the watch")
                     here = places.shown(patient.directory.watches.store_id(), some.place)

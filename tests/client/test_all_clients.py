@@ -283,16 +283,16 @@ def test_values_that_are_larger_than_a_batch(store: Store, prefix: str) -> None:
     assert store.delete_many(values) == 5
 
 
-def test_a_mapping_tells_its_items_though_some_go_meanwhile(store: Store, prefix: str) -> None:
-    if not isinstance(store, Store):
-        pytest.skip("a mapping is for threads")
-    mapping = store.mapping(prefix, TEXT)
-    mapping.update({f"{number:03}": str(number) for number in range(300)})
-    items = iter(mapping.items())
-    assert next(items) == ("000", "0")
-    store.delete_many(f"{prefix}{number:03}" for number in range(250, 300))
-    assert [name for name, _ in items] == [f"{number:03}" for number in range(1, 250)]
-    assert sum(map(int, mapping.values())) == sum(range(250))
+@pytest.mark.parametrize("name", ["http", "inside"])
+def test_a_mapping_tells_its_items_though_some_go_meanwhile(name: str, http_store: Served, prefix: str) -> None:
+    with face(name, http_store) as store:
+        mapping = store.mapping(prefix, TEXT)
+        mapping.update({f"{number:03}": str(number) for number in range(300)})
+        items = iter(mapping.items())
+        assert next(items) == ("000", "0")
+        store.delete_many(f"{prefix}{number:03}" for number in range(250, 300))
+        assert [name for name, _ in items] == [f"{number:03}" for number in range(1, 250)]
+        assert sum(map(int, mapping.values())) == sum(range(250))
 
 
 def test_all_failures_of_many_are_told(store: Store, prefix: str) -> None:
@@ -387,6 +387,28 @@ def test_an_export_is_what_an_import_takes(store: Store, prefix: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         store.import_(io.BytesIO(b'{"key": "a"}\n'))
     assert "line 1" in str(refused.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_store_that_is_closed_says_so(name: str, http_store: Served) -> None:
+    calls: list[Callable[[Store], object]] = [
+        lambda store: store.get("k"),
+        lambda store: store.put("k", b""),
+        lambda store: store.put_many({"k": b""}),
+        lambda store: list(store.list()),
+        lambda store: next(iter(store.watch())),
+        lambda store: store.export(io.BytesIO()),
+        lambda store: store.import_(io.BytesIO(b'{"key": "k", "value": ""}\n')),
+    ]
+    for used in (False, True):
+        with face(name, http_store) as store:
+            if used:
+                store.get("k")
+            store.close()
+            store.close()
+            for call in calls:
+                with pytest.raises(RuntimeError, match="closed"):
+                    call(store)
 
 
 def test_inside_no_method_is_that_of_http() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cloud_storage import AsyncStore, ConditionFailed, InvalidRequest, SomeFailed, Store, StoreError, Unavailable
+from cloud_storage import TEXT, AsyncStore, ConditionFailed, InvalidRequest, SomeFailed, Store, StoreError, Unavailable
 from tests.client.served import Served
 
 HTML = b"<html><body>Please log in</body></html>"
@@ -185,6 +185,7 @@ def test_errors_go_from_process_to_process() -> None:
 
 def test_a_store_is_not_sent_to_another_process(http_store: Served) -> None:
     with Store(http_store.url) as store:
-        for unsendable in (store, store.mapping("m/"), AsyncStore(http_store.url)):
+        unsendables: list[object] = [store, store.mapping("m/", TEXT), AsyncStore(http_store.url)]
+        for unsendable in unsendables:
             with pytest.raises(TypeError, match="make one there"):
                 pickle.dumps(unsendable)
