@@ -26,12 +26,25 @@ _MAX_FIELDS, _MAX_LINE_BYTES = 100, 65536
 
 
 class _Limit:
-    """Until when an answer may take, on the monotonic clock; None: each of its bits may take as long as the socket says."""
+    """How long an answer may take as a whole, in seconds; after `bit_by_bit`, each of its bits."""
 
-    __slots__ = ("deadline_s",)
+    __slots__ = ("_deadline_s", "_timeout_s")
 
-    def __init__(self) -> None:
-        self.deadline_s: float | None = None
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._deadline_s: float | None = time.monotonic() + timeout_s
+
+    def bit_by_bit(self) -> None:
+        self._deadline_s = None
+
+    def left_s(self) -> float:
+        """For the next bit. Raises TimeoutError: no time is."""
+        if self._deadline_s is None:
+            return self._timeout_s
+        left_s = self._deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        return left_s
 
 
 class _Limited(io.RawIOBase):
@@ -46,12 +59,7 @@ class _Limited(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        deadline_s = self._limit.deadline_s
-        if deadline_s is not None:
-            left_s = deadline_s - time.monotonic()
-            if left_s <= 0:
-                raise TimeoutError("timed out")
-            self._sock.settimeout(left_s)
+        self._sock.settimeout(self._limit.left_s())
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -152,13 +160,12 @@ class Pool:
         """The answer to a request, to be read bit by bit. timeout_s: how long its head may take, and then each bit. Raises
         NotSent, Broken."""
         with self._sent(request, timeout_s) as (response, limit):
-            limit.deadline_s = None
+            limit.bit_by_bit()
             yield response
 
     @contextmanager
     def _sent(self, request: Request, timeout_s: float) -> Iterator[tuple[http.client.HTTPResponse, _Limit]]:
-        limit = _Limit()
-        limit.deadline_s = time.monotonic() + timeout_s
+        limit = _Limit(timeout_s)
         connection = self._take(timeout_s)
         connection.response_class = partial(_Answer, limit=limit)  # type: ignore[assignment]
         response = None
@@ -174,7 +181,6 @@ class Pool:
                 response = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 raise Broken(_said(error)) from error
-            connection.sock.settimeout(timeout_s)
             yield response, limit
         finally:
             if response is not None and response.isclosed() and not response.will_close:
@@ -186,9 +192,8 @@ class Pool:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the store is closed")
-            if (
-                self._process != os.getpid()
-            ):  # forked: what is idle is the parent's, who would get our answers, and we its
+            # After a fork what is idle is the parent's, who would get our answers, and we its.
+            if self._process != os.getpid():
                 self._process, self._idle = os.getpid(), []
             connection = self._idle.pop() if self._idle else None
         if connection is not None:

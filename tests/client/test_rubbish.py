@@ -142,6 +142,20 @@ def test_an_answer_of_the_store_that_can_not_be_read_is_none() -> None:
     server.stop()
 
 
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\nConnection: close", b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK\nConnection: Close, x"]
+)
+def test_a_store_that_hangs_up_behind_its_answer_has_answered(head: bytes) -> None:
+    """As one that is being replaced does."""
+    server = Rubbish(answer(head + b'\nCloud-Storage: 1\nETag: "5"\nContent-Type: text/plain', b"here"))
+    with Store(server.url, timeout=5) as store:
+        for _ in range(2):
+            found = store.get("k")
+            assert found is not None
+            assert (found.value, found.revision) == (b"here", 5)
+    server.stop()
+
+
 @pytest.mark.parametrize("said", [RUBBISH["a page"], b"HTTP/1.1 100 Continue\r\n\r\n" * 1000])
 def test_an_answer_that_drips_keeps_nobody_beyond_the_deadline(said: bytes) -> None:
     server = Rubbish(said, slowly=True)
