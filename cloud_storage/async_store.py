@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import IO, Any, NoReturn, Self, TypeVar
@@ -16,8 +15,9 @@ from yarl import URL
 from cloud_storage import answers, calls, events, listing, many, transfer
 from cloud_storage.address import DEFAULT_TIMEOUT_S, address_of
 from cloud_storage.attempts import Attempts, Budget
+from cloud_storage.batches import outcomes
 from cloud_storage.calls import Ttl, Value
-from cloud_storage.errors import Interrupted, SomeFailed, StoreError
+from cloud_storage.errors import Interrupted, StoreError
 from cloud_storage.exchange import Call, Request, Response
 from cloud_storage.records import Event, Imported, Listed, Record, Written
 from cloud_storage.steps import Broken, Exchange, NotSent, Pause, Steps, carried_out, refusal
@@ -293,29 +293,9 @@ class AsyncStore:
             request.method, url, data=request.body, headers=request.headers, allow_redirects=False
         )
 
-    async def _many(self, items: Any) -> AsyncIterator[tuple[many.Item, many.Result]]:
-        failed: dict[str, StoreError] = {}
-        batches = many.Batches(items)
-        under_way: deque[tuple[many.Batch, asyncio.Task[many.Results]]] = deque()
-        try:
-            while True:
-                for batch in batches.startable(many.AT_ONCE - len(under_way)):
-                    under_way.append((batch, asyncio.ensure_future(self._batch(batch))))
-                if not under_way:
-                    break
-                batch, done = under_way.popleft()
-                results = await done
-                batches.ended(batch)
-                for item, result in zip(batch, results, strict=True):
-                    if isinstance(result, StoreError):
-                        failed[item["key"]] = result
-                    else:
-                        yield item, result
-        finally:
-            for _, task in under_way:
-                task.cancel()
-        if failed:
-            raise SomeFailed(failed)
+    def _many(self, items: Iterator[many.Item]) -> AsyncIterator[tuple[many.Item, many.Result]]:
+        """Each item with what came of it, where that is no error; several batches at once. Raises SomeFailed at the end."""
+        return outcomes(many.in_batches(items), self._batch, {})
 
     async def _batch(self, batch: many.Batch) -> many.Results:
         deadline_s = self._now_s() + self._address.timeout_s

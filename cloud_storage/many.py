@@ -11,16 +11,13 @@ import msgspec
 
 from cloud_storage import answers, calls
 from cloud_storage.attempts import LONGEST_ON_ITS_WAY_S, Attempts, Budget
+from cloud_storage.batches import BYTES, Batches
 from cloud_storage.calls import Value
 from cloud_storage.errors import OutcomeUnknown, StoreError
 from cloud_storage.exchange import Call, Request, Response
 from cloud_storage.records import Record
 from cloud_storage.steps import Pause, Steps, carried_out
 
-#: Of one batch. The store takes 1,000 and 16 MiB.
-ITEMS, BYTES = 500, 4 * 1024 * 1024
-#: Batches that one call has under way.
-AT_ONCE = 8
 #: Of a result: the record, where it was read by itself.
 _RECORD = "record"
 _TOO_LARGE = "value-too-large"
@@ -71,47 +68,8 @@ def _repeats(timeout_s: float) -> Item:
     return {"idempotency_ttl": timeout_s + LONGEST_ON_ITS_WAY_S}
 
 
-def batches(items: Iterable[Item]) -> Iterator[Batch]:
-    """As many as are sent together. A key comes once in each: of two, tried again, the first would be stored over the
-    second."""
-    some: Batch = []
-    keys: set[str] = set()
-    size = 0
-    for item in items:
-        more = len(item.get("value", b"")) + len(item["key"])
-        if some and (len(some) >= ITEMS or size + more > BYTES or item["key"] in keys):
-            yield some
-            some, size, keys = [], 0, set()
-        some.append(item)
-        keys.add(item["key"])
-        size += more
-    if some:
-        yield some
-
-
-class Batches:
-    """The batches of one call in order, of which several are under way at once. One that shares a key with another that is
-    under way is held back: of two that arrive together the first might be carried out last."""
-
-    def __init__(self, items: Iterable[Item]) -> None:
-        self._left = batches(items)
-        self._held: Batch | None = None
-        self._busy: set[str] = set()
-
-    def startable(self, most: int) -> Iterator[Batch]:
-        """As many as may start now."""
-        for _ in range(most):
-            batch = self._held or next(self._left, None)
-            self._held = batch
-            if batch is None or not self._busy.isdisjoint(keys := [item["key"] for item in batch]):
-                return
-            self._held = None
-            self._busy.update(keys)
-            yield batch
-
-    def ended(self, batch: Batch) -> None:
-        """It is not under way any more."""
-        self._busy.difference_update(item["key"] for item in batch)
+def in_batches(items: Iterable[Item]) -> Batches[Item]:
+    return Batches(items, lambda item: str(item["key"]), lambda item: len(item.get("value", b"")))
 
 
 def results(items: Batch, deadline_s: float, budget: Budget, clock: Callable[[], float]) -> Steps[Results]:

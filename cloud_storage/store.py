@@ -15,6 +15,7 @@ from typing import IO, Any, NoReturn, Self, TypeVar
 from cloud_storage import answers, calls, events, listing, many, transfer
 from cloud_storage.address import DEFAULT_TIMEOUT_S, address_of
 from cloud_storage.attempts import Attempts, Budget
+from cloud_storage.batches import AT_ONCE
 from cloud_storage.calls import Ttl, Value
 from cloud_storage.codecs import TEXT, Codec
 from cloud_storage.errors import Interrupted, SomeFailed, StoreError
@@ -300,22 +301,18 @@ class Store:
     def _many(self, items: Iterator[many.Item]) -> Iterator[tuple[many.Item, many.Result]]:
         """Each item with what came of it, where that is no error; several batches at once. Raises SomeFailed at the end."""
         failed: dict[str, StoreError] = {}
-        batches = many.Batches(items)
-        with ThreadPoolExecutor(many.AT_ONCE) as threads:
+        batches = many.in_batches(items)
+        with ThreadPoolExecutor(AT_ONCE) as threads:
             under_way: deque[tuple[many.Batch, Future[many.Results]]] = deque()
             while True:
-                for batch in batches.startable(many.AT_ONCE - len(under_way)):
+                for batch in batches.startable(AT_ONCE - len(under_way)):
                     under_way.append((batch, threads.submit(self._batch, batch)))
                 if not under_way:
                     break
                 batch, done = under_way.popleft()
                 results = done.result()
                 batches.ended(batch)
-                for item, result in zip(batch, results, strict=True):
-                    if isinstance(result, StoreError):
-                        failed[item["key"]] = result
-                    else:
-                        yield item, result
+                yield from batches.sort(batch, results, failed)
         if failed:
             raise SomeFailed(failed)
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import IO, Any, TypeVar
 
 from cloud_storage import AsyncStore, transfer
 from cloud_storage.attempts import LONGEST_ON_ITS_WAY_S
+from cloud_storage.batches import Batches, outcomes
 from cloud_storage.calls import REVISION, Ttl, Value, whole
 from cloud_storage.errors import StoreError
 from cloud_storage.records import Event, Imported, Listed, Record, Written
 from cloud_storage.transfer import OnProgress
 from serve_app.directory.directory import Directory
 from serve_app.directory.listing import Question
-from serve_app.inside import many, requests, watching
+from serve_app.inside import requests, watching
 from serve_app.inside.patient import Patient
 from serve_app.inside.refusals import condition_failed
 from serve_app.inside.transfer import Transfers
@@ -162,8 +163,19 @@ class InsideAsyncStore(AsyncStore):
     def _outcomes(
         self, names: Iterable[N], key: Callable[[N], str], make: Callable[[N], Operation[Any]]
     ) -> AsyncIterator[tuple[Operation[Any], Any]]:
+        """An operation of each name with its answer, where it has one. What is refused at once keeps nothing else back.
+        Raises SomeFailed at the end."""
         failed: dict[str, StoreError] = {}
-        return many.outcomes(self._patient, many.made(names, key, make, failed), failed)
+
+        def made() -> Iterator[Operation[Any]]:
+            for name in names:
+                try:
+                    yield make(name)
+                except StoreError as error:
+                    failed[key(name)] = error
+
+        batches = Batches(made(), lambda operation: operation.key, lambda operation: operation.payload_bytes)
+        return outcomes(batches, self._patient.carry_out_all, failed)
 
     # What goes on.
 

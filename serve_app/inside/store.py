@@ -7,18 +7,18 @@ from datetime import datetime
 from typing import IO, Any, TypeVar
 
 from cloud_storage import Store, transfer
+from cloud_storage.batches import AT_ONCE, ITEMS
 from cloud_storage.calls import Ttl, Value
 from cloud_storage.errors import SomeFailed, StoreError
 from cloud_storage.records import Event, Imported, Listed, Record, Written
 from cloud_storage.transfer import OnProgress
-from serve_app.inside import many
 from serve_app.inside.async_store import InsideAsyncStore
 from serve_app.inside.loop_thread import LoopThread
 
 T = TypeVar("T")
 _END: Any = object()
 #: Of many values, those that are held at once.
-_ITEMS, _BYTES = many.ITEMS * many.AT_ONCE * 2, 64 * 1024 * 1024
+_ITEMS, _BYTES = ITEMS * AT_ONCE * 2, 64 * 1024 * 1024
 Pairs = list[tuple[str, Value]]
 
 

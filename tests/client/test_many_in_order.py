@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud_storage import AsyncStore, Store
-from cloud_storage.many import AT_ONCE, Batches
+from cloud_storage.batches import AT_ONCE
+from cloud_storage.many import in_batches
 from tests.client.served import Served
 
 
@@ -23,7 +24,7 @@ def item(key: str) -> dict[str, Any]:
 
 @given(st.lists(st.sampled_from("abcdef"), max_size=40), st.data())
 def test_batches_under_way_share_no_key_and_none_is_left_out(keys: list[str], data: st.DataObject) -> None:
-    batches = Batches(map(item, keys))
+    batches = in_batches(map(item, keys))
     under_way: list[list[dict[str, Any]]] = []
     ended: list[str] = []
     while True:
