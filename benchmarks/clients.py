@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -17,14 +16,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
-
 from benchmarks import wrk
 from benchmarks.bars import Bar
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.filling import fill_store, settle
 from benchmarks.stage import Stage
 from benchmarks.systems import STORE, V1
+from harness import ray_client
 from harness.running_store import ROOT
 
 _KEYS = 1000
@@ -55,7 +53,7 @@ def measure(folder: Path, *, rounds: int, seconds: int, say: Callable[[str], Non
     with Stage(folder, [STORE, V1], bucket_count=2) as stage:
         fill_store(stage, 0, _KEYS, _VALUE_BYTES)
         settle(stage)
-        address = _gcs_address(stage)
+        address = ray_client.gcs_address(stage.store.processes())
         for number in range(rounds):
 
             def load(system: str, workload: wrk.Workload, connections: int, number: int = number) -> wrk.Result:
@@ -116,15 +114,9 @@ def bars(rounds: list[Round]) -> Iterator[Bar]:
 
 
 def _client(kind: str, where: str, seconds: int) -> dict[str, float]:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "RAY_AUTH_MODE": "token",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    }
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.apps.client_load", kind, where, str(_KEYS), str(seconds)],
-        env=environment,
+        env=ray_client.environment() | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=_TIMEOUT_S,
@@ -133,21 +125,6 @@ def _client(kind: str, where: str, seconds: int) -> dict[str, float]:
         raise BenchmarkFailed(f"the client {kind} failed: {done.stderr[-2000:]}")
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures
-
-
-def _gcs_address(stage: Stage) -> str:
-    for process in stage.store.processes():
-        for argument in _arguments(process):
-            if argument.startswith("--gcs-address="):
-                return argument.partition("=")[2]
-    raise BenchmarkFailed("the store's Ray is not to be found")
-
-
-def _arguments(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except psutil.Error:
-        return []
 
 
 def _shown(one: Round) -> str:

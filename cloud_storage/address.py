@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
-from cloud_storage.attempts import LONGEST_TIMEOUT_S
+from cloud_storage.attempts import check_timeout
 
 URL_VARIABLE, TOKEN_VARIABLE = "CLOUD_STORAGE_URL", "CLOUD_STORAGE_TOKEN"
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -39,7 +39,7 @@ def address_of(url: str | None, token: str | None, timeout: float) -> Address:
     """What the arguments and the environment say; arguments first.
 
     Raises:
-        ValueError: the URL is none, or the timeout is not between 0 and 540 s, for as long as a store remembers requests.
+        ValueError: the URL, the token or the timeout (`check_timeout`) is none.
     """
     url = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
     token = (token if token is not None else os.environ.get(TOKEN_VARIABLE, "")).strip()
@@ -47,8 +47,7 @@ def address_of(url: str | None, token: str | None, timeout: float) -> Address:
         parts, host, port = _parts(url)
     except ValueError:  # UnicodeError, of a host that can't be one, is a ValueError
         raise ValueError(f"{url!r} is not the URL of a store, such as {DEFAULT_URL}") from None
-    if not 0 < timeout <= LONGEST_TIMEOUT_S:
-        raise ValueError(f"a timeout is more than 0 and at most {LONGEST_TIMEOUT_S:g} s, not {timeout!r}")
+    check_timeout(timeout)
     if not token.isascii() or any(character <= " " for character in token):
         raise ValueError("a token has visible ASCII characters alone")
     tls = parts.scheme == "https"

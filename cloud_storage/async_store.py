@@ -14,8 +14,8 @@ from yarl import URL
 
 from cloud_storage import answers, calls, events, listing, many, transfer
 from cloud_storage.address import DEFAULT_TIMEOUT_S, address_of
+from cloud_storage.async_batches import outcomes
 from cloud_storage.attempts import Attempts, Budget
-from cloud_storage.batches import outcomes
 from cloud_storage.calls import Ttl, Value
 from cloud_storage.errors import Interrupted, StoreError
 from cloud_storage.exchange import Call, Request, Response

@@ -22,6 +22,12 @@ LONGEST_TIMEOUT_S = 600.0 - LONGEST_ON_ITS_WAY_S
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
 
 
+def check_timeout(timeout_s: float) -> None:
+    """Raises ValueError: it is not between 0 and 540 s, for as long as a store remembers requests."""
+    if not 0 < timeout_s <= LONGEST_TIMEOUT_S:
+        raise ValueError(f"a timeout is more than 0 and at most {LONGEST_TIMEOUT_S:g} s, not {timeout_s!r}")
+
+
 class Budget:
     """How many requests a client sends again: `burst` at once, `per_second` for long, and one for ten that succeed."""
 

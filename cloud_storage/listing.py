@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from cloud_storage import calls
@@ -33,7 +33,12 @@ def page(prefix: str, start_after: str, delimiter: str, values: bool) -> Call[Pa
 
 def _read(response: Response) -> Page:
     answer = json.loads(response.body)
-    return Page(sorted(_names(answer), key=lambda listed: listed.name.encode()), answer["next"])
+    return Page(in_order(_names(answer)), answer["next"])
+
+
+def in_order(names: Iterable[Listed]) -> list[Listed]:
+    """Keys and common prefixes together, by their bytes."""
+    return sorted(names, key=lambda listed: listed.name.encode())
 
 
 def _names(answer: dict[str, Any]) -> Iterator[Listed]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 PUT, DELETE, EXPIRE, TAKEN = 0, 1, 2, 3
+#: What watches are told of, as they are told it.
+NAMES = {PUT: "put", DELETE: "delete", EXPIRE: "expire"}
 _TAG_CHARACTERS = 8
 
 

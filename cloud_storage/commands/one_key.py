@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -67,15 +67,12 @@ def put(
     token_file: TokenFile = None,
 ) -> None:
     """Store a value: the argument, a --file, or standard input. When this ends it is on disk."""
-    stored = values.value_of(value, file)
-    kept = content_type or values.type_of(stored)
-    lasts, until = values.seconds(ttl), values.moment(expires_at)
+    stored, kept = _stored(value, file, content_type, ttl, expires_at)
     with opened(url, timeout, token_file) as store:
         if if_revision is None:
-            written = store.put(key, stored, content_type=kept, ttl=lasts, expires_at=until)
+            _tell(key, store.put(key, stored, **kept), json)
         else:
-            written = store.replace(key, stored, if_revision, content_type=kept, ttl=lasts, expires_at=until)
-    _tell(key, written, json)
+            _tell(key, store.replace(key, stored, if_revision, **kept), json)
 
 
 def create(
@@ -91,11 +88,18 @@ def create(
     token_file: TokenFile = None,
 ) -> None:
     """Store a value where there is none. The status is 3 where there is one."""
-    stored = values.value_of(value, file)
-    kept = content_type or values.type_of(stored)
-    lasts, until = values.seconds(ttl), values.moment(expires_at)
+    stored, kept = _stored(value, file, content_type, ttl, expires_at)
     with opened(url, timeout, token_file) as store:
-        _tell(key, store.create(key, stored, content_type=kept, ttl=lasts, expires_at=until), json)
+        _tell(key, store.create(key, stored, **kept), json)
+
+
+def _stored(
+    value: str | None, file: Path | None, content_type: str | None, ttl: str | None, expires_at: str | None
+) -> tuple[bytes, dict[str, Any]]:
+    """The value that is typed, and what is kept with it, as a put's options."""
+    stored = values.value_of(value, file)
+    kept = {"content_type": content_type or values.type_of(stored)}
+    return stored, {**kept, "ttl": values.seconds(ttl), "expires_at": values.moment(expires_at)}
 
 
 def _tell(key: str, written: Written, json: bool) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import ray
 
 from cloud_storage import AsyncStore, Store
-from cloud_storage.attempts import LONGEST_TIMEOUT_S
+from cloud_storage.attempts import check_timeout
 from cloud_storage.errors import Incompatible, Unavailable
 from serve_app import __version__, errors
 from serve_app.cluster.existing_buckets import ExistingBuckets, WrongRelease
@@ -63,8 +63,7 @@ def connect(timeout: float) -> Store:
 async def connect_async(timeout_s: float) -> AsyncStore:
     """See `serve_app.connect_async`."""
     _check(timeout_s)
-    directory = Directory(ExistingBuckets(), LIMITS, guest=True)
-    await directory.start()
+    directory = await _started()
     try:
         await _find(directory, timeout_s)
     except BaseException:
@@ -74,13 +73,19 @@ async def connect_async(timeout_s: float) -> AsyncStore:
 
 
 def _check(timeout: float) -> None:
-    if not 0 < timeout <= LONGEST_TIMEOUT_S:
-        raise ValueError(f"a timeout is more than 0 and at most {LONGEST_TIMEOUT_S:g} s, not {timeout!r}")
+    check_timeout(timeout)
     if not ray.is_initialized():
         raise Unavailable(_NO_RAY)
     logger = logging.getLogger("serve_app")
     if not logger.handlers:  # it is the user's process: what is shown there is theirs to say
         logger.addHandler(logging.NullHandler())
+
+
+async def _started() -> Directory:
+    """One of this process's own."""
+    directory = Directory(ExistingBuckets(), LIMITS, guest=True)
+    await directory.start()
+    return directory
 
 
 async def _find(directory: Directory, timeout_s: float) -> None:
@@ -141,7 +146,7 @@ class _Shared:
         self._finding = threading.Lock()
         self._timer: threading.Timer | None = None
         self.thread = LoopThread("cloud-storage")
-        self.directory: Directory = self.thread.run(self._start())
+        self.directory: Directory = self.thread.run(_started())
 
     @classmethod
     def current(cls) -> _Shared:
@@ -154,12 +159,6 @@ class _Shared:
             now._timer.cancel()
             now._timer = None
         return now
-
-    @staticmethod
-    async def _start() -> Directory:
-        directory = Directory(ExistingBuckets(), LIMITS, guest=True)
-        await directory.start()
-        return directory
 
     def find(self, timeout: float) -> None:
         """Raises as `_find`."""

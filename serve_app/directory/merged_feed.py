@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from serve_app import events
-from serve_app.changes import TAKEN, Change, tag_of
+from serve_app.changes import PUT, TAKEN, Change, tag_of
 from serve_app.directory.places import Place, Position
 from serve_app.directory.view import StoreView
 from serve_app.errors import StoreError, Unavailable
@@ -47,6 +47,11 @@ class Event(NamedTuple):
 
     bucket_id: int
     change: Change
+
+
+def last_puts(events: Sequence[Event]) -> dict[bytes, int]:
+    """Places, by key. Of several puts of a key the last alone is told with its value: that is the one that there is now."""
+    return {event.change.key: number for number, event in enumerate(events) if event.change.kind == PUT}
 
 
 class MergedFeed:

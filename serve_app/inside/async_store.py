@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from datetime import datetime
 from typing import IO, Any, TypeVar
 
-from cloud_storage import AsyncStore, transfer
-from cloud_storage.attempts import LONGEST_ON_ITS_WAY_S
-from cloud_storage.batches import Batches, outcomes
+from cloud_storage import AsyncStore, listing, transfer
+from cloud_storage.async_batches import outcomes
+from cloud_storage.attempts import LONGEST_ON_ITS_WAY_S, Budget
+from cloud_storage.batches import Batches
 from cloud_storage.calls import REVISION, Ttl, Value, whole
 from cloud_storage.errors import StoreError
 from cloud_storage.records import Event, Imported, Listed, Record, Written
+from cloud_storage.steps import Exchange, Pause, carried_out
 from cloud_storage.transfer import OnProgress
 from serve_app.directory.directory import Directory
 from serve_app.directory.listing import Question
@@ -23,11 +25,8 @@ from serve_app.operations import Deleted, Missing, NotMet, Operation, Put, Touch
 from serve_app.operations import Value as Found
 from serve_app.operations import Written as Stored
 from serve_app.settings import Limits
-from serve_app.wire.messages import MAX_LISTED
 
 N = TypeVar("N")
-#: Names of a page; with values fewer, for a page is held whole.
-_PAGE_WITH_VALUES = 200
 
 
 class InsideAsyncStore(AsyncStore):
@@ -40,6 +39,7 @@ class InsideAsyncStore(AsyncStore):
         self._patient = Patient(directory, timeout_s)
         self._requests = requests.Requests(timeout_s + LONGEST_ON_ITS_WAY_S)
         self._transfers = Transfers(self._patient, limits)
+        self._budget = Budget()
         self._close: Callable[[], Awaitable[None]] | None = close
 
     async def close(self) -> None:
@@ -113,7 +113,8 @@ class InsideAsyncStore(AsyncStore):
     async def list(
         self, prefix: str = "", *, delimiter: str = "", start_after: str = "", values: bool = False
     ) -> AsyncIterator[Listed]:
-        asked = requests.question(prefix, delimiter, start_after, _PAGE_WITH_VALUES if values else MAX_LISTED, values)
+        limit = listing.PAGE_WITH_VALUES if values else listing.PAGE
+        asked = requests.question(prefix, delimiter, start_after, limit, values)
         while True:
             names, start = await self._page(asked)
             for name in names:
@@ -127,7 +128,7 @@ class InsideAsyncStore(AsyncStore):
         page = await self._patient.ask("the list", lambda: self._patient.directory.listing.page(asked))
         names = [requests.listed(entry, asked.values) for entry in page.entries]
         names += [Listed(name.decode(), is_prefix=True) for name in page.prefixes]
-        return sorted(names, key=lambda listed: listed.name.encode()), page.next
+        return listing.in_order(names), page.next
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Record]:
         found: dict[str, Record] = {}
@@ -212,7 +213,13 @@ class InsideAsyncStore(AsyncStore):
 
     async def import_part(self, part: bytes, lines_before: int) -> Imported:
         """`import_` of some whole lines, behind so many."""
-        return await self._transfers.import_part(part, lines_before)
+        self._patient.check_open()
+        call = transfer.import_call(part, lines_before)
+        return await self._run(carried_out(call, self._patient.deadline_s(), self._budget, self._now_s))
+
+    async def _take(self, step: Exchange | Pause) -> Any:
+        """Of those the import's alone are left."""
+        return await (super()._take(step) if isinstance(step, Pause) else self._transfers.import_(step.request))
 
 
 def _written(key: str, answer: Stored | NotMet) -> Written:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cloud_storage import errors as told
 from serve_app import errors
+from serve_app.http.v1 import kv
 
 #: The first class that fits.
 _TOLD: tuple[tuple[type[errors.StoreError], type[told.StoreError]], ...] = (
@@ -18,7 +19,6 @@ _TOLD: tuple[tuple[type[errors.StoreError], type[told.StoreError]], ...] = (
     (errors.StorageFault, told.Unavailable),
     (errors.InvalidRequest, told.InvalidRequest),
 )
-_SHOWN_CHARACTERS = 100
 
 
 def told_as(error: errors.StoreError) -> told.StoreError:
@@ -31,6 +31,4 @@ def told_as(error: errors.StoreError) -> told.StoreError:
 
 def condition_failed(key: str, revision: int) -> told.ConditionFailed:
     """revision: of the record there is; 0 where there is none."""
-    there = f"it has revision {revision}" if revision else "no record has it"
-    shown = key if len(key) <= _SHOWN_CHARACTERS else key[:_SHOWN_CHARACTERS] + "…"
-    return told.ConditionFailed(f"the key {shown!r} does not meet the condition: {there}", revision)
+    return told.ConditionFailed(str(kv.condition_failed(key.encode(), revision)), revision)

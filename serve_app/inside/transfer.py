@@ -8,10 +8,8 @@ from contextlib import aclosing
 from typing import Any
 
 from cloud_storage import answers, transfer
-from cloud_storage.attempts import Budget
 from cloud_storage.exchange import Request, Response
-from cloud_storage.records import Imported
-from cloud_storage.steps import Broken, Exchange, carried_out
+from cloud_storage.steps import Broken
 from serve_app.auth.access import OPEN, grant
 from serve_app.errors import StoreError, Unavailable
 from serve_app.http import problems
@@ -29,7 +27,6 @@ class Transfers:
     def __init__(self, patient: Patient, limits: Limits) -> None:
         self._patient = patient
         self._handlers = Transfer(patient.directory, Uploads(limits))
-        self._budget = Budget()
 
     async def lines(self, prefix: str, lines: transfer.Lines) -> AsyncIterator[bytes]:
         """What an export consists of, in whole lines. Raises the client's StoreError."""
@@ -55,27 +52,9 @@ class Transfers:
                 raise told_as(error) from None
             await asyncio.sleep(pause_s)
 
-    async def import_part(self, part: bytes, lines_before: int) -> Imported:
-        """Store the records in whole lines; `lines_before` are done already. Raises the client's StoreError."""
-        self._patient.check_open()
-        loop = asyncio.get_running_loop()
-        steps = carried_out(
-            transfer.import_call(part, lines_before), self._patient.deadline_s(), self._budget, loop.time
-        )
-        outcome = None
-        while True:
-            try:
-                step = steps.send(outcome)
-            except StopIteration as done:
-                imported: Imported = done.value
-                return imported
-            if isinstance(step, Exchange):
-                outcome = await self._import(step.request)
-            else:
-                await asyncio.sleep(step.seconds)
-                outcome = None
+    async def import_(self, request: Request) -> Response:
+        """What the handler of imports answers."""
 
-    async def _import(self, request: Request) -> Response:
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": request.body, "more_body": False}
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 from cloud_storage import errors as told
 from cloud_storage.events import LASTING_S, of_existing
 from cloud_storage.records import Event, Listed
-from serve_app.changes import DELETE, EXPIRE, PUT
+from serve_app.changes import NAMES, PUT
 from serve_app.directory import merged_feed, places
 from serve_app.directory.watches import Some
 from serve_app.errors import HistoryLost, InvalidRequest, StoreError
@@ -16,7 +17,6 @@ from serve_app.inside.patient import Patient
 from serve_app.inside.refusals import told_as
 from serve_app.operations import Get, Value
 
-_KINDS = {PUT: "put", DELETE: "delete", EXPIRE: "expire"}
 #: A directory that has nothing to tell says so as often.
 _HEARTBEAT_S = 10.0
 #: Values that are read together.
@@ -52,9 +52,10 @@ async def watch(
                 await followed.aclose()  # type: ignore[attr-defined] # it is a generator
         except (HistoryLost, InvalidRequest) as error:
             raise told_as(error) from None
-        except StoreError as error:  # it did not keep up, or a bucket is away
-            pause_s = attempts.not_sent(str(error), loop.time())
-        except told.Unavailable as error:  # a value can't be read
+        except (
+            StoreError,
+            told.Unavailable,
+        ) as error:  # it did not keep up, or a bucket is away, or a value can't be read
             pause_s = attempts.not_sent(str(error), loop.time())
         await asyncio.sleep(pause_s)
 
@@ -67,30 +68,31 @@ async def _told(patient: Patient, some: Some, values: bool, here: str) -> AsyncI
             yield _event(change, here if number == len(events) else "")
         return
     before: Event | None = None
+    last = merged_feed.last_puts(events)
     for start in range(0, len(events), _AT_ONCE):
-        async for told_event in _with_values(patient, events, start):
+        async for told_event in _with_values(patient, events, range(start, min(start + _AT_ONCE, len(events))), last):
             if before is not None:
                 yield before
             before = told_event
     if before is not None:
-        yield Event(before.kind, before.key, before.revision, before.value, before.content_type, here)
+        yield replace(before, id=here)
 
 
-async def _with_values(patient: Patient, events: list[merged_feed.Event], start: int) -> AsyncIterator[Event]:
-    """Of several puts of a key the last alone is told: its value is the one that there is now. Where that has another
-    revision already, what is to be told of it comes."""
-    last = {event.change.key: number for number, event in enumerate(events) if event.change.kind == PUT}
-    some = list(enumerate(events))[start : start + _AT_ONCE]
-    wanted = [event.change.key for number, event in some if last.get(event.change.key) == number]
+async def _with_values(
+    patient: Patient, events: list[merged_feed.Event], some: range, last: dict[bytes, int]
+) -> AsyncIterator[Event]:
+    """Those at some places. last: as `last_puts`. Where a record has another revision already, what is to be told of it
+    comes."""
+    wanted = [events[number].change.key for number in some if last.get(events[number].change.key) == number]
     found = dict(zip(wanted, await _values_of(patient, wanted), strict=True))
-    for number, event in some:
-        key, revision = event.change.key, event.change.revision
-        if event.change.kind != PUT:
-            yield _event(event, "")
+    for number in some:
+        kind, key, revision, *_ = events[number].change
+        if kind != PUT:
+            yield _event(events[number], "")
             continue
         value = found.pop(key) if last[key] == number else None
         if value is not None and value.revision >= revision:
-            yield Event("put", key.decode(), value.revision, value.value, value.content_type)
+            yield Event(NAMES[PUT], key.decode(), value.revision, value.value, value.content_type)
 
 
 async def _values_of(patient: Patient, keys: list[bytes]) -> list[Value | None]:
@@ -105,4 +107,4 @@ async def _values_of(patient: Patient, keys: list[bytes]) -> list[Value | None]:
 
 def _event(event: merged_feed.Event, event_id: str) -> Event:
     kind, key, revision, *_ = event.change
-    return Event(_KINDS[kind], key.decode(), revision, id=event_id)
+    return Event(NAMES[kind], key.decode(), revision, id=event_id)

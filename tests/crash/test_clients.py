@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -22,9 +21,9 @@ from typing import Any
 import pytest
 
 from cloud_storage import AsyncStore, Store
+from harness import ray_client
 from harness.reconfigure import settled, wait_for_topology
 from harness.running_store import ROOT, RunningStore
-from tests.support.commands import gcs_address
 from tests.support.inside_driver import COUNTERS, PAUSE_S
 from tests.support.moves import configure, put_all, total, wait_for_move, with_buckets
 from tests.support.waiting import until
@@ -153,15 +152,7 @@ def test_it_says_clearly_what_is_missing(crash_store: RunningStore) -> None:
         "calls.NAMESPACE = 'nobody'\n"
         "tried()\n"
     )
-    address = gcs_address(crash_store.processes())
-    done = subprocess.run(
-        [sys.executable, "-c", program.replace("{address!r}", repr(address))],
-        env=client_environment(),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run(crash_store, program)
     no_ray, other_release, no_store = done.stdout.splitlines()
     assert no_ray.startswith("Unavailable this process is in no Ray cluster"), done.stderr
     assert other_release.startswith(
@@ -198,22 +189,22 @@ def test_processes_that_leave_free_their_slots(crash_store: RunningStore) -> Non
         "assert serve_app.connect().get_text('slots') == '1'\n"
         "print('ended')\n"
     )
-    address = gcs_address(crash_store.processes())
-    done = subprocess.run(
-        [sys.executable, "-c", program.replace("{address!r}", repr(address))],
-        env=client_environment(),
+    done = run(crash_store, program)
+    assert done.stdout.splitlines() == ["the store is closed", "ended"], done.stderr
+    assert done.returncode == 0, done.stderr
+
+
+def run(store: RunningStore, program: str) -> subprocess.CompletedProcess[str]:
+    """A program to its end, in which `{address!r}` stands for the store's Ray."""
+    address = repr(ray_client.gcs_address(store.processes()))
+    return subprocess.run(
+        [sys.executable, "-c", program.replace("{address!r}", address)],
+        env=ray_client.environment(),
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert done.stdout.splitlines() == ["the store is closed", "ended"], done.stderr
-    assert done.returncode == 0, done.stderr
-
-
-def client_environment() -> dict[str, str]:
-    """What a program on this machine's Ray is started with: docs/python.md."""
-    return {**os.environ, "RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 class Program:
@@ -241,11 +232,11 @@ class Program:
 def program(store: RunningStore, folder: Path, *arguments: str) -> Iterator[Program]:
     """On the store's Ray; killed at the end."""
     output, errors = folder / "program.out", folder / "program.err"
-    address = gcs_address(store.processes())
+    address = ray_client.gcs_address(store.processes())
     with output.open("wb") as out, errors.open("wb") as err:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.inside_driver", address, *arguments],
-            env=client_environment(),
+            env=ray_client.environment(),
             cwd=ROOT,
             stdout=out,
             stderr=err,

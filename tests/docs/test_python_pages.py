@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.ray_client import gcs_address
 from harness.running_store import ROOT, RunningStore
 from tests.client.served import Served, served
 from tests.docs.blocks import Block, blocks
-from tests.support.commands import gcs_address
 
 PAGES = ("README.md", "docs/python.md", "docs/recipes.md")
 PROGRAMS = [block for page in PAGES for block in blocks(page) if block.kind == "python"]

@@ -10,8 +10,8 @@ import sys
 import psutil
 import pytest
 
+from harness.ray_client import gcs_address
 from harness.running_store import ROOT, RunningStore
-from tests.support.commands import gcs_address
 from tests.support.problem import check_problem
 from tests.support.raw_http import raw_request
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import psutil
 
+from harness.ray_client import gcs_address
 from harness.running_store import ROOT
 
 
@@ -34,16 +35,3 @@ def check_whole(processes: Iterable[psutil.Process], keys: int) -> None:
     status, said = typed(processes, "verify")
     assert status == 0, said
     assert f"whole: all {keys:,} keys are at home, and every count is exact" in said, said
-
-
-def gcs_address(processes: Iterable[psutil.Process]) -> str:
-    """Where the control service of the Ray among these processes listens."""
-    for process in processes:
-        try:
-            arguments = process.cmdline()
-        except psutil.Error:
-            continue  # it has just ended
-        for argument in arguments:
-            if argument.startswith("--gcs-address="):
-                return argument.partition("=")[2]
-    raise AssertionError("no raylet among these processes")

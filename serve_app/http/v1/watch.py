@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 
 from serve_app.auth.access import access_of
-from serve_app.changes import DELETE, EXPIRE, PUT
+from serve_app.changes import NAMES, PUT
 from serve_app.directory import places
 from serve_app.directory.directory import Directory
-from serve_app.directory.merged_feed import Event
+from serve_app.directory.merged_feed import Event, last_puts
 from serve_app.directory.watches import Some
 from serve_app.errors import HistoryLost, InvalidRequest, StoreError, Unavailable, ValueTooLarge
 from serve_app.http import requests
@@ -33,7 +33,6 @@ HEARTBEAT_S = 10.0
 _CONTENT_TYPE = b"text/event-stream"
 # nginx would keep events back to send them together.
 _HEADERS = [(b"x-accel-buffering", b"no")]
-_NAMES = {PUT: "put", DELETE: "delete", EXPIRE: "expire"}
 _PIECES_KEPT, _KEPT_BYTES = 64, 16 * 1024 * 1024
 #: Who reads values at once: each may hold as much as a batch is answered with.
 _READING = 4
@@ -117,7 +116,7 @@ class Watching:
             told = [_told(event) for event in some.events]
             return b"\n".join(told) + self._end(some, told)
         async with self._reading:
-            last = _last_puts(some.events)
+            last = last_puts(some.events)
             found: dict[bytes, Value] = {}
             keys, size = list(last), 0
             for start in range(0, len(keys), _ASKED_TOGETHER):
@@ -133,7 +132,7 @@ class Watching:
 
     async def _in_parts(self, some: Some) -> AsyncIterator[Piece]:
         """Told value by value. The id comes with the last of them: who comes back before is told all again."""
-        last = _last_puts(some.events)
+        last = last_puts(some.events)
         blocks: list[bytes] = []
         size = 0
         for number, event in enumerate(some.events):
@@ -234,11 +233,6 @@ def _size_of(made: asyncio.Future[bytes | None]) -> int:
     return 0 if failed else len(made.result() or b"")
 
 
-def _last_puts(events: list[Event]) -> dict[bytes, int]:
-    """Of several puts of a key the last one alone is told: the value is the one that there is now."""
-    return {event.change.key: number for number, event in enumerate(events) if event.change.kind == PUT}
-
-
 def _block(event: Event, number: int, last: dict[bytes, int], values: dict[bytes, Value]) -> bytes:
     """An event with its value; empty where it is not told."""
     change = event.change
@@ -255,7 +249,7 @@ def _block(event: Event, number: int, last: dict[bytes, int], values: dict[bytes
 
 def _told(event: Event) -> bytes:
     kind, key, revision, *_ = event.change
-    return _written(_NAMES[kind].encode(), _encode({"key": key.decode(), "revision": revision}))
+    return _written(NAMES[kind].encode(), _encode({"key": key.decode(), "revision": revision}))
 
 
 def _written(kind: bytes, data: bytes) -> bytes:
