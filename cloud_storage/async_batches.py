@@ -1,4 +1,4 @@
-"""The batches of a call on asyncio, several under way at once. Apart from `batches.py`: the sync client imports no asyncio."""
+"""The batches of a call on asyncio, several under way at once. Not in `batches.py`: the sync client imports no asyncio."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from serve_app.directory.batches import Batches
 from serve_app.directory.configuration import Configuration
 from serve_app.directory.founding import Founding
 from serve_app.directory.listing import Listing
-from serve_app.directory.polling import GUEST_REFRESH_S, REFRESH_S, Polling
+from serve_app.directory.polling import Polling
 from serve_app.directory.routed import MAX_REROUTES, Routed, check_kind
 from serve_app.directory.stats import DirectoryStats
 from serve_app.directory.topology_delivery import TopologyDelivery
@@ -75,7 +75,7 @@ class Directory:
             self._founding,
             self._delivery,
             identity or secrets.token_hex(8),
-            refresh_s=GUEST_REFRESH_S if guest else REFRESH_S,
+            guest=guest,
         )
 
     async def start(self) -> None:

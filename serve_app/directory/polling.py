@@ -32,15 +32,16 @@ class Polling:
         founding: Founding,
         delivery: TopologyDelivery,
         identity: str,
-        refresh_s: float = REFRESH_S,
+        *,
+        guest: bool = False,
     ) -> None:
-        """identity: who asks, for bucket 0. refresh_s: how often."""
+        """identity: who asks, for bucket 0. guest: as in `Directory`: seldom."""
         self._view = view
         self._configuration = configuration
         self._founding = founding
         self._delivery = delivery
         self._identity = identity
-        self._refresh_s = refresh_s
+        self._guest = guest
         self._task: asyncio.Task[None] | None = None
         #: Why the buckets' answers make no topology; empty where they do, or where that is not known yet.
         self.unsettled = ""
@@ -99,7 +100,8 @@ class Polling:
                 self.unsettled = str(error)
             except Exception as error:  # polling must outlive any surprise: without it nothing heals
                 events.error("topology refresh failed", exc_info=error)
-            await asyncio.sleep(_UNSETTLED_REFRESH_S if view.topology is None else self._refresh_s)
+            settled_s = GUEST_REFRESH_S if self._guest else REFRESH_S
+            await asyncio.sleep(_UNSETTLED_REFRESH_S if view.topology is None else settled_s)
 
     async def _settle_first(self, waited: bool) -> None:
         """Adopt the first topology, once the buckets that it lists have been heard, and those configured that there are.
