@@ -14,6 +14,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_TIMEOUT_S = 30.0
 #: What may stand before each path: it goes into requests as it is.
 _PATH = re.compile(r"[!-~]*")
+_CREDENTIALS = re.compile(r"^(.*//)?.*@", re.DOTALL)
 _HOST = re.compile(r"[^\s/\\@]+")
 
 
@@ -46,7 +47,8 @@ def address_of(url: str | None, token: str | None, timeout: float) -> Address:
     try:
         parts, host, port = _parts(url)
     except ValueError:  # UnicodeError, of a host that can't be one, is a ValueError
-        raise ValueError(f"{url!r} is not the URL of a store, such as {DEFAULT_URL}") from None
+        shown = _CREDENTIALS.sub(r"\1…@", url)  # there may be a password in it
+        raise ValueError(f"{shown!r} is not the URL of a store, such as {DEFAULT_URL}") from None
     check_timeout(timeout)
     if not token.isascii() or any(character <= " " for character in token):
         raise ValueError("a token has visible ASCII characters alone")

@@ -232,7 +232,7 @@ class AsyncStore:
                 request = lines.request(prefix)
             await asyncio.sleep(pause_s)
 
-    async def import_(self, file: IO[bytes], *, on_progress: OnProgress | None = None) -> Imported:
+    async def import_(self, file: Iterable[bytes], *, on_progress: OnProgress | None = None) -> Imported:
         """See Store.import_."""
         taken = transfer.Taken(on_progress)
         for part in transfer.parts(file):

@@ -256,8 +256,9 @@ class Store:
                 request = lines.request(prefix)
             time.sleep(pause_s)
 
-    def import_(self, file: IO[bytes], *, on_progress: OnProgress | None = None) -> Imported:
-        """Store the records in a file that `export` wrote. They keep their types, times and expiry, and get new revisions.
+    def import_(self, file: Iterable[bytes], *, on_progress: OnProgress | None = None) -> Imported:
+        """Store the records in a file that `export` wrote, or in any lines like those. They keep their types, times and
+        expiry, and get new revisions.
         on_progress: is called with the records and the bytes of the file that are done.
 
         Each part of the file is sent again where it is not known what came of it: the same records once more.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import Any
 
 from cloud_storage import answers, calls
 from cloud_storage.errors import Interrupted, StoreError, Unavailable
@@ -93,7 +93,7 @@ def tell(on_progress: OnProgress | None, lines: Lines) -> None:
         on_progress(lines.records, lines.size)
 
 
-def parts(file: IO[bytes]) -> Iterator[bytes]:
+def parts(file: Iterable[bytes]) -> Iterator[bytes]:
     """Whole lines, some megabytes of them together."""
     lines: list[bytes] = []
     size = 0

@@ -1,5 +1,5 @@
 """`python -m serve_app`: the command line (`cli/`)."""
 
-from serve_app.cli.main import app
+from serve_app.cli.entry import main
 
-app(prog_name="python -m serve_app")
+main("python -m serve_app")

@@ -18,7 +18,7 @@ from cloud_storage.commands.watch import watch
 #: docs/commands.md says more.
 STATUSES = (
     "Exit statuses: 0 done, 1 no such key, 2 wrong usage, 3 the condition failed, 4 refused, 5 the store can't be reached "
-    "(nothing was changed), 6 a write may have happened, 130 Ctrl-C, 141 nobody reads the output."
+    "(nothing was changed), 6 a write may have happened, 130 Ctrl-C, 141 nobody reads the output, 143 SIGTERM."
 )
 client_app = typer.Typer(
     no_args_is_help=True,

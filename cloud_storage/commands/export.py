@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
 from pathlib import Path
 from typing import IO, Annotated
 
+import msgspec
 import typer
 
 from cloud_storage.commands import files
@@ -35,14 +35,20 @@ def export(
     Until it is whole it is called FILE.part, and FILE stays as it was. It is no picture of one moment: a record that comes or
     goes meanwhile may be in it or not.
     """
+    if file != "-" and not files.is_stream(file):
+        target = files.meant(file)
+        with opened(url, timeout, token_file) as store:
+            records = _to_file(store, target, prefix, resume)
+        typer.echo(f"Exported {records:,} records to {file}.", err=True)
+        return
+    if resume:
+        raise Ended(Status.USAGE, "what is written once can't be resumed: name a file")
     with opened(url, timeout, token_file) as store:
         if file == "-":
-            if resume:
-                raise Ended(Status.USAGE, "standard output can't be resumed: name a file")
             _to(store, sys.stdout.buffer, prefix, "", 0, show=not sys.stdout.isatty())
             return
-        records = _to_file(store, Path(file), prefix, resume)
-    typer.echo(f"Exported {records:,} records to {file}.", err=True)
+        with files.named(Path(file)), Path(file).open("wb") as stream:
+            _to(store, stream, prefix, "", 0)
 
 
 def _to_file(store: Store, target: Path, prefix: str, resume: bool) -> int:
@@ -50,21 +56,20 @@ def _to_file(store: Store, target: Path, prefix: str, resume: bool) -> int:
     part, about = files.beside(target, ".part"), files.beside(target, ".part.prefix")
     of_these = f" --prefix {shlex.quote(prefix)}" if prefix else ""
     on = f"go on with `export {shlex.quote(str(target))}{of_these} --resume`"
-    if resume:
-        if not part.exists():
-            raise Ended(Status.USAGE, f"{part} is not there: no export to {target} broke off")
-        if not about.exists() or about.read_text() != prefix:
-            raise Ended(Status.USAGE, f"{part} is an export with another --prefix")
-    else:
-        if part.exists():
+    wanted = prefix.encode()
+    with _opened(part, resume) as opened:
+        files.lock(opened, part, "another export to it")
+        if part.stat().st_size and not resume:
             raise Ended(Status.USAGE, f"{part} is there, of an export that broke off: {on}, or remove it")
-        files.write_synced(about, prefix.encode())
-    with part.open("r+b" if resume else "xb") as opened:
-        done, last = whole_lines(opened) if resume else (0, "")
+        if resume and (not about.exists() or about.read_bytes() != wanted):
+            raise Ended(Status.USAGE, f"{part} is an export with another --prefix")
+        files.write_synced(about, wanted)
+        done, last = whole_lines(opened, prefix) if resume else (0, "")
         if resume:
             typer.echo(f"Going on behind {done:,} records: what has changed before them since is not seen.", err=True)
         try:
-            records = done + _to(store, opened, prefix, last, done)
+            with files.named(part):
+                records = done + _to(store, opened, prefix, last, done)
         except (StoreError, OSError, KeyboardInterrupt):
             if opened.tell():
                 typer.echo(f"It is not whole: {on}.", err=True)
@@ -72,14 +77,22 @@ def _to_file(store: Store, target: Path, prefix: str, resume: bool) -> int:
                 part.unlink()
                 about.unlink()
             raise
-        if resume:  # its last line has counted what came since
-            whole_lines(opened)
-            opened.write(b'{"exported":%d}\n' % records)
-        opened.flush()
-        os.fsync(opened.fileno())
-    files.move(part, target)
+        with files.named(part):
+            if resume:  # its last line has counted what came since
+                whole_lines(opened, prefix)
+                opened.write(b'{"exported":%d}\n' % records)
+            opened.flush()
+            os.fsync(opened.fileno())
+        files.move(part, target)
     about.unlink()
     return records
+
+
+def _opened(part: Path, resume: bool) -> IO[bytes]:
+    """To be read and written, and made where it is not there, unless one is to be gone on with."""
+    if resume and not part.exists():
+        raise Ended(Status.USAGE, f"{part} is not there: no export broke off")
+    return os.fdopen(os.open(part, os.O_RDWR | (0 if resume else os.O_CREAT), 0o666), "r+b")
 
 
 def _to(store: Store, file: IO[bytes], prefix: str, start_after: str, before: int, *, show: bool = True) -> int:
@@ -93,14 +106,29 @@ def _to(store: Store, file: IO[bytes], prefix: str, start_after: str, before: in
         return written
 
 
-def whole_lines(file: IO[bytes]) -> tuple[int, str]:
-    """Cut a file off behind the last record that is whole; how many there are, and the key of that one."""
-    count, end, last = 0, 0, b""
+class _Line(msgspec.Struct):
+    """What of a line is looked at."""
+
+    key: str
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+
+
+def whole_lines(file: IO[bytes], prefix: str) -> tuple[int, str]:
+    """Cut a file off behind the last record that is whole; how many there are, and the key of that one. What an export can
+    not have written is cut off too."""
+    count, end, last = 0, 0, ""
     file.seek(0)
     for line in file:
-        if not line.endswith(b"\n") or not line.startswith(b'{"key":'):
+        try:
+            key = _decode(line).key
+        except ValueError:  # msgspec's errors, and those of text, are ValueErrors
             break
-        count, end, last = count + 1, end + len(line), line
+        in_order = not count or key.encode() > last.encode()
+        if not line.endswith(b"\n") or not key.startswith(prefix) or not in_order:
+            break
+        count, end, last = count + 1, end + len(line), key
     file.truncate(end)
     file.seek(end)
-    return count, str(json.loads(last)["key"]) if last else ""
+    return count, last

@@ -34,7 +34,7 @@ def ls(
         raise Ended(Status.USAGE, "say one of --long, --null and --json")
     with opened(url, timeout, token_file) as store:
         found = store.list(prefix, delimiter=delimiter, start_after=start_after)
-        for line in _lines(islice(found, limit), long, null, json):
+        for line in _lines(islice(found, limit and min(limit, sys.maxsize)), long, null, json):
             sys.stdout.write(line)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cloud_storage.commands import shown, values
+from cloud_storage.commands import files, shown, values
 from cloud_storage.commands.completion import complete_key
 from cloud_storage.commands.options import TIMEOUT_S, URL, Json, Key, Timeout, TokenFile, Url, opened
 from cloud_storage.commands.statuses import Ended, Status, complain
@@ -46,7 +46,8 @@ def get(
         raise Ended(Status.NO, _NO_KEY + shown.quoted(key))
     told = f"{shown.as_json(shown.record(found))}\n".encode() if json else found.value
     if output is not None:
-        output.write_bytes(told)
+        with files.named(output):
+            output.write_bytes(told)
         return
     sys.stdout.flush()
     sys.stdout.buffer.write(told)

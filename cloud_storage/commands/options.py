@@ -29,6 +29,8 @@ Prefix = Annotated[
 URL, TIMEOUT_S = DEFAULT_URL, DEFAULT_TIMEOUT_S
 #: Of whoever looks at a terminal where nothing happens.
 _PATIENCE_S = 1.0
+#: In bytes; no header could be longer. More of an endless file is not read.
+_LONGEST_TOKEN = 64 * 1024
 
 
 def opened(url: str, timeout: float, token_file: Path | None) -> Store:
@@ -54,7 +56,11 @@ def token_in(file: Path | None) -> str | None:
     if file is None:
         return None
     try:
-        return file.read_text().strip()
+        with file.open("rb") as opened:
+            held = opened.read(_LONGEST_TOKEN + 1)
+        if len(held) > _LONGEST_TOKEN:
+            raise Ended(Status.USAGE, f"the token's file {file} holds more than a token")
+        return held.decode().strip()
     except OSError as error:
         raise Ended(Status.USAGE, f"the token's file {file} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from cloud_storage.records import Event, Listed, Record
 
+#: What Python calls printable, and is shown as nothing: default-ignorable code points (UAX #44), and the empty Braille cell.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -69,12 +74,17 @@ def name(text: str) -> str:
     >>> print(name("reports/2026"), name("two lines"), name(chr(27) + "[2J"))
     reports/2026 two lines "\\u001b[2J"
     """
-    if text.isprintable() and not text.startswith('"') and text == text.strip():
+    if not _odd(text) and not text.startswith('"') and text == text.strip():
         return text
     return quoted(text)
 
 
 def quoted(text: str) -> str:
     """With what is not printable escaped."""
-    escaped = (each if each.isprintable() and each not in '"\\' else json.dumps(each)[1:-1] for each in text)
+    escaped = (json.dumps(each)[1:-1] if _odd(each) or each in '"\\' else each for each in text)
     return f'"{"".join(escaped)}"'
+
+
+def _odd(text: str) -> bool:
+    """Whether some of it is not seen, or does something."""
+    return not text.isprintable() or _INVISIBLE.search(text) is not None

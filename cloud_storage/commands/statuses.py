@@ -13,6 +13,7 @@ from typing import ParamSpec
 import typer
 
 from cloud_storage import errors
+from cloud_storage.commands import standard
 
 P = ParamSpec("P")
 
@@ -29,6 +30,7 @@ class Status(IntEnum):
     UNKNOWN = 6
     INTERRUPTED = 130  # as a shell shows SIGINT
     CLOSED_PIPE = 141  # and SIGPIPE
+    TERMINATED = 143  # and SIGTERM
 
 
 class Ended(Exception):
@@ -71,6 +73,7 @@ def ending(command: Callable[P, int | None]) -> Callable[P, None]:
 
 
 def _status(command: Callable[[], int | None]) -> int:
+    standard.replace_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # names are that, whatever the terminal's language is
     try:
@@ -85,7 +88,7 @@ def _status(command: Callable[[], int | None]) -> int:
         complain(str(error))
         return status_of(error)
     except BrokenPipeError:
-        _forget_output()
+        standard.forget_output()
         return Status.CLOSED_PIPE
     except KeyboardInterrupt:
         return Status.INTERRUPTED
@@ -96,15 +99,8 @@ def _status(command: Callable[[], int | None]) -> int:
         complain(str(error))
         return Status.USAGE
     except OSError as error:
-        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        standard.forget_output()
+        # Where nothing has named the file it is standard output: all others are named by whoever writes them.
+        file = error.filename2 or error.filename or "standard output"
+        complain(f"{os.fsdecode(file)}: {error.strerror}" if error.strerror else str(error))
         return Status.REFUSED
-
-
-def _forget_output() -> None:
-    """Nobody reads it: Python would complain once more of what it still holds."""
-    try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
-    except (OSError, ValueError):
-        pass  # an output that is no file

@@ -6,14 +6,18 @@ wants one. Links in them are relative, so they work below any prefix.
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
+from starlette.datastructures import Headers
 from starlette.responses import FileResponse, RedirectResponse, Response
-from starlette.staticfiles import StaticFiles
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
+from starlette.types import Receive, Scope, Send
 
+_PAGE = "index.html"
 _FOLDER = Path(str(files("serve_app.http") / "console"))
 
 #: Keys and values are anybody's, so the page may run and load nothing but its own files, and no other page may frame it.
@@ -35,6 +39,7 @@ _POLICY = "; ".join(
 _HEADERS = {
     "content-security-policy": _POLICY,
     "referrer-policy": "no-referrer",
+    "accept-ranges": "none",
     "cache-control": "no-cache",  # they are asked for each time, and sent where they have changed
 }
 #: The machine's own table of types may say otherwise, and with `nosniff` a module of another type is not run.
@@ -52,7 +57,7 @@ def add_console(app: FastAPI) -> None:
 
     @app.api_route("/console", methods=["GET", "HEAD"], include_in_schema=False)
     async def page(request: Request) -> Response:
-        return await console.get_response("index.html", request.scope)
+        return await console.get_response(_PAGE, request.scope)
 
     @app.api_route("/console/", methods=["GET", "HEAD"], include_in_schema=False)
     async def with_a_slash(request: Request) -> RedirectResponse:
@@ -64,9 +69,27 @@ def add_console(app: FastAPI) -> None:
 class _Files(StaticFiles):
     """The page's files, with what is said of each."""
 
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        response = super().file_response(*args, **kwargs)
+    def get_path(self, scope: Scope) -> str:
+        """Of the file that is asked for below /console. The page itself has one address, for its links are relative."""
+        path = super().get_path(scope)
+        return "" if path == _PAGE or scope["path"].endswith("/") else path
+
+    def file_response(
+        self, full_path: Any, stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        response = _WholeFile(
+            full_path, status_code, stat_result=stat_result, media_type=_TYPES[Path(full_path).suffix]
+        )
         response.headers.update(_HEADERS)
-        if isinstance(response, FileResponse):
-            response.headers["content-type"] = _TYPES[Path(response.path).suffix]
+        if self.is_not_modified(response.headers, Headers(scope=scope)):
+            return NotModifiedResponse(response.headers)
         return response
+
+
+class _WholeFile(FileResponse):
+    """The files are small: a `Range` is not looked at, which RFC 9110 (14.2) leaves to a server. Starlette's answers to one
+    that can't be read, or is beyond the end, are no problem documents as all others of the API are."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [header for header in scope["headers"] if header[0] != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)

@@ -199,7 +199,7 @@ class InsideAsyncStore(AsyncStore):
             transfer.tell(on_progress, lines)
         return lines.records
 
-    async def import_(self, file: IO[bytes], *, on_progress: OnProgress | None = None) -> Imported:
+    async def import_(self, file: Iterable[bytes], *, on_progress: OnProgress | None = None) -> Imported:
         taken = transfer.Taken(on_progress)
         for part in transfer.parts(file):
             taken.add(part, await self.import_part(part, taken.lines))

@@ -135,7 +135,7 @@ class InsideStore(Store):
             transfer.tell(on_progress, lines)
         return lines.records
 
-    def import_(self, file: IO[bytes], *, on_progress: OnProgress | None = None) -> Imported:
+    def import_(self, file: Iterable[bytes], *, on_progress: OnProgress | None = None) -> Imported:
         taken = transfer.Taken(on_progress)
         for part in transfer.parts(file):
             taken.add(part, self._on_loop(self._store.import_part(part, taken.lines)))

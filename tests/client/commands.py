@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -11,6 +12,10 @@ from typer.testing import CliRunner
 
 from cloud_storage.commands.app import client_app
 from tests.client.served import Served
+
+# Whoever runs the tests in the background may have them ignore Ctrl-C: what they start would, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Typed alone, without what the environment of the tests says.
 _RUNNER = CliRunner(env={"CLOUD_STORAGE_TOKEN": None, "COLUMNS": "200", "TERM": "dumb"})

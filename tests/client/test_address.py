@@ -37,6 +37,13 @@ def test_what_is_no_stores_url_is_refused_with_a_sentence(url: str) -> None:
         address_of(url, "", 1.0)
 
 
+@pytest.mark.parametrize("url", ["http://user:secret@store", "http://user:se/secret@store", "user:secret@store"])
+def test_a_password_in_a_url_is_not_shown(url: str) -> None:
+    with pytest.raises(ValueError, match="is not the URL of a store") as refused:
+        address_of(url, "", 1.0)
+    assert "secret" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("url", "host", "port", "prefix"),
     [

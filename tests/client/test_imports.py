@@ -33,7 +33,9 @@ sys.meta_path.insert(0, OnlyTheBase())
 
 
 def run(code: str, *arguments: str, url: str = "http://127.0.0.1:1") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "CLOUD_STORAGE_URL": url, "COLUMNS": "200"}
+    # The shell that runs the tests may be one that Typer has no completion for.
+    shell = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    environment = {**os.environ, **shell, "CLOUD_STORAGE_URL": url, "COLUMNS": "200"}
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment, timeout=60
     )
@@ -41,7 +43,7 @@ def run(code: str, *arguments: str, url: str = "http://127.0.0.1:1") -> subproce
 
 def command(*arguments: str, url: str = "http://127.0.0.1:1") -> subprocess.CompletedProcess[str]:
     """`cloud-storage …` where nothing of the server is installed."""
-    return run(BLOCKED + "from serve_app.cli.main import app; app(prog_name='cloud-storage')", *arguments, url=url)
+    return run(BLOCKED + "from serve_app.cli.entry import main; main('cloud-storage')", *arguments, url=url)
 
 
 def test_the_clients_commands_work_without_the_server(http_store: Served) -> None:

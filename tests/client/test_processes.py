@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -76,13 +77,19 @@ def test_a_watch_shows_changes_at_once_and_ends_with_ctrl_c(http_store: Served) 
         assert command.stderr.read() == b""
 
 
-def test_a_bench_that_is_stopped_leaves_nothing_behind(http_store: Served) -> None:
-    with process(http_store, "bench", "--prefix", "stopped/", "--seconds", "100", "--records", "100") as command:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("records", "there"), [(100, 100), (20_000, 1)])
+def test_a_bench_that_is_stopped_leaves_nothing_behind(
+    http_store: Served, stop: signal.Signals, records: int, there: int
+) -> None:
+    """Neither while it loads nor later: what was on its way to the store has come to its end before it is removed."""
+    words = ["bench", "--prefix", "stopped/", "--seconds", "100", "--records", str(records), "--rate", "0.5"]
+    with process(http_store, *words) as command:
         with Store(http_store.url) as store:
-            while len(list(store.list("stopped/"))) < 100:
+            while len(list(islice(store.list("stopped/"), there))) < there:
                 assert command.poll() is None
-            command.send_signal(signal.SIGINT)
-            assert command.wait(60) == 130
+            command.send_signal(stop)
+            assert command.wait(60) == 128 + stop
             assert list(store.list("stopped/")) == []
         assert command.stdout is not None
         assert command.stderr is not None
@@ -101,7 +108,7 @@ def test_an_import_of_a_pipe_with_a_name_is_one_of_a_stream(http_store: Served, 
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     command = process(http_store, "import", str(pipe))
-    pipe.write_bytes(b'{"key":"process/pipe","value":""}\n')
+    pipe.write_bytes(b'{"key":"process/pipe","value":""}\n{"exported":1}\n')
     assert ended(command) == (0, b"", b"Imported 1 records.\n")
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
     assert ended(process(http_store, "import", str(pipe), "--resume"))[0] == 2
@@ -154,11 +161,65 @@ def test_without_a_value_and_at_a_terminal_nothing_is_waited_for(http_store: Ser
     assert (status, b"no value: type one" in err) == (2, True)
 
 
+@pytest.mark.parametrize("words", ["get process/00001", "ls process/", "export -", "increment process/n", "bench"])
+def test_a_closed_output_is_told_where_something_would_be_written(filled: Served, words: str) -> None:
+    status, err = in_a_shell(filled, f"{words} >&-")
+    assert (status, err) == (4, b"error: standard output: it is closed\n")
+
+
+@pytest.mark.parametrize("words", ["put process/closed", "put process/closed -", "import -"])
+def test_a_closed_input_is_told_where_it_would_be_read(filled: Served, words: str) -> None:
+    assert in_a_shell(filled, f"{words} <&-") == (4, b"error: standard input: it is closed\n")
+
+
+def test_who_needs_neither_input_nor_output_does_not_mind_that_they_are_closed(filled: Served) -> None:
+    assert in_a_shell(filled, "put process/closed kept <&- >&- 2>&-") == (0, b"")
+    assert ended(process(filled, "get", "process/closed"))[1] == b"kept"
+    assert in_a_shell(filled, "get process/nowhere >&- 2>&-") == (1, b"")
+
+
+def test_an_output_that_has_no_room_is_named(filled: Served) -> None:
+    for words in ("get process/00001", "ls process/", "increment process/n"):
+        assert in_a_shell(filled, f"{words} >/dev/full") == (4, b"error: standard output: No space left on device\n")
+
+
+def in_a_shell(store: Served, words: str) -> tuple[int, bytes]:
+    """Its status, and what it says on standard error."""
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m cloud_storage {words}"],
+        env={**os.environ, "CLOUD_STORAGE_URL": store.url},
+        capture_output=True,
+        timeout=60,
+    )
+    return done.returncode, done.stderr
+
+
+def test_ctrl_c_before_the_commands_are_there_ends_it_without_a_word() -> None:
+    """The signal comes in the middle of an import."""
+    code = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+"""
+    done = subprocess.run([sys.executable, "-c", code + SCRIPT, "ls"], capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+    ignored = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{ignored}\n{code}{SCRIPT}", "get", "--help"], capture_output=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, b""), "whoever started it may have it ignored"
+
+
 # -- completion ------------------------------------------------------------------------------------------------------------
 
 
 #: The entry point of the wheel.
-SCRIPT = "from serve_app.cli.main import app; app(prog_name='cloud-storage')"
+SCRIPT = "from serve_app.cli.entry import main; main('cloud-storage')"
 
 
 def completed(store: Served | str, words: str) -> list[str]:

@@ -83,7 +83,7 @@ def test_a_second_round_that_fails_says_nothing_of_the_first() -> None:
 def test_what_may_have_happened_stays_so_where_it_is_refused_later() -> None:
     sent = run("a", "b")
     sent.answer([problem(UNKNOWN), STORED])
-    sent.now_s = 9.999
+    sent.now_s = 10.0
     sent.answer([problem(AWAY)])
     assert sent.done is not None
     assert isinstance(sent.done[0], OutcomeUnknown)

@@ -128,11 +128,11 @@ def test_what_is_not_whole_is_cut_off(tmp_path: Path) -> None:
     for rest in (b"", b'{"key":', b'{"exported":2}\n', b'{"failed":{}}\n', b'{"exported":2}\n{"ex', b"\0\0\0"):
         path.write_bytes(record % 1 + record % 2 + rest)
         with path.open("r+b") as file:
-            assert export_module.whole_lines(file) == (2, "2")
+            assert export_module.whole_lines(file, "") == (2, "2")
             assert file.tell() == path.stat().st_size == 2 * len(record) - 2
     path.write_bytes(b'{"key"')
     with path.open("r+b") as file:
-        assert export_module.whole_lines(file) == (0, "")
+        assert export_module.whole_lines(file, "") == (0, "")
 
 
 # -- import --------------------------------------------------------------------------------------------------------------
@@ -243,6 +243,6 @@ def test_a_refused_record_is_named_by_its_line_in_the_file(http_store: Served, s
 def test_what_has_expired_is_left_out_and_told(http_store: Served, tmp_path: Path) -> None:
     path = tmp_path / "records"
     records = [{"key": "moved/a", "value": "", "expires": "2020-01-01T00:00:00Z"}, {"key": "moved/b", "value": ""}]
-    path.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in [*records, {"exported": 2}]))
     assert run(http_store, "import", str(path)).stderr == "Imported 1 records; 1 had expired.\n"
     run(http_store, "delete", "moved/b")

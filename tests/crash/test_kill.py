@@ -54,7 +54,9 @@ def test_all_of_ray_is_killed_under_load(crash_store: RunningStore, tell: Callab
         load.wait_for(400)
         crash_store.kill_everything()
         crash_store.start()
-        load.wait_for(400)
+        # How many are of unknown fate depends on the machine, and they are to be few among all: else the check of the history
+        # would say little.
+        load.wait_for(max(400, 10 * load.outcomes["unknown"]), timeout_s=180)
     finally:
         load.stop()
     tell("kills: all of Ray")

@@ -18,7 +18,7 @@ from tests.support.problem import check_problem
 
 FOLDER = ROOT / "serve_app/http/console"
 FILES = sorted(path.name for path in FOLDER.iterdir())
-PATHS = ["/console", *(f"/console/{name}" for name in FILES)]
+PATHS = ["/console", *(f"/console/{name}" for name in FILES if name != "index.html")]
 TYPES = {
     "html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
@@ -45,6 +45,10 @@ def test_a_file_is_sent_with_what_a_browser_is_to_know_of_it(path: str) -> None:
     without_body = request(app, "HEAD", path.encode())
     assert (without_body.status, without_body.body) == (200, b"")
     assert without_body.headers["content-length"] == str(len(answer.body))
+    for part in (b"bytes=0-3", b"bytes=abc", b"bytes=99999999-", b"lines=1-2"):
+        ranged = request(app, "GET", path.encode(), headers=[(b"range", part)])
+        assert (ranged.status, ranged.body) == (200, answer.body)
+        assert ranged.headers["accept-ranges"] == "none"
     known = request(app, "GET", path.encode(), headers=[(b"if-none-match", answer.headers["etag"].encode())])
     assert (known.status, known.body) == (304, b"")
 
@@ -69,8 +73,13 @@ def test_with_a_slash_behind_it_the_page_is_where_its_links_are_right() -> None:
         assert (answer.status, answer.headers["location"]) == (307, prefix + "/console")
 
 
-@pytest.mark.parametrize("path", [b"/console/none.js", b"/console/../app.py", b"/console/%2e%2e/app.py", b"/console//"])
+@pytest.mark.parametrize(
+    "path",
+    [b"/console/none.js", b"/console/../app.py", b"/console/%2e%2e/app.py", b"/console//",
+     b"/console/index.html", b"/console/index.html/", b"/console/main.js/"],
+)  # fmt: skip
 def test_nothing_else_is_there(path: bytes) -> None:
+    """Neither is the page below another name, where its links would lead nowhere."""
     check_problem(request(http_on(FakeDirectory()), "GET", path), 404)
 
 

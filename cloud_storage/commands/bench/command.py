@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,7 +95,17 @@ def bench(
                 if load and not keep:
                     await _remove(store, plan.prefix)
 
-    return asyncio.run(run())
+    async def ended_by_a_signal() -> int:
+        """As by Ctrl-C: what has been loaded is removed."""
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await run()
+
+    try:
+        return asyncio.run(ended_by_a_signal())
+    except asyncio.CancelledError:
+        raise Ended(Status.TERMINATED) from None
 
 
 async def _measured(driver: Driver, plan: Plan, load: bool, json: bool) -> int:

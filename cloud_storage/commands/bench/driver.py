@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from cloud_storage.async_store import AsyncStore
 from cloud_storage.commands.bench.measurements import Measurements
@@ -53,9 +54,8 @@ class Driver:
         started_s = time.monotonic()
         for start in range(0, self._plan.records, BATCH * self._plan.clients):
             end = min(self._plan.records, start + BATCH * self._plan.clients)
-            await self._store.put_many(
-                (self._key(number), self._values.make(number, 0)) for number in range(start, end)
-            )
+            records = [(self._key(number), self._values.make(number, 0)) for number in range(start, end)]
+            await _to_its_end(asyncio.ensure_future(self._store.put_many(records)))
             tell(end)
         return time.monotonic() - started_s
 
@@ -72,7 +72,8 @@ class Driver:
         return total
 
     async def run(self, tell: Tell) -> None:
-        """All operations. What fails is counted."""
+        """All operations. What fails is counted. Where it is cancelled, what is under way comes to its end first: nothing of
+        it is stored any more when this has ended."""
         started_s = time.monotonic()
         times = self._times(started_s)
         done = 0
@@ -84,9 +85,12 @@ class Driver:
                 done += 1
                 tell(done)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._plan.clients):
-                group.create_task(client())
+        running = [asyncio.ensure_future(client()) for _ in range(self._plan.clients)]
+        try:
+            await asyncio.shield(asyncio.gather(*running))
+        finally:
+            times.stop()
+            await asyncio.wait(running)
         self.measured.seconds = time.monotonic() - started_s
 
     def lost_updates(self, before: int, after: int) -> int:
@@ -148,6 +152,15 @@ class Driver:
         return self._plan.prefix + name(number)
 
 
+async def _to_its_end(task: asyncio.Future[Any]) -> None:
+    """Wait for it, also where this is cancelled."""
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+
+
 class _Times:
     """When each operation is to begin, shared by all clients: now, or, with a rate, at its time. One that begins late because
     all clients were waiting is measured from when it should have begun."""
@@ -157,6 +170,12 @@ class _Times:
         self._left = math.inf if plan.operations is None else plan.operations
         self._end_s = math.inf if plan.seconds is None else started_s + plan.seconds
         self._next_s = started_s
+        self._stopped = asyncio.get_running_loop().create_future()
+
+    def stop(self) -> None:
+        """No more are begun."""
+        if not self._stopped.done():
+            self._stopped.set_result(None)
 
     def __aiter__(self) -> AsyncIterator[float]:
         return self
@@ -164,11 +183,13 @@ class _Times:
     async def __anext__(self) -> float:
         now_s = time.monotonic()
         begin_s = now_s if self._interval_s is None else self._next_s
-        if self._left <= 0 or max(now_s, begin_s) >= self._end_s:
+        if self._stopped.done() or self._left <= 0 or max(now_s, begin_s) >= self._end_s:
             raise StopAsyncIteration
         self._left -= 1
         if self._interval_s is not None:
             self._next_s += self._interval_s
             if begin_s > now_s:
-                await asyncio.sleep(begin_s - now_s)
+                await asyncio.wait([self._stopped], timeout=begin_s - now_s)
+                if self._stopped.done():
+                    raise StopAsyncIteration
         return begin_s

@@ -289,7 +289,7 @@ def _put(raw: bytes, number: int, taken: _Taken, check_size: Callable[[int], Non
         if problem:
             raise InvalidRequest(f"{shown_key(put.key)!r}: {problem}")
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"line {number} is no record: {error}") from None
+        raise InvalidRequest(f"line {number}: it is no record: {error}") from None
     except (InvalidRequest, Forbidden, ValueTooLarge) as error:
         raise type(error)(f"line {number}: {error}") from None
     if expires_ms and expires_ms <= time.time() * 1000:
