@@ -21,7 +21,7 @@ from cloud_storage.codecs import TEXT, Codec
 from cloud_storage.errors import Interrupted, SomeFailed, StoreError
 from cloud_storage.exchange import Call, Request, Response
 from cloud_storage.mapping import StoreMapping
-from cloud_storage.pool import Pool, headers_of
+from cloud_storage.pool import Pool
 from cloud_storage.records import Event, Imported, Listed, Record, Written
 from cloud_storage.steps import Broken, Exchange, NotSent, Pause, Steps, carried_out, refusal
 from cloud_storage.transfer import OnProgress
@@ -329,8 +329,8 @@ class Store:
         attempts.left_s(time.monotonic())
         with self._pool.opened(request, silence_s) as response:
             try:
-                if not answers.is_own(Response(response.status, headers_of(response), b"")):
-                    raise refusal(Response(response.status, headers_of(response), response.read(_REFUSAL_BYTES)))
+                if not answers.is_own(Response(response.status, response.fields, b"")):
+                    raise refusal(Response(response.status, response.fields, response.read(_REFUSAL_BYTES)))
                 while True:
                     some = response.read1(_BIT_BYTES)
                     if not some:

@@ -116,7 +116,7 @@ def test_what_is_no_file_is_refused_before_the_store_is_asked(
     assert (done.exit_code, done.stderr.count("\n"), "nowhere" in done.stderr) == (4, 1, True)
 
 
-def test_no_room_is_told_with_the_name(http_store: Served) -> None:
+def test_no_room_is_told_with_the_name(http_store: Served, whole: bytes) -> None:
     done = run(http_store, "export", "/dev/full", "--prefix", "files/")
     assert (done.exit_code, done.stderr) == (4, "error: /dev/full: No space left on device\n")
     done = run(http_store, "get", "files/03", "--output", "/dev/full")
