@@ -31,7 +31,7 @@ from tests.support.linearizability import ANY, NOT_MET, READS, Event, Kind
 class Asked:
     """An operation on a key. value: of a put, the text; of an increment, what is added. if_match, if_none_match: a revision,
     or `ANY`; 0 where there is no condition. ttl_ms: 0 where what it leaves never expires. named: the idempotency key, or
-    empty."""
+    empty. remember_ms: for how long that is remembered, 0 for as long as where nothing is said."""
 
     kind: Kind
     key: str
@@ -40,6 +40,7 @@ class Asked:
     if_none_match: int = 0
     ttl_ms: int = 0
     named: str = ""
+    remember_ms: int = 0
 
     @property
     def writes(self) -> bool:
@@ -47,7 +48,7 @@ class Asked:
 
     def operation(self, *, batched: bool = False) -> Operation[Any]:
         """The product's own. The same each time: a request that is sent again is the very same."""
-        key, named = self.key.encode(), self.named.encode()
+        key, named, remember_ms = self.key.encode(), self.named.encode(), self.remember_ms
         condition = None
         if self.if_match or self.if_none_match:
             condition = Condition(
@@ -59,14 +60,20 @@ class Asked:
             return Head(key, condition=condition)
         if self.kind == "delete":
             with_value = not batched and not named  # no batch answers with what it deleted
-            return Delete(key, with_value=with_value, condition=condition, idempotency_key=named)
+            return Delete(
+                key, with_value=with_value, condition=condition, idempotency_key=named, remember_ms=remember_ms
+            )
         if self.kind == "touch":
-            return Touch(key, ttl_ms=self.ttl_ms, condition=condition, idempotency_key=named)
+            return Touch(key, ttl_ms=self.ttl_ms, condition=condition, idempotency_key=named, remember_ms=remember_ms)
         assert self.value is not None
         if self.kind == "increment":
-            return Increment(key, int(self.value), self.ttl_ms, condition=condition, idempotency_key=named)
+            return Increment(
+                key, int(self.value), self.ttl_ms, condition=condition, idempotency_key=named, remember_ms=remember_ms
+            )
         value = self.value.encode()
-        return Put(key, value, "text/plain", self.ttl_ms, condition=condition, idempotency_key=named)
+        return Put(
+            key, value, "text/plain", self.ttl_ms, condition=condition, idempotency_key=named, remember_ms=remember_ms
+        )
 
     def event(self, answer: Any, called_s: float, ended_s: float) -> Event:
         """What came of it. answer: the product's; None where that is unknown."""
@@ -93,6 +100,8 @@ class Asked:
             told.append(f"for {self.ttl_ms} ms")
         if self.named:
             told.append(f"as {self.named}")
+        if self.remember_ms:
+            told.append(f"remembered for {self.remember_ms} ms")
         return " ".join(told)
 
 

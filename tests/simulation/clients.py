@@ -16,7 +16,7 @@ from typing import Any
 from serve_app import placement
 from serve_app.directory.routed import Routed
 from serve_app.errors import DiskFull, OutcomeUnknown, StoreError, Unavailable
-from tests.simulation.asked import Asked, events_of
+from tests.simulation.asked import Asked, events_of, meaning
 from tests.simulation.drawing import COUNTERS, STILL, Drawing
 from tests.simulation.nodes import DirectoryNode
 from tests.simulation.world import Window, World
@@ -33,6 +33,8 @@ _REFUSED = (Unavailable, DiskFull)
 REFUSED, UNKNOWN = "refused", "unknown"
 #: How often a request that may be repeated is sent again.
 _TRIES = 8
+#: How many of those that were answered come once more, as what went astray does.
+_ASTRAY_SHARE = 0.25
 #: Keys with numbers, and keys that nobody writes again: lists must have them.
 _COUNTERS, _STILL = 2, 3
 _COUNTER_SHARE = 0.12
@@ -58,6 +60,7 @@ class Clients:
         self._unknown: Counter[str] = Counter()
         self._number = 0
         self._bursts: list[asyncio.Task[None]] = []
+        self._astray: list[asyncio.Task[None]] = []
         #: Set when the burst of that number begins, or would have.
         self.begun = [asyncio.Event() for _ in world.plan.bursts_s]
 
@@ -70,6 +73,7 @@ class Clients:
             *(self.operate(self.world.rng.choice(self.world.directories), "put", self._key(number)) for number in first)
         )
         await asyncio.gather(*(self._client() for _ in range(self.world.plan.client_count)))
+        await asyncio.gather(*self._astray)
 
     async def _begin(self, number: int) -> None:
         """Ends when the burst is to begin: at its time, and many of them when keys begin to move."""
@@ -151,6 +155,8 @@ class Clients:
             self.outcomes["unknown" if answer is UNKNOWN else "refused" if answer is REFUSED else "ok"] += 1
             if answer is UNKNOWN and asked.named:
                 await self._repeat(number, asked, called_s)
+            elif asked.named and answer is not REFUSED and world.rng.random() < _ASTRAY_SHARE:
+                self._astray.append(loop.create_task(self._come_once_more(number, asked, answer)))
             elif answer is not REFUSED:
                 settled.append((asked, None if answer is UNKNOWN else answer))
         for event in events_of(settled, called_s, ended_s):
@@ -174,6 +180,19 @@ class Clients:
             # What came of it may be lost with a volume, and is not known any more: it may have happened before, too.
             self._happened(asked.event(None, called_s, world.loop.time()))
         self._happened(asked.event(answer if known else None, called_s, world.loop.time()))
+
+    async def _come_once_more(self, number: int, asked: Asked, first: Any) -> None:
+        """A request that was answered comes again, late: it is answered as before, and is no other operation."""
+        world = self.world
+        await asyncio.sleep(world.rng.expovariate(world.rng.choice((1, 10))))
+        if world.plan.losses:
+            return  # what came of it may be lost with a volume: then it is carried out once more
+        (answer,) = await self._ask(world.rng.choice(world.directories), [asked])
+        world.note(f"#{number} {asked} once more: {_short(answer)}")
+        world.counts["requests that came once more"] += 1
+        known = answer not in (UNKNOWN, REFUSED)
+        if known and meaning(asked.kind, answer) != meaning(asked.kind, first):
+            world.fail("repeats", f"{asked} was answered with {_short(first)}, and then with {_short(answer)}")
 
     def _happened(self, event: Event) -> None:
         self.events.append(event)

@@ -19,6 +19,9 @@ _BATCH_SHARE = 0.1
 _NAMED_SHARE = 0.35
 #: Of the clients' reads one in this many asks for no more than what the value is like.
 _HEAD_EVERY = 7
+#: And of the writes that may be sent again one in so many says for how long it is remembered: for longer than a client goes
+#: on sending it, and than clocks are set forward meanwhile.
+_REMEMBERED_EVERY, _REMEMBERED_MS = 3, 120_000
 
 
 class Drawing:
@@ -83,11 +86,12 @@ class Drawing:
         if kind in ("put", "touch", "increment") and rng.random() < plan.mortal_share:
             ttl_ms = rng.choice(_TTLS_MS)
             self._due_s[key] = self._now_s() + ttl_ms / 1000
-        named = ""
+        named, remember_ms = "", 0
         if kind not in ("get", "head") and rng.random() < _NAMED_SHARE:
             self._values += 1
             named = f"request-{self._values}"
-        return Asked(kind, key, self._value(kind, key), if_match, if_none_match, ttl_ms, named)
+            remember_ms = 0 if self._values % _REMEMBERED_EVERY else _REMEMBERED_MS
+        return Asked(kind, key, self._value(kind, key), if_match, if_none_match, ttl_ms, named, remember_ms)
 
     def _kind(self, key: str) -> Kind:
         drawn = self._rng.random() - self._plan.puts

@@ -3,6 +3,7 @@
 | kind | |
 | --- | --- |
 | history | no order explains what clients saw of a key |
+| repeats | a request that came once more had another answer than before |
 | revisions | a key's revision fell, or two writes share one |
 | disks | a record is elsewhere than at home, or in two places, or not what was read; or the counts are wrong |
 | due | a bucket's index of what is to be deleted names something else than there is |

@@ -193,7 +193,7 @@ def draw(rng: random.Random) -> Plan:
         losses=(),
         old_volumes_return=False,
         shared_disk=rng.random() < 0.3,
-        clocks_off_ms=rng.choice((0, 1000, 1000, 3_600_000)),
+        clocks_off_ms=rng.choice((0, 1000, 3_600_000, 3_600_000)),
         watchers=rng.choice((1, 2, 3)),
         verifies=rng.random() < 0.25,
         crash_in_window_share=rng.choice((0.05, 0.1, 0.2)),

@@ -18,7 +18,7 @@ VOLUMES, HELD, ANSWERS, WHOLE = (frozenset({kind}) for kind in ("volumes", "held
 SERVED, VERIFY, EPOCHS = frozenset({"served"}), frozenset({"verify"}), frozenset({"epochs"})
 AVAILABLE, COMMITS = frozenset({"available"}), frozenset({"commits"})
 
-EXPIRED, DUE, OUTCOMES = (frozenset({kind}) for kind in ("expired", "due", "outcomes"))
+EXPIRED, DUE, OUTCOMES, REPEATS = (frozenset({kind}) for kind in ("expired", "due", "outcomes", "repeats"))
 LISTS, WATCHES, FEED = (frozenset({kind}) for kind in ("lists", "watches", "feed"))
 
 

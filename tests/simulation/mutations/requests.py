@@ -23,7 +23,7 @@ from serve_app.storage import group as group_module
 from serve_app.storage.engine import Changes
 from serve_app.storage.group import Group
 from tests.simulation.disk import SimulatedDisk
-from tests.simulation.mutations import DUE, EXPIRED, HELD, HISTORY, OUTCOMES, Mutation
+from tests.simulation.mutations import DUE, EXPIRED, HELD, HISTORY, OUTCOMES, REPEATS, Mutation
 
 
 @contextmanager
@@ -198,15 +198,17 @@ MUTATIONS = [
     Mutation("what has expired is called missing at once", 120, HISTORY, what_has_expired_is_called_missing_at_once),
     Mutation("nobody looks at expiry", 20, EXPIRED, nobody_looks_at_expiry),
     Mutation("the index of what is due is not kept for windows", 15, DUE, the_due_index_is_not_kept_for_windows),
-    Mutation("outcomes stay behind", 60, HISTORY, outcomes_stay_behind),
+    Mutation("outcomes stay behind", 60, HISTORY | REPEATS, outcomes_stay_behind),
     Mutation(
         "moved outcomes are due by their old home's clock",
         250,
-        HISTORY,
+        HISTORY | REPEATS,
         moved_outcomes_are_due_by_their_old_homes_clock,
     ),
-    Mutation("outcomes are in a batch of their own", 40, HISTORY | OUTCOMES, outcomes_are_in_a_batch_of_their_own),
-    Mutation("a repeated request is carried out again", 20, HISTORY, a_repeated_request_is_carried_out_again),
+    Mutation(
+        "outcomes are in a batch of their own", 40, HISTORY | OUTCOMES | REPEATS, outcomes_are_in_a_batch_of_their_own
+    ),
+    Mutation("a repeated request is carried out again", 20, HISTORY | REPEATS, a_repeated_request_is_carried_out_again),
     Mutation("a batch that was sent is sent again", 200, HISTORY, a_batch_that_was_sent_is_sent_again),
     Mutation("a refusal after an unknown attempt is told", 200, HISTORY, a_refusal_after_an_unknown_attempt_is_told),
     Mutation("a late verdict of a batch keeps it held", 200, HELD, a_late_verdict_of_a_batch_keeps_it_held),
