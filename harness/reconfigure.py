@@ -32,20 +32,26 @@ def deploy(store: RunningStore, tmp_path: Path, document: dict[str, Any]) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def wait_for_topology(store: RunningStore, expected: Any, timeout_s: float = 90.0) -> None:
+def wait_for_topology(store: RunningStore, expected: Any, timeout_s: float = 180.0) -> None:
     """Wait until every one of several answers of /topology (there may be several directories) is as expected."""
     deadline_s = time.monotonic() + timeout_s
     in_a_row = 0
     body: Any = None
+    other = (
+        "none"  # the last that was not as expected: where directories differ, the last of all may be as it should be
+    )
     while in_a_row < 10:
         try:
             with store.client() as client:  # a new connection each time, so that it reaches any directory
                 answer = client.get("/topology")
             body = answer.json() if answer.status_code in (200, 503) else answer.text
             in_a_row = in_a_row + 1 if answer.status_code == 200 and expected(body) else 0
-        except httpx.TransportError:
-            in_a_row = 0  # it was killed just now
-        assert time.monotonic() < deadline_s, body
+            told = f"{answer.status_code} {body}"
+        except httpx.TransportError as error:
+            in_a_row, told = 0, repr(error)  # it was killed just now
+        if not in_a_row:
+            other = f"{timeout_s - (deadline_s - time.monotonic()):.1f} s: {told}"
+        assert time.monotonic() < deadline_s, f"{in_a_row} in a row, the last one {body}; the last other one {other}"
         time.sleep(0.05)
 
 

@@ -155,10 +155,10 @@ class Clients:
             self.outcomes["unknown" if answer is UNKNOWN else "refused" if answer is REFUSED else "ok"] += 1
             if answer is UNKNOWN and asked.named:
                 await self._repeat(number, asked, called_s)
-            elif asked.named and answer is not REFUSED and world.rng.random() < _ASTRAY_SHARE:
-                self._astray.append(loop.create_task(self._come_once_more(number, asked, answer)))
             elif answer is not REFUSED:
                 settled.append((asked, None if answer is UNKNOWN else answer))
+                if asked.named and world.rng.random() < _ASTRAY_SHARE:
+                    self._astray.append(loop.create_task(self._come_once_more(number, asked, answer)))
         for event in events_of(settled, called_s, ended_s):
             self._happened(event)
         return "unknown" if answers[0] is UNKNOWN else "refused" if answers[0] is REFUSED else "ok"

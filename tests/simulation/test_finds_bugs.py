@@ -14,9 +14,18 @@ import pytest
 
 from serve_app.bucket.reader import Reader
 from tests.simulation import find_bugs
-from tests.simulation.find_bugs import DoesNotFitError, first_seed, known_seeds, named
+from tests.simulation.failures import Failure
+from tests.simulation.find_bugs import (
+    DoesNotFitError,
+    FailsWithoutError,
+    first_good_seed,
+    first_seed,
+    known_seeds,
+    named,
+)
 from tests.simulation.mutations import HISTORY, Mutation
 from tests.simulation.mutations.all import MUTATIONS
+from tests.simulation.run import Report
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +54,10 @@ def test_a_bug_that_does_not_fit_the_product_any_more_is_told_from_one_that_is_n
     old = Mutation("of an earlier time", 2, HISTORY, inject)
     with patch.object(find_bugs, "MUTATIONS", [old]), pytest.raises(DoesNotFitError, match="TypeError"):
         first_seed(old.name)
+
+
+def test_a_seed_that_fails_without_the_bug_is_no_find() -> None:
+    """Such a seed would be called the first to catch each of them."""
+    fails = Report(seed=0, failures=[Failure("history", "always")])
+    with patch.object(find_bugs, "simulate", lambda seed: fails), pytest.raises(FailsWithoutError, match="seed 0"):
+        first_good_seed(MUTATIONS[0].name)
