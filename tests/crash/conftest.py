@@ -16,9 +16,10 @@ _told = pytest.StashKey[list[str]]()
 MOVE_BYTES_PER_S = 60_000
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def crash_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
-    """One real store, with two directories, for all tests that see it come back from what they do to it.
+    """A real store, with two directories, for all tests of a module that see it come back from what they do to it. Not for
+    more: what requests with idempotency keys have left is moved with the keys, and takes longer than what is tested.
 
     Use `with_buckets` for the number of buckets, and keys of your own. It moves keys slowly, so that there is time to kill.
     """
