@@ -74,7 +74,7 @@ def a_window_is_deleted_in_another_epoch() -> Iterator[None]:
 
 
 MUTATIONS = [
-    Mutation("moves of the same shape are one", 250, HISTORY, moves_of_the_same_shape_are_one),
+    Mutation("moves of the same shape are one", 2000, HISTORY, moves_of_the_same_shape_are_one),
     Mutation("an accepted loss begins the move anew", 30, HISTORY | HELD, an_accepted_loss_begins_the_move_anew),
     Mutation("the new storage moves what the lost one had", 350, HISTORY, the_new_storage_moves_what_the_lost_one_had),
     Mutation("epochs are counted from buckets alone", 400, EPOCHS, epochs_are_counted_from_buckets_alone),

@@ -350,7 +350,7 @@ MUTATIONS = [
     Mutation("the intent is kept in memory only", 180, HISTORY, the_intent_is_kept_in_memory_only),
     Mutation("there is no marker", 10, HISTORY, there_is_no_marker),
     Mutation("the last window is taken again", 20, HISTORY, the_last_window_is_taken_again),
-    Mutation("a claim of another epoch is believed", 100, HISTORY, a_claim_of_another_epoch_is_believed),
+    Mutation("a claim of another epoch is believed", 600, HISTORY, a_claim_of_another_epoch_is_believed),
     Mutation("no claim is asked for", 20, HISTORY, no_claim_is_asked_for),
     Mutation("an epoch goes back", 15, HISTORY, an_epoch_goes_back),
     Mutation("empty windows are not sent", 150, REVISIONS | HISTORY, empty_windows_are_not_sent),
