@@ -11,6 +11,7 @@
     ├── ConditionFailed
     ├── NotText
     ├── NotANumber
+    │   └── NotADecimal
     ├── NumberOverflow
     ├── IdempotencyKeyReused
     ├── HistoryLost
@@ -86,6 +87,10 @@ class NotText(StoreError):
 
 class NotANumber(StoreError):
     """An increment found a value that is not the decimal text of a 64-bit number; nothing was changed."""
+
+
+class NotADecimal(NotANumber):
+    """An increment found a value that is not the text of a decimal number; nothing was changed."""
 
 
 class NumberOverflow(StoreError):

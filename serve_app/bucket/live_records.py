@@ -20,6 +20,7 @@ from serve_app.errors import (
     NumberOverflow,
     StorageDamaged,
     Unavailable,
+    ValueTooLarge,
 )
 from serve_app.operations import ANSWERS, WriteOperation
 from serve_app.operations.body import Answer
@@ -31,7 +32,7 @@ from serve_app.wire.refusals import refused
 
 _DIGEST_BYTES = 16
 #: What an operation may be refused for that is carried out: by what the record holds.
-_BY_WHAT_THERE_IS = (InvalidRequest, NotANumber, NotText, NumberOverflow)
+_BY_WHAT_THERE_IS = (InvalidRequest, NotANumber, NotText, NumberOverflow, ValueTooLarge)
 _decode_answer: Any = msgspec.msgpack.Decoder(Union[(*ANSWERS, Refused)]).decode
 _encode = msgspec.msgpack.Encoder().encode
 

@@ -18,6 +18,10 @@ class Delete(WriteOperation[Deleted | Missing | NotMet], tag=3):
     with_value: bool = True
     text_only: bool = False
 
+    @property
+    def tells_value(self) -> bool:
+        return self.with_value
+
     def version_needed(self) -> int:
         return super().version_needed() if self.with_value else CONDITIONS_SINCE
 

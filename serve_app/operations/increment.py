@@ -13,7 +13,7 @@ from serve_app.records import Record, decode, encode
 
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 CONTENT_TYPE = "text/plain; charset=utf-8"
-_NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})")
+_NUMBER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 
 
 class Increment(WriteOperation[Counted | NotMet], tag=12):

@@ -18,6 +18,8 @@ from serve_app.records import header
 _VISIBLE = re.compile(rb"[\x21-\x7e]+")
 #: The version of the data plane with conditions, expiry and idempotency keys.
 CONDITIONS_SINCE = 5
+#: And that with what changes a part of a value, tells what there was, and touches some records alone.
+VALUES_SINCE = 6
 
 
 class Records(Protocol):
@@ -107,6 +109,12 @@ class WriteOperation(Operation[A], kw_only=True):
     @property
     def repeatable(self) -> bool:
         return bool(self.idempotency_key)
+
+    @property
+    def tells_value(self) -> bool:
+        """Whether the answer holds the value that there was. Such a one comes alone: among others the answer might not fit
+        into the message, and would be refused though it happened."""
+        return False
 
     def version_needed(self) -> int:
         plain = self.condition is None and not self.idempotency_key

@@ -160,7 +160,7 @@ class ClientConnection(asyncio.Protocol):
         left_ms = int((deadline_s - now_s) * 1000)
         if left_ms <= 0:
             raise Unavailable("the deadline passed before it could be sent")
-        if body.version_needed() > self._version:
+        if self._version < versions.NEWEST and body.version_needed() > self._version:
             raise Unavailable(f"the bucket is of an earlier release, which knows no such {body.name}")
         size = body.payload_bytes
         full = len(self._calls) >= self._max_calls or (self._calls and self._call_bytes + size > self._max_bytes)

@@ -14,7 +14,7 @@ import msgspec
 from serve_app import outcomes
 from serve_app.changes import Change
 from serve_app.errors import StorageDamaged
-from serve_app.operations import ANSWERS, OPERATIONS, Delete
+from serve_app.operations import ANSWERS, OPERATIONS
 from serve_app.operations.body import Answer, Body
 from serve_app.operations.operation import CONDITIONS_SINCE
 from serve_app.record_bounds import MAX_KEY_BYTES
@@ -238,6 +238,10 @@ class Batch(Body[BatchAnswered], tag=13):
     since: ClassVar[int] = CONDITIONS_SINCE
     operations: list[_AN_OPERATION]
 
+    def version_needed(self) -> int:
+        needed: int = max(self.since, *(operation.version_needed() for operation in self.operations))
+        return needed
+
     @property
     def payload_bytes(self) -> int:
         return sum(operation.payload_bytes + len(operation.key) for operation in self.operations)
@@ -247,8 +251,8 @@ class Batch(Body[BatchAnswered], tag=13):
             return f"a batch has 1 to {MAX_BATCH} operations"
         # One that does not fit into the answer would be refused there, and yet have happened.
         for operation in self.operations:
-            if isinstance(operation, Delete) and operation.with_value:
-                return "a deletion in a batch is answered without the value"
+            if operation.writes and operation.tells_value:
+                return f"a {operation.name} in a batch is answered without the value"
             problem: str = operation.problem()
             if problem:
                 return problem

@@ -8,6 +8,7 @@ know. Peers that have none in common hang up.
 | --- | --- |
 | 4 | envelopes with bodies in them; Hello and Welcome negotiate |
 | 5 | conditions, expiry, idempotency keys, batches, lists, feeds; framed as 4, so a body says which version it needs |
+| 6 | writes into a part of a value, or that tell what there was; touches of some records; decimal numbers. Framed as 5 |
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import msgspec
 from serve_app.wire.frames import Decode, encode_frame
 from serve_app.wire.messages import Envelope, Hello, Reply, Welcome
 
-OLDEST, NEWEST = 4, 5
+OLDEST, NEWEST = 4, 6
 
 
 class Codec(NamedTuple):
@@ -38,9 +39,9 @@ _CODEC = Codec(
     encode_frame,
     msgspec.msgpack.Decoder(Reply).decode,
 )
-#: Both put messages into the same frames. What an earlier release has no words for is not sent (`Body.version_needed`), and
+#: All put messages into the same frames. What an earlier release has no words for is not sent (`Body.version_needed`), and
 #: fields that it does not know stand at the end, where it reads past them.
-CODECS = {4: _CODEC, 5: _CODEC}
+CODECS = {4: _CODEC, 5: _CODEC, 6: _CODEC}
 
 decode_hello: Decode[Hello] = msgspec.msgpack.Decoder(Hello).decode
 decode_welcome: Decode[Welcome] = msgspec.msgpack.Decoder(Welcome).decode

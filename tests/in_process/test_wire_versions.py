@@ -24,10 +24,14 @@ from serve_app.operations import (
     Delete,
     Deleted,
     Described,
+    Expire,
     Get,
     Head,
     Increment,
+    IncrementDecimal,
     Put,
+    Splice,
+    Swap,
     Touch,
     Value,
     Written,
@@ -134,7 +138,7 @@ def test_both_ends_of_a_handshake_are_read_by_the_release_before() -> None:
     said = msgspec.msgpack.decode(
         payload(encode_frame(Hello(versions.OLDEST, TOKEN, 0, "zero", versions.NEWEST))), type=OldHello
     )
-    assert said == OldHello(4, TOKEN, 0, "zero", 5)
+    assert said == OldHello(4, TOKEN, 0, "zero", versions.NEWEST)
     assert payload(encode_frame(Welcome(0, "zero", INCARNATION, 4))) == payload(EXCHANGES["hello"].reply)
     welcomed = msgspec.msgpack.decode(payload(EXCHANGES["hello"].reply), type=OldWelcome)
     assert welcomed == OldWelcome(0, "zero", INCARNATION, 4)
@@ -232,7 +236,7 @@ async def test_a_new_connection_asks_an_old_bucket_as_an_old_one_did() -> None:
     async with old_bucket(lambda _: next(names)) as bucket:
         connection, welcome = await connected_to(bucket.endpoint, "zero")
         assert welcome == Welcome(0, "zero", INCARNATION, 4)
-        assert bucket.greetings == [OldHello(4, TOKEN, 0, "zero", 5)]
+        assert bucket.greetings == [OldHello(4, TOKEN, 0, "zero", versions.NEWEST)]
         loop = asyncio.get_running_loop()
         for name, said in SAID.items():
             answer = await connection.call(said.body, loop.time() + TIMEOUT_MS / 1000, said.epoch)
@@ -285,13 +289,27 @@ CAME_LATER: dict[str, Body[Any]] = {
     "a list": List(b"", b"", b"", 10, False, False),
     "changes": Changes(0, 0),
 }
+#: And with version 6.
+CAME_LAST: dict[str, Body[Any]] = {
+    "a swap": Swap(b"k0", b"v", ""),
+    "a splice": Splice(b"k0", b"v", ""),
+    "an expiry of some": Expire(b"k0", 1000),
+    "a decimal increment": IncrementDecimal(b"k0"),
+    "a splice with a condition": Splice(b"k0", b"v", "", condition=Condition(if_match=(1,))),
+    "a batch with such": Batch([Get(b"k0"), Splice(b"k0", b"v", "")]),
+}
 
 
-@pytest.mark.parametrize("body", CAME_LATER.values(), ids=CAME_LATER)
+@pytest.mark.parametrize("body", CAME_LAST.values(), ids=CAME_LAST)
+def test_what_came_last_needs_the_newest_version(body: Body[Any]) -> None:
+    assert body.version_needed() == versions.NEWEST == 6
+
+
+@pytest.mark.parametrize("body", [*CAME_LATER.values(), *CAME_LAST.values()], ids=[*CAME_LATER, *CAME_LAST])
 @run_async
 async def test_what_came_later_is_not_sent_to_an_old_bucket(body: Body[Any]) -> None:
     """It would do something else, or hang up, and with it all that is under way."""
-    assert body.version_needed() == 5
+    assert body.version_needed() == (6 if body in CAME_LAST.values() else 5)
     async with old_bucket(lambda _: "get") as bucket:
         connection, _ = await connected_to(bucket.endpoint)
         loop = asyncio.get_running_loop()

@@ -8,6 +8,8 @@ clock that is set back before that shows it again, and after that nothing does.
 from __future__ import annotations
 
 import math
+import re
+from fractions import Fraction
 from typing import Any, NamedTuple, cast
 
 from hypothesis import Phase, settings
@@ -30,23 +32,40 @@ from serve_app.bucket.standing import Served
 from serve_app.changes import DELETE, EXPIRE, PUT, Change
 from serve_app.operations import (
     Counted,
+    CountedDecimal,
     Delete,
     Deleted,
     Described,
+    Expire,
     Get,
     Head,
     Increment,
+    IncrementDecimal,
     Missing,
     NotMet,
     Operation,
     Put,
+    Sized,
+    Splice,
+    Swap,
+    Swapped,
     Touch,
     Touched,
     Value,
     Written,
 )
 from serve_app.operations.condition import ANY, Condition
+from serve_app.operations.expire import (
+    ANY_EXPIRY,
+    WHERE_EARLIER,
+    WHERE_EXPIRING,
+    WHERE_EXPIRING_LATER,
+    WHERE_LATER,
+    WHERE_NEVER,
+)
 from serve_app.operations.increment import CONTENT_TYPE, HIGHEST, LOWEST
+from serve_app.operations.splice import END
+from serve_app.operations.swap import ALWAYS, WHERE_THERE
 from serve_app.outcomes import OUTCOMES_KEPT_MS
 from serve_app.storage import due
 from serve_app.storage.due import Due
@@ -65,6 +84,9 @@ STEPS = st.sampled_from([1, 5, 10, 100, -1, -5, -10, -100, OUTCOMES_KEPT_MS, -OU
 CONDITIONS = st.sampled_from(["", "", "", "create", "any", "same", "other"])
 TTLS = st.sampled_from([0, 0, 1, 5, 10, 100])
 NAMES = st.sampled_from([b"", b"", b"", b"x", b"y"])
+
+
+_INTEGER = re.compile(rb"0|-?[1-9][0-9]*")
 
 
 class Known(NamedTuple):
@@ -89,11 +111,31 @@ class Asked(NamedTuple):
     at: bool
     by: int
     name: bytes
+    #: Of those for the Redis protocol: where to write, the sum, which records are meant, and whether the value is told.
+    place: int
+    decimal: bytes
+    only: int
+    tells: bool
 
 
 OPERATIONS = st.builds(
     Asked,
-    st.sampled_from(["get", "head", "put", "put", "increment", "increment", "touch", "delete"]),
+    st.sampled_from(
+        [
+            "get",
+            "head",
+            "put",
+            "put",
+            "increment",
+            "increment",
+            "touch",
+            "delete",
+            "splice",
+            "swap",
+            "expire",
+            "decimal",
+        ]
+    ),
     KEYS,
     VALUES,
     CONDITIONS,
@@ -101,7 +143,13 @@ OPERATIONS = st.builds(
     st.booleans(),
     st.sampled_from([1, -1, 40, HIGHEST, LOWEST]),
     NAMES,
+    st.sampled_from([END, END, 0, 2, 9, 14]),
+    st.sampled_from([b"1", b"-0.5", b"1e1", b"+.125", b"-3"]),
+    st.integers(0, 5),
+    st.booleans(),
 )
+#: What a value may be long after a splice.
+MOST_BYTES = 24
 
 
 class Refusal(NamedTuple):
@@ -148,7 +196,7 @@ class Model:
 
     def _decide(self, operation: Any) -> Any:
         known = self.look(operation.key)
-        if known is None and not isinstance(operation, Put | Increment):
+        if known is None and not (operation.writes and operation.creates):
             return Missing()
         failed = _not_met(operation, known)
         if failed is not None:
@@ -166,6 +214,13 @@ class Model:
                 del self.records[operation.key]
                 value = known.value if operation.with_value else b""
                 return Deleted(value, known.content_type, self._tell(DELETE, operation.key))
+            case Splice() | IncrementDecimal():
+                return self._changed_in_part(operation, known)
+            case Expire():
+                assert known is not None
+                return self._expire(operation, known)
+            case Swap():
+                return self._swapped(operation, known)
         if 0 < operation.expires_ms <= self.now_ms and (known is None or not isinstance(operation, Increment)):
             return Refusal("invalid")
         at_ms = self.now_ms + operation.ttl_ms if operation.ttl_ms else operation.expires_ms
@@ -181,7 +236,7 @@ class Model:
             case Increment():
                 if known is None:
                     known = Known(b"0", CONTENT_TYPE, 0, self.now_ms, 0, at_ms)
-                if known.value in (b"text", b"\xff\x00", b"", b"007"):
+                if not _INTEGER.fullmatch(known.value) or not LOWEST <= int(known.value) <= HIGHEST:
                     return Refusal("not-a-number")
                 number = int(known.value) + operation.by
                 if not LOWEST <= number <= HIGHEST:
@@ -189,6 +244,65 @@ class Model:
                 new = known._replace(value=str(number).encode(), modified_ms=self.now_ms)
                 return Counted(number, self._store(operation.key, new))
         raise AssertionError(operation)
+
+    def _changed_in_part(self, operation: Splice | IncrementDecimal, known: Known | None) -> Any:
+        """The rest of the record stays."""
+        if isinstance(operation, Splice):
+            old = known or Known(b"", operation.content_type, 0, self.now_ms, 0, 0)
+            if operation.at >= 0 and not operation.value:
+                return Sized(len(old.value), old.revision)
+            at = operation.at if operation.at >= 0 else len(old.value)
+            value = bytearray(max(len(old.value), at + len(operation.value)))
+            value[: len(old.value)] = old.value
+            value[at : at + len(operation.value)] = operation.value
+            if len(value) > operation.max_bytes:
+                return Refusal("too-large")
+            new = old._replace(value=bytes(value), modified_ms=self.now_ms)
+            return Sized(len(value), self._store(operation.key, new))
+        old = known or Known(b"0", CONTENT_TYPE, 0, self.now_ms, 0, 0)
+        try:
+            total = Fraction(old.value.decode()) + Fraction(operation.by.decode())
+        except ValueError:  # also of bytes that are no text
+            return Refusal("not-a-decimal")
+        new = old._replace(value=_decimal(total).encode(), modified_ms=self.now_ms)
+        return CountedDecimal(new.value, self._store(operation.key, new))
+
+    def _expire(self, operation: Expire, known: Known) -> Any:
+        passed = 0 < operation.expires_ms <= self.now_ms
+        at_ms = operation.expires_ms if passed or not operation.ttl_ms else self.now_ms + operation.ttl_ms
+        before, after = known.expires_ms or math.inf, at_ms or math.inf
+        meant = {
+            ANY_EXPIRY: True,
+            WHERE_NEVER: not known.expires_ms,
+            WHERE_EXPIRING: known.expires_ms > 0,
+            WHERE_EARLIER: before < after,
+            WHERE_LATER: before > after,
+            WHERE_EXPIRING_LATER: math.inf > before > after,
+        }[operation.only]
+        if not meant:
+            return NotMet(known.revision, known.modified_ms, known.expires_ms)
+        value = known.value if operation.with_value else b""
+        if passed:
+            del self.records[operation.key]
+            return Deleted(value, known.content_type, self._tell(DELETE, operation.key))
+        revision = self._store(operation.key, known._replace(expires_ms=at_ms))
+        if operation.with_value:
+            return Value(value, known.content_type, revision, known.modified_ms, at_ms)
+        return Touched(at_ms, revision)
+
+    def _swapped(self, operation: Swap, known: Known | None) -> Any:
+        value = known.value if known is not None and operation.with_value else b""
+        there = known is not None
+        if operation.when != ALWAYS and (operation.when == WHERE_THERE) != there:
+            return Swapped(False, there, value, known.revision if known is not None else 0)
+        if 0 < operation.expires_ms <= self.now_ms:
+            return Refusal("invalid")
+        at_ms = self.now_ms + operation.ttl_ms if operation.ttl_ms else operation.expires_ms
+        if known is not None and operation.keep_expiry:
+            at_ms = known.expires_ms
+        born_ms = self.now_ms if known is None else known.created_ms
+        new = Known(operation.value, operation.content_type, 0, born_ms, self.now_ms, at_ms)
+        return Swapped(True, there, value, self._store(operation.key, new))
 
     def _store(self, key: bytes, known: Known) -> int:
         revision = self._tell(PUT, key)
@@ -199,6 +313,12 @@ class Model:
         self.revision += 1
         self.changes.append(Change(kind, key, self.revision))
         return self.revision
+
+
+def _decimal(number: Fraction) -> str:
+    """A multiple of 1/8 as text."""
+    whole, thousandths = divmod(abs(number.numerator) * 1000 // number.denominator, 1000)
+    return f"{'-' if number < 0 else ''}{whole}.{thousandths:03}".rstrip("0").rstrip(".")
 
 
 def _not_met(operation: Any, known: Known | None) -> NotMet | None:
@@ -349,6 +469,18 @@ class OperationsMachine(RuleBasedStateMachine):
                 made = Increment(asked.key, by=asked.by, **more)
             case "touch":
                 made = Touch(asked.key, **more)
+            case "splice":
+                plain = {name: more[name] for name in ("condition", "idempotency_key")}
+                made = Splice(asked.key, asked.value, "a/b", asked.place, MOST_BYTES, **plain)
+            case "decimal":
+                plain = {name: more[name] for name in ("condition", "idempotency_key")}
+                made = IncrementDecimal(asked.key, asked.decimal, **plain)
+            case "expire":
+                made = Expire(asked.key, only=asked.only, with_value=asked.tells, **more)
+            case "swap":
+                keeps = not asked.ttl_ms and asked.at
+                more |= {"keep_expiry": keeps, "when": asked.only % 3, "with_value": asked.tells}
+                made = Swap(asked.key, asked.value, "a/b", **more)
             case _:
                 made = Delete(asked.key, with_value=bool(asked.value), **more)
         assert made.problem() == ""
@@ -363,10 +495,13 @@ class OperationsMachine(RuleBasedStateMachine):
     def _read(self, operation: Operation[Any]) -> None:
         envelope = Envelope(1, 1000, 0, operation)
         (expected,) = self._expected([operation])
+        together = Envelope(1, 1000, 0, Batch([operation, operation]))
         if EXPIRED in (self.reader.in_memory(envelope), self.reader.on_disk(envelope, 0.0)):
+            assert self.reader.batch_in_memory(together) is None
             self._expire([Due(0, due.RECORD, operation.key)])
         assert self.reader.in_memory(envelope) == expected
         assert self.reader.on_disk(envelope, 0.0) == expected
+        assert self.reader.batch_in_memory(together) == self.reader.batch(together, 0.0) == [expected] * 2
 
     def _expire(self, dues: list[Due]) -> None:
         self.commits.commit(ExpireWrite(self.commits.state, cast(Any, None), dues))

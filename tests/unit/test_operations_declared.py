@@ -75,6 +75,10 @@ def test_tags_are_what_earlier_releases_know_them_by() -> None:
         13: "Batch",
         14: "List",
         15: "Changes",
+        20: "Swap",
+        21: "Splice",
+        22: "IncrementDecimal",
+        23: "Expire",
     }
     answers = {tag_of(answer): answer.__name__ for answer in EVERY_ANSWER}
     assert answers == {
@@ -94,6 +98,9 @@ def test_tags_are_what_earlier_releases_know_them_by() -> None:
         14: "BatchAnswered",
         15: "Listed",
         16: "Changed",
+        20: "Swapped",
+        21: "Sized",
+        22: "CountedDecimal",
     }
 
 
@@ -129,6 +136,10 @@ FIELDS = {
     "Delete": "key with_value text_only condition idempotency_key remember_ms",
     "Touch": "key ttl_ms expires_ms condition idempotency_key remember_ms",
     "Increment": "key by ttl_ms expires_ms condition idempotency_key remember_ms",
+    "IncrementDecimal": "key by condition idempotency_key remember_ms",
+    "Splice": "key value content_type at max_bytes condition idempotency_key remember_ms",
+    "Swap": "key value content_type ttl_ms expires_ms keep_expiry when with_value condition idempotency_key remember_ms",
+    "Expire": "key ttl_ms expires_ms only with_value condition idempotency_key remember_ms",
     "Window": "source end revision records outcomes",
     "Batch": "operations",
     "List": "start_after prefix delimiter limit values taken",
@@ -140,6 +151,9 @@ FIELDS = {
     "NotMet": "revision modified_ms expires_ms unchanged",
     "Touched": "expires_ms revision",
     "Counted": "value revision",
+    "CountedDecimal": "value revision",
+    "Sized": "size revision",
+    "Swapped": "stored existed value revision",
     "BatchAnswered": "answers",
     "Listed": "entries prefixes upto",
     "Changed": "changes since upto identity began",
@@ -173,7 +187,8 @@ def test_an_operation_reads_or_writes(operation: type[Operation[Any]]) -> None:
 
 
 def test_what_a_full_disk_refuses() -> None:
-    assert {body.name for body in BODIES if body.needs_space} == {"put", "touch", "increment"}, (
+    writes = {"put", "touch", "increment", "increment-decimal", "splice", "swap", "expire"}
+    assert {body.name for body in BODIES if body.needs_space} == writes, (
         "a window's and a batch's depend on what is in it"
     )
 
