@@ -165,6 +165,10 @@ class Calls:
         if not only_reads(envelope.body):
             self._write(envelope, arrived_s)
             return
+        at_once = self._bucket.reader.batch_in_memory(envelope)
+        if at_once is not None:
+            self._reply(envelope, BatchAnswered(at_once), arrived_s)
+            return
 
         def done(answers: list[Answer | Hold | Expired]) -> None:
             if self._outlet.closing:

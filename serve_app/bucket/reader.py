@@ -11,7 +11,7 @@ from typing import Protocol
 
 from serve_app import events
 from serve_app.bucket import judgement
-from serve_app.bucket.batch_room import Room
+from serve_app.bucket.batch_room import MAX_ANSWER_BYTES, Room
 from serve_app.bucket.judgement import HOLD, Hold
 from serve_app.bucket.standing import Served
 from serve_app.errors import StorageDamaged, StorageFault, StorageNewer
@@ -31,6 +31,8 @@ class Expired:
 EXPIRED = Expired()
 #: Records of a batch that are in memory together, beside the answers: each may be large.
 _READ_AT_ONCE = 16
+#: Reads of a batch that are looked up on the loop: a thread takes up as much time as so many, and more comes between.
+_ON_LOOP = 32
 _TOO_LATE = Refused("expired", "the deadline passed before the bucket took it up")
 
 
@@ -87,6 +89,31 @@ class Reader:
         if verdict is None and served.standing.topology is not before.standing.topology:
             return self.on_disk(envelope, arrived_s)
         return verdict or answer
+
+    def batch_in_memory(self, envelope: Envelope) -> list[Answer] | None:
+        """The answers to a few reads, or None where one of them has to wait or memory does not have it. On the loop."""
+        served, operations = self._bucket.served, envelope.body.operations
+        if len(operations) > _ON_LOOP or served.standing.fault:
+            return None
+        standing, engine = served.standing, self._bucket.engine
+        keys = [operation.key for operation in operations]
+        if any(judgement.judge_all(self._bucket.bucket_id, keys, envelope.epoch, standing.topology, standing.cursor)):
+            return None
+        answers: list[Answer] = []
+        size = 0
+        try:
+            for operation in operations:
+                raw = engine.get_in_memory(operation.key)
+                if isinstance(raw, NotInMemory):
+                    return None
+                answer = self._answer(operation, raw)
+                if isinstance(answer, Expired):
+                    return None
+                answers.append(answer)
+                size += 0 if raw is None else len(raw)
+        except Exception:
+            return None  # as the thread will say
+        return answers if size <= MAX_ANSWER_BYTES else None
 
     def batch(self, envelope: Envelope, arrived_s: float) -> list[Answer | Hold | Expired]:
         """As `on_disk` for each operation of a batch of reads, in order, with few calls to the engine."""

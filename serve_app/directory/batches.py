@@ -32,14 +32,19 @@ class Batches:
     def __init__(self, view: StoreView, delivery: TopologyDelivery, stats: DirectoryStats) -> None:
         self._view, self._delivery, self._stats = view, delivery, stats
 
-    async def carry_out(self, operations: Sequence[Operation[Any]], deadline_s: float) -> list[Outcome]:
-        """What came of each, in order. deadline_s: on the loop's clock.
+    async def carry_out(self, operations: Sequence[Operation[Any]], deadline_s: float, home: int = -1) -> list[Outcome]:
+        """What came of each, in order. deadline_s: on the loop's clock. home: the bucket that all of them are asked of first,
+        where that is known.
 
         Raises:
             Unavailable: the topology is not known. Nothing was sent.
         """
         batch = _UnderWay(operations)
         rounds = 0
+        if home >= 0:
+            share = _Share(home, 0)
+            share.numbers, share.operations = list(range(len(operations))), list(operations)
+            rounds += await self._send(batch, share, deadline_s)
         while batch.left:
             try:
                 topology = self._view.topology or await self._view.wait_for_topology(deadline_s)
@@ -50,10 +55,11 @@ class Batches:
                     raise
                 batch.refuse(batch.left, error)
                 break
-            moved = await asyncio.gather(
-                *(self._send(batch, share, deadline_s) for share in batch.shares(self._view, topology))
-            )
-            rounds += any(moved)
+            shares = batch.shares(self._view, topology)
+            if len(shares) == 1:
+                rounds += await self._send(batch, shares[0], deadline_s)
+            else:
+                rounds += any(await asyncio.gather(*(self._send(batch, share, deadline_s) for share in shares)))
         return batch.outcomes()
 
     async def _send(self, batch: _UnderWay, share: _Share, deadline_s: float) -> bool:

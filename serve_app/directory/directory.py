@@ -115,9 +115,10 @@ class Directory:
             self._held_bytes -= payload
 
     async def carry_out_all(
-        self, operations: Sequence[Operation[Any]], deadline_s: float = 0.0
+        self, operations: Sequence[Operation[Any]], deadline_s: float = 0.0, home: int = -1
     ) -> list[Routed[Any] | StoreError]:
         """As `carry_out` for each, in order, with one message to each bucket; what it raises stands where its answer would.
+        home: the bucket that all of them go to by the topology of now, where that is known.
 
         Raises:
             Unavailable: all of them are refused, nothing changed.
@@ -126,7 +127,7 @@ class Directory:
         self._hold(payload)
         try:
             deadline_s = deadline_s or asyncio.get_running_loop().time() + self._limits.request_timeout_s
-            return await self._batches.carry_out(operations, deadline_s)
+            return await self._batches.carry_out(operations, deadline_s, home)
         finally:
             self._held_bytes -= payload
 
