@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from serve_app.loopback import canonical_host
+from serve_app.loopback import canonical_host, is_loopback
 from serve_app.record_bounds import MAX_VALUE_BYTES
 from serve_app.topology import MAX_BUCKET_COUNT
 
@@ -101,6 +101,26 @@ class Auth(BaseModel):
         return None if value is None else _absolute(value)
 
 
+class Redis(BaseModel):
+    """Where directories listen for the Redis protocol (docs/redis.md).
+
+    port: all directories of a node share it. host: an address of this machine; without one loopback, or every address where
+        tokens are in force.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    port: Annotated[int, Field(gt=0, lt=65536, strict=True)]
+    host: str | None = None
+
+    @field_validator("host")
+    @classmethod
+    def _is_a_host(cls, value: str | None) -> str | None:
+        if value is not None and not _HOST.fullmatch(value.lower()):
+            raise ValueError(f"{value!r:.80} is no host to listen on")
+        return value
+
+
 class Settings(BaseModel):
     """The `args` of the application in serve_config.yaml.
 
@@ -112,6 +132,7 @@ class Settings(BaseModel):
         loopback ones. `*` allows all, which is the default where the API listens on more than loopback.
     data_plane_host: where buckets listen. `node`: on the address of their node. `loopback`: on 127.0.0.1. `auto`: on
         127.0.0.1 where the API does, until a directory on another node asks for a bucket; else on the node's address.
+    redis: where directories listen for the Redis protocol; nowhere without it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -121,6 +142,7 @@ class Settings(BaseModel):
     allowed_hosts: tuple[str, ...] = ()
     data_plane_host: Literal["auto", "node", "loopback"] = "auto"
     auth: Auth = Auth()
+    redis: Redis | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     limits: Limits = Limits()
 
@@ -133,6 +155,16 @@ class Settings(BaseModel):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return _absolute(value)
+
+    @model_validator(mode="after")
+    def _lets_no_strangers_in(self) -> Self:
+        """Whoever reaches the port may do everything, unless there are tokens."""
+        host = self.redis.host if self.redis is not None else None
+        if host is not None and self.auth.tokens_file is None and not is_loopback(host.lower()):
+            raise ValueError(
+                "redis.host is reached from other machines, who may then do everything: name auth.tokens_file, or 127.0.0.1"
+            )
+        return self
 
     @field_validator("allowed_hosts")
     @classmethod

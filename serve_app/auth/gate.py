@@ -50,13 +50,13 @@ class Gate:
     to all. Everything runs on one event loop."""
 
     def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
+        self.tokens = tokens
         self._log = Seldom(lambda delay_s, then: asyncio.get_running_loop().call_later(delay_s, then))
 
     @property
     def problem(self) -> str:
         """What is wrong with the tokens file; empty where it is as it should be."""
-        return self._tokens.problem
+        return self.tokens.problem
 
     def access(self, scope: dict[str, Any]) -> Access:
         """What the request with this ASGI scope may do."""
@@ -67,20 +67,20 @@ class Gate:
                     return self._refuse(_MALFORMED, "more than one token")
                 given = header
         if given is None:
-            return _NOBODY if self._tokens.known else _NOT_KNOWN_YET
+            return _NOBODY if self.tokens.known else _NOT_KNOWN_YET
         name, value = given
         match = _TOKEN.fullmatch(value) if name == OTHER_HEADER else _BEARER.fullmatch(value)
         if match is None:
             return self._refuse(_MALFORMED, "no bearer token")
-        if not self._tokens.known:
+        if not self.tokens.known:
             return _NOT_KNOWN_YET
-        found = self._tokens.find(match[match.lastindex or 0])
+        found = self.tokens.find(match[match.lastindex or 0])
         return found if found is not None else self._refuse(_UNKNOWN, "unknown token")
 
     async def follow(self) -> None:
         """Keep the tokens as their file says, for ever."""
         try:
-            await self._tokens.follow()
+            await self.tokens.follow()
         finally:
             self._log.flush()
 

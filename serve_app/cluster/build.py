@@ -30,8 +30,8 @@ class Build:
     @property
     def fingerprint(self) -> str:
         """Equal for two builds exactly when their buckets would run the same code with the same settings."""
-        # Buckets know nothing of tokens: to turn those on costs no bucket's restart.
-        settings_json = self.settings.model_dump_json(exclude={"auth"})
+        # Buckets know nothing of tokens, nor of the Redis protocol: to turn those on costs no bucket's restart.
+        settings_json = self.settings.model_dump_json(exclude={"auth", "redis"})
         made_from = f"{self.code_hash}\n{settings_json}\n{bool(self.loopback_host)}"
         return hashlib.sha256(made_from.encode()).hexdigest()[:16]
 

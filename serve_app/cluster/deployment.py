@@ -6,6 +6,7 @@ under a test client without Ray.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,9 +25,12 @@ from serve_app.directory.directory import Directory
 from serve_app.http.app import build_http
 from serve_app.http.front import Front
 from serve_app.http.hosts import Hosts
+from serve_app.redis.face import Face
 from serve_app.settings import UserConfig, explain
 
 DEPLOYMENT = "Directory"
+#: In a cluster: how long kube-proxy everywhere may take to send no new connections to a pod that goes (kuberay/drain.py).
+_LEAVING_S = 4.0
 
 
 class DirectoryReplica:
@@ -40,6 +44,7 @@ class DirectoryReplica:
         self._hosts = Hosts(settings.allowed_hosts, loopback_host=build.loopback_host)
         self._gate = gate_of(build)
         self._directory = Directory(RayControlPlane(build, BucketActor), settings.limits)
+        self._redis = redis_of(build, self._directory, self._gate)
         export_directory(self._directory)
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -56,7 +61,7 @@ class DirectoryReplica:
 
     def __serve_build_asgi_app__(self) -> Front:
         collect_less_often()
-        return build_http(self._directory, self._limits, self._hosts, self._gate)
+        return build_http(self._directory, self._limits, self._hosts, self._gate, self._redis)
 
 
 def gate_of(build: Build) -> Gate | None:
@@ -67,6 +72,17 @@ def gate_of(build: Build) -> Gate | None:
     if not build.loopback_host:
         events.warning("api open", reason="args.auth names no tokens: whoever reaches the API may do everything")
     return None
+
+
+def redis_of(build: Build, directory: Directory, gate: Gate | None) -> Face | None:
+    """The directory's face for the Redis protocol; None where none is configured."""
+    settings = build.settings
+    if settings.redis is None:
+        return None
+    host = settings.redis.host or ("0.0.0.0" if gate is not None else "127.0.0.1")  # noqa: S104 # tokens are asked for
+    tokens = None if gate is None else gate.tokens
+    leaving_s = _LEAVING_S if "KUBERNETES_SERVICE_HOST" in os.environ else 0.0
+    return Face(directory, settings.limits, host, settings.redis.port, tokens, leaving_s=leaving_s)
 
 
 def deployment(build: Build) -> serve.Application:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import cast
 
 from fastapi import FastAPI, Request, Response
@@ -46,8 +46,15 @@ from serve_app.http.v1.watch import Watching
 from serve_app.settings import Limits
 
 
-def build_http(directory: Directory, limits: Limits, hosts: Hosts | None = None, gate: Gate | None = None) -> Front:
-    """The ASGI application on a directory, which it starts and stops with its lifespan. hosts, gate: as `Front`."""
+def build_http(
+    directory: Directory,
+    limits: Limits,
+    hosts: Hosts | None = None,
+    gate: Gate | None = None,
+    beside: AbstractAsyncContextManager[object] | None = None,
+) -> Front:
+    """The ASGI application on a directory, which it starts and stops with its lifespan. hosts, gate: as `Front`. beside: what
+    is to run on the directory too, for as long."""
     uploads = Uploads(limits)
     apis = (
         FirstApi(directory, uploads),
@@ -59,15 +66,18 @@ def build_http(directory: Directory, limits: Limits, hosts: Hosts | None = None,
         Transfer(directory, uploads),
     )
     routes = RouteTable((*V1_ROUTES, *FIRST_ROUTES), apis)
-    return Front(cast(AsgiApp, _build_app(directory, routes, gate)), routes, limits, hosts, gate)
+    return Front(cast(AsgiApp, _build_app(directory, routes, gate, beside)), routes, limits, hosts, gate)
 
 
-def _build_app(directory: Directory, routes: RouteTable, gate: Gate | None) -> FastAPI:
+def _build_app(
+    directory: Directory, routes: RouteTable, gate: Gate | None, beside: AbstractAsyncContextManager[object] | None
+) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await directory.start()
         following = None if gate is None else asyncio.create_task(gate.follow(), name="tokens")
-        yield
+        async with beside or nullcontext():
+            yield
         if following is not None:
             following.cancel()
         await directory.stop()

@@ -12,8 +12,9 @@ from serve_app import events
 from serve_app.app import build
 from serve_app.cluster import bucket_actor
 from serve_app.cluster.build import build_of
-from serve_app.cluster.deployment import gate_of
-from serve_app.settings import MIB, Auth, Limits, Settings, UserConfig, explain
+from serve_app.cluster.deployment import gate_of, redis_of
+from serve_app.directory.directory import Directory
+from serve_app.settings import MIB, Auth, Limits, Redis, Settings, UserConfig, explain
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,13 @@ from serve_app.settings import MIB, Auth, Limits, Settings, UserConfig, explain
         ({"data_dir": "d", "limits": {"max_group_writes": True}}, "args.limits.max_group_writes"),
         ({"data_dir": "d", "allowed_hosts": [":::::"]}, "':::::' is no host"),
         ({"data_dir": "d", "auth": {"tokens": "t"}}, "args.auth.tokens: unknown setting"),
+        ({"data_dir": "d", "redis": {}}, "args.redis.port"),
+        ({"data_dir": "d", "redis": {"port": 0}}, "args.redis.port"),
+        ({"data_dir": "d", "redis": {"port": "6379"}}, "args.redis.port"),
+        ({"data_dir": "d", "redis": {"port": 6379, "password": "x"}}, "args.redis.password: unknown setting"),
+        ({"data_dir": "d", "redis": {"port": 6379, "host": "a b"}}, "'a b' is no host to listen on"),
+        ({"data_dir": "d", "redis": {"port": 6379, "host": "0.0.0.0"}}, "redis.host is reached from other machines"),
+        ({"data_dir": "d", "redis": {"port": 6379, "host": "store.example.com"}}, "redis.host is reached from other"),
         ({"data_dir": "d", "auth": {"tokens_file": " "}}, "args.auth.tokens_file: must name a file"),
         ({"data_dir": "d", "auth": {"tokens_file": "a\0b"}}, "args.auth.tokens_file: must name a file"),
         ({"data_dir": "d", "auth": {"tokens_file": "~nosuchuser/t"}}, "args.auth.tokens_file: names the home folder"),
@@ -68,6 +76,31 @@ def test_buckets_are_not_replaced_where_tokens_are_turned_on() -> None:
     assert tokens.fingerprint == without.fingerprint
     assert tokens.settings.auth.tokens_file == Path.cwd() / "tokens"
     assert build_of(Settings(data_dir=Path("other"))).fingerprint != without.fingerprint
+    redis = build_of(Settings(data_dir=Path("data"), redis=Redis(port=6379)))
+    assert redis.fingerprint == without.fingerprint, "nor where the Redis protocol is spoken"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "named", "host"),
+    [
+        (False, None, "127.0.0.1"),
+        (False, "::1", "::1"),
+        (False, "localhost", "localhost"),
+        (True, None, "0.0.0.0"),
+        (True, "10.0.0.1", "10.0.0.1"),
+        (True, "127.0.0.1", "127.0.0.1"),
+    ],
+)
+def test_without_tokens_the_redis_protocol_is_spoken_on_loopback_alone(
+    tokens: bool, named: str | None, host: str, tmp_path: Path
+) -> None:
+    (tmp_path / "tokens").touch()
+    auth = Auth(tokens_file=tmp_path / "tokens") if tokens else Auth()
+    build = build_of(Settings(data_dir=Path("data"), auth=auth, redis=Redis(port=6379, host=named)), "127.0.0.1")
+    face = redis_of(build, Directory.__new__(Directory), gate_of(build))
+    assert face is not None
+    assert (face.host, face.port, face.tokens is not None) == (host, 6379, tokens)
+    assert redis_of(build_of(Settings(data_dir=Path("data"))), Directory.__new__(Directory), None) is None
 
 
 @pytest.mark.parametrize(
