@@ -18,6 +18,10 @@ from serve_app.operations import (
     NotMet,
     Operation,
     Put,
+    Sized,
+    Splice,
+    Swap,
+    Swapped,
     Touch,
     Touched,
     Value,
@@ -29,9 +33,9 @@ from tests.support.linearizability import ANY, NOT_MET, READS, Event, Kind
 
 @dataclass(frozen=True)
 class Asked:
-    """An operation on a key. value: of a put, the text; of an increment, what is added. if_match, if_none_match: a revision,
-    or `ANY`; 0 where there is no condition. ttl_ms: 0 where what it leaves never expires. named: the idempotency key, or
-    empty. remember_ms: for how long that is remembered, 0 for as long as where nothing is said."""
+    """An operation on a key. value: of a put, swap or append, the text; of an increment, what is added. if_match,
+    if_none_match: a revision, or `ANY`; 0 where there is no condition. ttl_ms: 0 where what it leaves never expires. named:
+    the idempotency key, or empty. remember_ms: for how long that is remembered, 0 for as long as where nothing is said."""
 
     kind: Kind
     key: str
@@ -71,6 +75,19 @@ class Asked:
                 key, int(self.value), self.ttl_ms, condition=condition, idempotency_key=named, remember_ms=remember_ms
             )
         value = self.value.encode()
+        if self.kind == "append":
+            return Splice(key, value, "text/plain", condition=condition, idempotency_key=named, remember_ms=remember_ms)
+        if self.kind == "swap":
+            return Swap(
+                key,
+                value,
+                "text/plain",
+                self.ttl_ms,
+                with_value=not batched and not named,
+                condition=condition,
+                idempotency_key=named,
+                remember_ms=remember_ms,
+            )
         return Put(
             key, value, "text/plain", self.ttl_ms, condition=condition, idempotency_key=named, remember_ms=remember_ms
         )
@@ -120,6 +137,11 @@ def meaning(kind: Kind, answer: Any) -> tuple[str | int | None, int]:
         return True, answer.revision
     if isinstance(answer, Counted):
         return answer.value, answer.revision
+    if isinstance(answer, Sized):
+        return answer.size, answer.revision
+    if isinstance(answer, Swapped):
+        assert answer.stored, "it stores always"
+        return (answer.value.decode() or True) if answer.existed else None, answer.revision
     assert isinstance(answer, Value | Deleted), f"{answer!r:.80} answers nothing"
     # No value is empty here: a deletion that tells none was not asked for it.
     return answer.value.decode() or True, answer.revision

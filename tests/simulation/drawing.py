@@ -81,9 +81,9 @@ class Drawing:
                 if_none_match = revision
         elif drawn < 0.25:
             if_match = revision or (ANY if drawn < 0.05 else 0)
-        elif drawn < 0.4 and kind in ("put", "increment"):
-            if_none_match = ANY if kind == "put" else 0
-        if kind in ("put", "touch", "increment") and rng.random() < plan.mortal_share:
+        elif drawn < 0.4 and kind == "put":
+            if_none_match = ANY
+        if kind in ("put", "swap", "touch", "increment") and rng.random() < plan.mortal_share:
             ttl_ms = rng.choice(_TTLS_MS)
             self._due_s[key] = self._now_s() + ttl_ms / 1000
         named, remember_ms = "", 0
@@ -98,16 +98,20 @@ class Drawing:
         if drawn < 0:
             if drawn > -self._plan.puts / 8:
                 return "touch"
-            return "increment" if key.startswith(COUNTERS) and drawn > -self._plan.puts * 0.9 else "put"
+            if key.startswith(COUNTERS):
+                return "increment" if drawn > -self._plan.puts * 0.9 else "put"
+            return "append" if drawn < -self._plan.puts * 0.9 else "swap" if drawn < -self._plan.puts * 0.8 else "put"
         return "delete" if drawn < self._plan.deletes else "get"
 
     def _value(self, kind: Kind, key: str) -> str | None:
         rng = self._rng
         if kind == "increment":
             return str(rng.choice((1, 1, 5, -3)))
-        if kind != "put":
+        if kind not in ("put", "swap", "append"):
             return None
         self._values += 1
+        if kind == "append":
+            return f"+{self._values}"
         if key.startswith(COUNTERS):
             return str(1000 * self._values)
         return f"{self._values}" + "." * rng.choice((0, 0, 0, 40, 900))

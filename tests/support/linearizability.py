@@ -16,13 +16,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Kind = Literal["get", "head", "put", "delete", "touch", "increment", "batch"]
+Kind = Literal["get", "head", "put", "delete", "touch", "increment", "append", "swap", "batch"]
 #: They change nothing.
 READS = frozenset({"get", "head"})
 #: Among conditions: any record at all.
 ANY = -1
 #: What an operation answers whose condition is not met: nothing was changed, or a reader has the record already.
 NOT_MET = "(not met)"
+#: What a put answers that does not say whether there was a record.
+NOT_TOLD = "(not told)"
 
 
 class Live(NamedTuple):
@@ -42,11 +44,12 @@ MISSING: State = None
 class Event:
     """One operation as its client saw it.
 
-    value: what was put; of an increment, what was added. found: what a get or delete answered (None: missing; True: a record,
-    whose value was not asked for), for a put
-    whether it said "updated", for a head how many characters it said that the value has (None: missing), for a touch if
-    there was a record, for an increment the number; `NOT_MET` where that was the answer. ended_s is infinite where the
-    outcome is unknown; refused operations are left out of a history.
+    value: what was put; of an increment, what was added; of an append, what was written behind. found: what a get or delete
+    answered (None: missing; True: a record, whose value was not asked for), and a swap of what there was before; for a put
+    whether it said "updated" (`NOT_TOLD`: neither), for a head how many characters it said that the value has (None:
+    missing), for a touch if there was a record, for an increment the number, for an append how many characters there are
+    then; `NOT_MET` where that was the answer. ended_s is infinite where the outcome is unknown; refused operations are left
+    out of a history.
 
     revision: what the answer said, 0 where it said none. if_match, if_none_match: the revision of the condition, or `ANY`; 0
     where there is none. mortal: whether what it leaves may vanish. parts: of a batch, what it did to the key, in order and at
@@ -94,24 +97,27 @@ def step(state: State, event: Event) -> tuple[bool, State]:
         fits = event.found == told and (not state.revision or not event.revision or state.revision == event.revision)
         return fits, state if state.revision or not fits else state._replace(revision=event.revision)
     after = _changed(state, event)
-    if event.kind == "delete":
+    if event.kind in ("delete", "swap"):
         return event.found is True or event.found == state.value, after
+    if event.kind == "append":
+        return after is not None and event.found == len(after.value), after
     if event.kind == "increment":
         return after is not None and str(event.found) == after.value, after
-    return event.found is True, after
+    return event.found is True or event.found == NOT_TOLD, after
 
 
 def _step_on_nothing(event: Event) -> tuple[bool, State]:
-    creates = event.kind in ("put", "increment")
+    creates = event.kind in ("put", "increment", "append", "swap")
     if creates and event.if_match:
         return event.unknown or (event.found == NOT_MET and not event.revision), None
     if not creates:
         return event.unknown or event.found == (False if event.kind == "touch" else None), None
     value = str(event.value)
-    told: str | int = False if event.kind == "put" else int(value)
-    return event.unknown or (event.found is told if event.kind == "put" else event.found == told), Live(
-        value, event.revision, event.mortal
-    )
+    told: dict[Kind, str | int | None] = {"put": False, "swap": None, "append": len(value)}
+    found = told[event.kind] if event.kind in told else int(value)
+    fits = event.found is found if event.kind in ("put", "swap") else event.found == found
+    fits = fits or (event.kind == "put" and event.found == NOT_TOLD)
+    return event.unknown or fits, Live(value, event.revision, event.mortal)
 
 
 def _step_not_met(state: Live, event: Event) -> tuple[bool, State]:
@@ -137,6 +143,8 @@ def _changed(state: Live, event: Event) -> State:
         return Live(state.value, event.revision, event.mortal)
     if event.kind == "increment":
         return Live(str(int(state.value) + int(str(event.value))), event.revision, state.mortal)
+    if event.kind == "append":
+        return Live(state.value + str(event.value), event.revision, state.mortal)
     return Live(str(event.value), event.revision, event.mortal)
 
 

@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections import Counter
+from typing import Any
 
 import httpx
 
@@ -22,6 +23,8 @@ KEYS_LAST_S = 2.0
 
 class Load:
     """Runs clients in threads until `stop`; `events` is what they saw."""
+
+    kinds: tuple[Kind, ...] = ("get", "get", "put", "put", "put", "delete")
 
     def __init__(self, url: str, clients: int = 12, seed: int = 0) -> None:
         self.url = url
@@ -89,32 +92,35 @@ class Load:
 
     def _work(self, seed: int) -> None:
         rng = random.Random(seed)
-        client = httpx.Client(base_url=self.url, timeout=30)
+        client = self._client()
         number = 0
         while not self._stop.is_set():
             number += 1
             epoch = int((time.monotonic() - self._started_s) / KEYS_LAST_S)
             key = f"load-{seed // 1000}-{epoch}-{rng.randrange(KEYS_AT_ONCE)}"
-            kind: Kind = rng.choice(("get", "get", "put", "put", "put", "delete"))
+            kind = rng.choice(self.kinds)
             if self._operate(client, key, kind, f"{seed}.{number}") != "ok":
                 client.close()
-                client = httpx.Client(base_url=self.url, timeout=30)
+                client = self._client()
                 self._stop.wait(0.2)
         client.close()
 
-    def _operate(self, client: httpx.Client, key: str, kind: Kind, value: str) -> str:
+    def _client(self) -> Any:
+        return httpx.Client(base_url=self.url, timeout=30)
+
+    def _operate(self, client: Any, key: str, kind: Kind, value: str) -> str:
         called_s = time.monotonic()
         outcome, found = self._ask(client, key, kind, value)
         ended_s = time.monotonic()
         if outcome != "refused":
-            put = value if kind == "put" else None
+            put = value if kind in ("put", "swap", "append") else None
             self.events.append(Event(key, kind, put, found, called_s, math.inf if outcome == "unknown" else ended_s))
         with self._counting:
             self.outcomes[outcome] += 1
             self.longest_wait_s = max(self.longest_wait_s, ended_s - called_s)
         return outcome
 
-    def _ask(self, client: httpx.Client, key: str, kind: Kind, value: str) -> tuple[str, str | bool | None]:
+    def _ask(self, client: Any, key: str, kind: Kind, value: str) -> tuple[str, str | int | None]:
         """(ok, refused or unknown; what was found). What is not the store's own JSON is of unknown fate."""
         try:
             if kind == "put":
