@@ -19,8 +19,7 @@ DIRECTORY = "directory"
 _BUCKET_GROUP = re.compile(r"bucket-(\d+)")
 _BUCKET_COUNT_LINE = re.compile(r"^(\s*['\"]?bucket_count['\"]?\s*:\s*)\d+", re.MULTILINE)
 
-#: Where the tokens file is named, and the line that it is written below.
-_AUTH_LINE = re.compile(r"^ *auth: \{ tokens_file: [^\n]*\n", re.MULTILINE)
+#: What arguments are written below.
 _DATA_DIR_LINE = re.compile(r"^( *)data_dir:[^\n]*\n", re.MULTILINE)
 
 
@@ -71,9 +70,12 @@ def directories(service: Document) -> int:
 
 def tokens_file(service: Document) -> str:
     """The tokens file that the RayService configures; empty where everybody may use the store."""
-    _deployment(service)
-    arguments = _configuration(service)["applications"][0].get("args") or {}
-    return str((arguments.get("auth") or {}).get("tokens_file") or "")
+    return str(_argument(service, "auth", "tokens_file") or "")
+
+
+def redis_port(service: Document) -> int:
+    """The port on which the RayService has directories speak the Redis protocol; 0 for none."""
+    return int(_argument(service, "redis", "port") or 0)
 
 
 def image(service: Document) -> str:
@@ -126,21 +128,36 @@ def with_bucket_count(service: Document, count: int) -> Document:
 
 def with_tokens_file(service: Document, path: str) -> Document:
     """The RayService with that tokens file in its Serve configuration; with none where the path is empty."""
-    if tokens_file(service) == path:
-        return service
+    return service if tokens_file(service) == path else _with_argument(service, "auth", "tokens_file", path)
+
+
+def with_redis_port(service: Document, port: int) -> Document:
+    """The RayService with that port for the Redis protocol in its Serve configuration; with none where it is 0."""
+    return service if redis_port(service) == port else _with_argument(service, "redis", "port", port)
+
+
+def _with_argument(service: Document, name: str, field: str, value: str | int) -> Document:
+    """The RayService with `args.name: { field: value }`, below where the data is; without `name` where there is no value."""
     changed = copy.deepcopy(service)
-    text = _AUTH_LINE.sub("", service["spec"]["serveConfigV2"])
-    if path:
-        text = _DATA_DIR_LINE.sub(rf"\g<0>\g<1>auth: {{ tokens_file: {path} }}\n", text, count=1)
+    text = re.sub(rf"^ *{name}: \{{ {field}: [^\n]*\n", "", service["spec"]["serveConfigV2"], flags=re.MULTILINE)
+    if value:
+        text = _DATA_DIR_LINE.sub(rf"\g<0>\g<1>{name}: {{ {field}: {value} }}\n", text, count=1)
     changed["spec"]["serveConfigV2"] = text
-    if tokens_file(changed) != path:
+    if _argument(changed, name, field) != (value or None):  # it is written in some other way
         configuration = _configuration(service)
         arguments = configuration["applications"][0].setdefault("args", {})
-        arguments.pop("auth", None)
-        if path:
-            arguments["auth"] = {"tokens_file": path}
+        arguments.pop(name, None)
+        if value:
+            arguments[name] = {field: value}
         changed["spec"]["serveConfigV2"] = yaml.safe_dump(configuration, sort_keys=False)
     return changed
+
+
+def _argument(service: Document, name: str, field: str) -> Any:
+    """A field of one of the application's `args`; None where it is not there."""
+    _deployment(service)
+    arguments = _configuration(service)["applications"][0].get("args") or {}
+    return (arguments.get(name) or {}).get(field) or None
 
 
 def with_bucket_groups(service: Document, count: int) -> Document:

@@ -34,6 +34,7 @@ def _of_service(cluster: Cluster, service: Document) -> dict[str, Any]:
         "buckets": groups.bucket_count(service),
         "directories": groups.directories(service),
         "variant": _variant(service),
+        "redis": bool(groups.redis_port(service)),
     }
     serve_service = service["spec"].get("serveService", {}).get("spec", {})
     if "type" in serve_service:

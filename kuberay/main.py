@@ -70,6 +70,9 @@ def deploy(
     tokens: Annotated[
         bool | None, typer.Option("--tokens/--no-tokens", help="Ask for tokens.  [default: where there are any]")
     ] = None,
+    redis: Annotated[
+        bool | None, typer.Option("--redis/--no-redis", help="Speak the Redis protocol too, to who shows a token.")
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Wait until every bucket serves.")] = True,
     timeout: Timeout = 600.0,
     dry_run: DryRun = False,
@@ -91,6 +94,7 @@ def deploy(
         "redis_image": redis_image,
         "variant": variant,
         "tokens": tokens,
+        "redis": redis,
     }
 
     def command() -> int:

@@ -31,6 +31,8 @@ SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer")
 ACCESS_MODES = ("ReadWriteOncePod", "ReadWriteOnce")
 #: Where directories find the tokens: the mount of base/rayservice.yaml, and the key of the secret.
 TOKENS_FILE = "/etc/cloud-storage/tokens"
+#: Where directories listen for the Redis protocol. Not where Ray's head does, on whose pod the small variant has one.
+REDIS_API_PORT = 6380
 MAX_DIRECTORIES = 64
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 #: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity
@@ -45,6 +47,7 @@ class Options:
     storage: the size of each bucket's claim, as a Kubernetes quantity.
     node_port: for service_type NodePort, 30000 to 32767; None lets Kubernetes choose.
     tokens: whether the API asks for them (kuberay/tokens.py).
+    redis: whether directories speak the Redis protocol too (docs/redis.md); only where they ask for tokens.
     """
 
     namespace: str = "cloud-storage"
@@ -59,6 +62,7 @@ class Options:
     node_port: int | None = None
     variant: str = "default"
     tokens: bool = False
+    redis: bool = False
 
 
 def render(options: Options) -> list[Document]:
@@ -120,6 +124,11 @@ def _check(options: Options) -> None:
             raise Failure(f"a node port goes with the service type NodePort, not {options.service_type}")
         if options.node_port not in _NODE_PORTS:
             raise Failure(f"a node port is {_NODE_PORTS[0]} to {_NODE_PORTS[-1]}, not {options.node_port}")
+    if options.redis and not options.tokens:
+        raise Failure(
+            "the Redis protocol is spoken in a cluster only where tokens are asked for: make one first (python -m kuberay "
+            "token create NAME --scope read,write), or type --no-redis"
+        )
     for image in (options.image, options.redis_image):
         if not image or image != image.strip() or " " in image:
             raise Failure(f"{image!r} is no image's name")
@@ -207,6 +216,7 @@ def _rayservice(document: Document, options: Options) -> Document:
             r"num_replicas: \d+", f"num_replicas: {options.directories}", document["spec"]["serveConfigV2"]
         )
     document = groups.with_tokens_file(document, TOKENS_FILE if options.tokens else "")
+    document = groups.with_redis_port(document, REDIS_API_PORT if options.redis else 0)
     return groups.with_bucket_count(groups.with_bucket_groups(document, options.buckets), options.buckets)
 
 

@@ -11,7 +11,7 @@ import yaml
 from dotenv import dotenv_values
 
 from kuberay import groups
-from kuberay.manifests import FOLDER, TOKENS_FILE, VARIANTS, Options, render, to_yaml
+from kuberay.manifests import FOLDER, REDIS_API_PORT, TOKENS_FILE, VARIANTS, Options, render, to_yaml
 from kuberay.tokens import KEY, SECRET
 from serve_app.command_output.failure import Failure
 
@@ -91,7 +91,8 @@ def test_the_small_variant_has_its_directory_on_the_head_and_no_redis() -> None:
     assert head["resources"] == {"CPU": "0", "directory": "1"}
     assert service["spec"]["excludeHeadPodFromServeSvc"] is False
     assert "gcsFaultToleranceOptions" not in service["spec"]["rayClusterConfig"]
-    assert not [each for each in objects if "redis" in each["metadata"]["name"]]
+    of_redis = [each["metadata"]["name"] for each in objects if "redis" in each["metadata"]["name"]]
+    assert of_redis == ["cloud-storage-redis-api"], "the store's own, by that protocol"
     assert "redis" not in str(service).lower()
 
 
@@ -108,6 +109,27 @@ def test_the_serve_configuration_is_the_local_one_but_for_what_a_cluster_needs(v
     with_tokens = yaml.safe_load(rayservice(Options(variant=variant, tokens=True))["spec"]["serveConfigV2"])
     assert with_tokens["applications"][0]["args"].pop("auth") == {"tokens_file": TOKENS_FILE}
     assert with_tokens == local
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_redis_protocol_is_a_line_of_the_configuration_and_a_service_that_leads_to_directories(
+    variant: str,
+) -> None:
+    options = Options(variant=variant, tokens=True, redis=True)
+    objects = render(options)
+    configuration = yaml.safe_load(rayservice(options)["spec"]["serveConfigV2"])
+    assert configuration["applications"][0]["args"]["redis"] == {"port": REDIS_API_PORT}
+    assert groups.redis_port(rayservice(options)) == REDIS_API_PORT
+    without = groups.with_redis_port(rayservice(options), 0)
+    assert without == rayservice(Options(variant=variant, tokens=True))
+    (service,) = [each for each in objects if each["metadata"]["name"] == "cloud-storage-redis-api"]
+    assert [(port["port"], port["targetPort"]) for port in service["spec"]["ports"]] == [(6379, REDIS_API_PORT)]
+    selected = {
+        name
+        for name, template in pod_templates(objects).items()
+        if service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+    }
+    assert selected == {"head" if variant == "small" else "directory"}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -216,6 +238,7 @@ def test_names_images_and_sizes_are_taken_everywhere(variant: str) -> None:
         ({"node_port": 30080}, "a node port goes with the service type NodePort, not ClusterIP"),
         ({"node_port": 80, "service_type": "NodePort"}, "a node port is 30000 to 32767, not 80"),
         ({"image": "two words"}, "'two words' is no image's name"),
+        ({"redis": True}, "only where tokens are asked for"),
     ],
 )
 def test_a_wrong_option_is_named(wrong: dict[str, Any], said: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kuberay.manifests import VARIANTS, Options, render
+from kuberay.manifests import REDIS_API_PORT, VARIANTS, Options, render
 from tests.kuberay.network import allows
 from tests.kuberay.test_manifests import pod_templates
 
@@ -45,7 +45,8 @@ def test_strangers_reach_the_api_and_nothing_else(variant: str, stranger: Docume
     serving = "head" if variant == "small" else "directory"
     rules = policies(variant)
     for name, pod in pods(variant).items():
-        assert allows(rules, stranger, pod, 8000) == (name == serving), name
+        for port in (8000, REDIS_API_PORT):
+            assert allows(rules, stranger, pod, port) == (name == serving), name
         for port in OTHER_PORTS:
             assert not allows(rules, stranger, pod, port), f"{name} {port}"
 

@@ -17,7 +17,7 @@ from kuberay.commands.delete import delete
 from kuberay.commands.deploy import deploy
 from kuberay.commands.scale import scale
 from kuberay.commands.status import status
-from kuberay.manifests import FOLDER, TOKENS_FILE, Options
+from kuberay.manifests import FOLDER, REDIS_API_PORT, TOKENS_FILE, Options
 from serve_app.auth.secret import digest_of
 from serve_app.auth.tokens_file import parse
 from serve_app.command_output.failure import Failure
@@ -392,3 +392,18 @@ def test_without_the_right_one_each_command_says_so(
     with pytest.raises(Failure, match=f"{said}.*python -m kuberay token create NAME --scope admin"):
         scale(cluster.session, 3, dry_run=False, timeout_s=100.0)
     assert cluster.session.store.answers(), "whether it is up is told to all"
+
+
+def test_the_redis_protocol_is_spoken_where_there_are_tokens_until_it_is_taken_out(cluster: Stage) -> None:
+    with pytest.raises(Failure, match="only where tokens are asked for"):
+        run(cluster, redis=True)
+    assert cluster.session.service() is None, "nothing was applied"
+    create(cluster)
+    for asked, port in (({"redis": True}, REDIS_API_PORT), ({}, REDIS_API_PORT), ({"redis": False}, 0), ({}, 0)):
+        run(cluster, **asked)
+        service = cluster.session.service()
+        assert service is not None
+        assert groups.redis_port(service) == port, asked
+    run(cluster, redis=True)
+    with pytest.raises(Failure, match="only where tokens are asked for"):
+        run(cluster, tokens=False)

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
 
 from tests.kubernetes.cluster import until
 from tests.kubernetes.load_pod import NAME as LOAD_POD
@@ -17,12 +21,16 @@ from tests.kubernetes.test_4_commands import opened
 
 #: The kubelet hands a changed secret on within its sync period and its cache's time to live: some 90 s.
 _HANDED_ON_S = 180
+#: As long as a pod takes to go and another one to come, and more.
+_REDIS_S = 80.0
+_REDIS_LOAD = Path(__file__).with_name("redis_load.py")
 _GET_HEALTH = """
 import sys, urllib.request
 print(urllib.request.urlopen(sys.argv[1], timeout=5).status)
 """
 
 
+@pytest.mark.timeout(1200)
 def test_tokens_open_the_store_to_the_outside_and_are_revoked_without_a_restart(store: Store) -> None:
     buckets = store.topology()["bucket_count"]
     store.wait_until_whole(buckets)
@@ -61,12 +69,43 @@ def test_tokens_open_the_store_to_the_outside_and_are_revoked_without_a_restart(
         assert by_ops.get("/v1/kv/app/x").content == b"1"
     assert store.lives() == pods, "no pod and no bucket was started anew"
 
+    speaks_redis_while_a_directory_goes(store, ops)
+
     # An update that does not say so opens nothing; --no-tokens does.
     store.command("deploy", "--service-type", "ClusterIP", timeout_s=400, token=ops)
     assert asks_for_tokens(store)
-    store.command("deploy", "--no-tokens", timeout_s=400, token=ops)
+    assert "only where tokens are asked for" in store.command("deploy", "--no-tokens", status=1, token=ops)
+    store.command("deploy", "--no-tokens", "--no-redis", timeout_s=400, token=ops)
     until(lambda: not asks_for_tokens(store), "the store to be open inside the cluster again")
     store.wait_until_whole(buckets)
+
+
+def speaks_redis_while_a_directory_goes(store: Store, token: str) -> None:
+    """The same store by the Redis protocol: no command fails where a directory's pod is deleted, for a client that connects
+    anew."""
+    store.command("deploy", "--redis", timeout_s=400, token=token)
+    until(lambda: by_redis(store, token, 0.1)["wrong"] == [], "directories to speak the Redis protocol", _HANDED_ON_S)
+    with ThreadPoolExecutor(4) as pool:
+        loads = [pool.submit(by_redis, store, token, _REDIS_S) for _ in range(4)]
+        time.sleep(_REDIS_S / 4)  # in the middle of that load
+        gone = store.kubectl.pods("ray.io/group=directory")[0]["metadata"]["name"]
+        store.kubectl.run("delete", "pod", gone, "--wait=false")
+        accounts = [each.result() for each in loads]
+    print(f"by the Redis protocol: {accounts}")
+    assert [account["wrong"] for account in accounts] == [[]] * 4
+    assert max(account["connections"] for account in accounts) > 7, "none was on the pod that went"
+    assert min(account["commands"] for account in accounts) > 500
+    until(lambda: store.kubectl.ready("ray.io/group=directory", 2), "another directory", 300)
+
+
+def by_redis(store: Store, token: str, seconds: float) -> dict[str, Any]:
+    """The account of a load inside the cluster."""
+    arguments = ("cloud-storage-redis-api", "6379", token, str(seconds))
+    said = store.kubectl.exec(
+        LOAD_POD, "python", "-", *arguments, stdin=_REDIS_LOAD.read_text(), timeout_s=seconds + 60
+    )
+    account: dict[str, Any] = json.loads(said.splitlines()[-1])
+    return account
 
 
 def token_of(said: str) -> str:
