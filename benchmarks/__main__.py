@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import bars, clients, machine, many, moving, one_bucket, options, report, rounds, wrk
+from benchmarks import bars, clients, machine, many, moving, one_bucket, options, redis_protocol, report, rounds, wrk
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.figures import Samples
 from benchmarks.filling import fill, settle
@@ -89,6 +89,13 @@ def _measure(wanted: Options, folder: Path) -> Results:
     if wanted.large_keys:
         of_many = many.measure(folder / "many", keys=wanted.large_keys, seconds=wanted.seconds, say=_say)
     of_clients = clients.measure(folder / "clients", rounds=wanted.rounds, seconds=wanted.seconds, say=_say)
+    of_redis: list[redis_protocol.Round] = []
+    if not (why := redis_protocol.why_not_measured()):
+        of_redis = redis_protocol.measure(
+            folder / "redis-protocol", rounds=wanted.rounds, seconds=wanted.seconds, say=_say
+        )
+    else:
+        notes.append(why)
     return Results(
         machine=described,
         rounds=wanted.rounds,
@@ -103,10 +110,12 @@ def _measure(wanted: Options, folder: Path) -> Results:
         move=move,
         many=of_many,
         clients=of_clients,
+        redis_protocol=of_redis,
         bars=[
             *bars.judge(samples, SMALL_KEYS, wanted.large_keys, buckets, move),
             *(many.bars(of_many) if of_many else ()),
             *clients.bars(of_clients),
+            *(redis_protocol.bars(of_redis) if of_redis else ()),
         ],
         notes=notes,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import redis_protocol
 from benchmarks.bars import Bar
 from benchmarks.clients import Round
 from benchmarks.failure import BenchmarkFailed
@@ -41,6 +42,7 @@ class Results:
     move: Move | None
     many: Many | None
     clients: list[Round]
+    redis_protocol: list[redis_protocol.Round]
     bars: list[Bar]
     notes: list[str]
 
@@ -59,6 +61,7 @@ def write_json(results: Results, path: Path) -> None:
         "move": dataclasses.asdict(results.move) if results.move else None,
         "many": results.many._asdict() if results.many else None,
         "clients": [_plain(each) for each in results.clients],
+        "redis_protocol": [redis_protocol.plain(each) for each in results.redis_protocol],
         "samples": [
             {
                 "keys": sample.keys,

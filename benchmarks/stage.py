@@ -55,12 +55,16 @@ class Stage:
         self.bucket_count = bucket_count
         self.redis_port = free_port()
         self.etcd_port = free_port()
+        #: Where the store itself speaks the Redis protocol.
+        self.face_port = free_port()
         #: Back ends beside the store, by what to call them.
         self.back_ends: dict[str, subprocess.Popen[bytes]] = {}
         self._cleanup = contextlib.ExitStack()
         folder.mkdir()
         environment = {"PYTHONPATH": str(ROOT), "RAY_worker_niceness": "0", "RAY_DEDUP_LOGS": "0"}
-        self.store = RunningStore(folder, bucket_count=bucket_count, environment=environment)
+        self.store = RunningStore(
+            folder, bucket_count=bucket_count, environment=environment, args={"redis": {"port": self.face_port}}
+        )
         #: A second Serve, whose store has nothing to do, for the empty handler with nothing turned off.
         self.bare: RunningStore | None = None
         if BARE in self.systems:
