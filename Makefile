@@ -51,7 +51,7 @@ test-quick: $(VENV) ## run the tests that need no Ray, some 5 minutes
 
 # What needs a Ray (NEEDS_RAY) alone, for Ray's workers are niced and anything beside them takes their time; then the rest in
 # two processes, by file, for some tests of a file look at what others of it have seen.
-test: lint ## lint, then run all tests, some 25 minutes
+test: lint ## lint, then run all tests, some 45 minutes
 	@failed=0; \
 	$(BIN)/pytest -m '($(NEEDS_RAY)) and not kubernetes' || failed=$$?; \
 	$(BIN)/pytest -m 'not ($(NEEDS_RAY)) and not kubernetes' -n 2 --dist loadfile || failed=$$?; \
