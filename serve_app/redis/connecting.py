@@ -68,7 +68,9 @@ def hello(session: Session, words: Arguments) -> Handled:
             name = _name(words[at + 1])
             at += 2
         else:
-            raise Wrong(replies.error(f"ERR Syntax error in HELLO option '{words[at].decode('utf-8', 'replace')}'"))
+            raise Wrong(
+                replies.error(f"ERR Syntax error in HELLO option '{words[at][:128].decode('utf-8', 'replace')}'")
+            )
     if not session.known:
         raise Wrong(
             replies.error(

@@ -18,25 +18,24 @@ from serve_app import events
 from serve_app.errors import InvalidRequest, StoreError, ValueTooLarge
 from serve_app.operations import Answer, Operation
 from serve_app.redis import replies
-from serve_app.redis.command import Asked, Handled, Later, Outcome, Wrong, alone
+from serve_app.redis.command import Asked, Handled, Later, Outcome, alone
+from serve_app.redis.dispatch import handle, is_http
 from serve_app.redis.parser import Parser, ProtocolError
 from serve_app.redis.session import Session
 from serve_app.redis.shared import Shared
-from serve_app.redis.table import EVERY, OPEN
+from serve_app.redis.table import OPEN
 
 #: One command, beside what each of its arguments may have.
 MAX_COMMAND_BYTES = 64 * 1024 * 1024
 #: Of a burst: operations, and bytes of values in them. Longer ones are carried out one part after the other.
 _AT_ONCE, _AT_ONCE_BYTES = 500, 4 * 1024 * 1024
 #: Commands that have come and wait for those before them; beyond that nothing is read.
-_MAX_WAITING = 1000
+_MAX_WAITING, _MAX_WAITING_BYTES = 1000, 1024 * 1024
+#: What a command takes in memory, beside its bytes; and how much waits at one connection before it is counted.
+COMMAND_BYTES, _WORTH_COUNTING = 120, 64 * 1024
 #: Of answers: what is written together, and what one command may be answered with.
 _WRITTEN_BYTES, MAX_ANSWER_BYTES = 256 * 1024, 64 * 1024 * 1024
-#: With what lines of a request of HTTP begin: neither is a command.
-_OF_HTTP = frozenset({b"POST", b"HOST:"})
 _TOO_MANY = b"-ERR max number of clients reached\r\n"
-_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
-_NOT_BEGUN = b"-ERR the store made a mistake, and has done nothing; its log says more\r\n"
 _MISTAKE = b"-UNKNOWN the store made a mistake; a write may have happened. The log says more\r\n"
 
 
@@ -83,6 +82,11 @@ class Connection(asyncio.Protocol):
         self._out_bytes = 0
         self.since_s = time.monotonic()
         self.held_in = self.held_out = 0
+        #: What has come since nothing waited, and when the last of it came.
+        self._waiting_bytes = 0
+        self._heard_s = self._loop.time()
+        #: Whether the client sends nothing more.
+        self._over = False
 
     # -- asyncio.Protocol --------------------------------------------------------------------------------------------
 
@@ -117,17 +121,34 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._session is None or self._last_words:
             return  # it is being hung up on
-        try:
-            self._parser.feed(data, self._arrived)
-        except ProtocolError as error:
-            self._last_words = replies.error(f"ERR Protocol error: {error}")
-        self._queue.extend(self._arrived)
-        self._arrived.clear()
-        if self._parser.held_bytes != self.held_in:
-            self._count()
-        if len(self._queue) > _MAX_WAITING or self._last_words:
-            self._pause_reading()
+        self._heard_s = self._loop.time()
+        self._waiting_bytes += len(data)
+        while True:
+            known = self._parser.known
+            try:
+                self._parser.feed(data, self._arrived)
+            except ProtocolError as error:
+                self._last_words = replies.error(f"ERR Protocol error: {error}")
+            self._waiting_bytes += COMMAND_BYTES * len(self._arrived)
+            self._queue.extend(self._arrived)
+            self._arrived.clear()
+            if self.held_in or self._held_in():
+                self._count()
+            if len(self._queue) > _MAX_WAITING or self._waiting_bytes > _MAX_WAITING_BYTES or self._last_words:
+                self._pause_reading()
+            self._go()
+            # Of who was not known the commands come one by one: the first may have said who it is.
+            if known or not self._parser.has_more or self._last_words or self._queue or self._transport is None:
+                return
+            data = b""
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more, and may still read: it gets its answers first."""
+        self._over = True
+        if self._transport is not None and self._transport.get_extra_info("sslcontext") is not None:
+            return False  # there is no half of such a connection
         self._go()
+        return self._transport is not None and not self._transport.is_closing()
 
     # -- what others ask -----------------------------------------------------------------------------------------------
 
@@ -154,6 +175,8 @@ class Connection(asyncio.Protocol):
         """Begin the next burst, where none is under way and the answers to the last one are taken."""
         session = self._session
         while not self._busy and self._transport is not None and session is not None and self._writable.is_set():
+            if not self._queue:
+                self._waiting_bytes = 0
             if self._ending or session.closing or (not self._queue and self._kept is None):
                 self._rest(session)
                 return
@@ -172,9 +195,9 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         if self._last_words and not self._ending and not session.closing:
             self._write(self._last_words)
-        if self._ending or session.closing or self._last_words:
+        if self._ending or session.closing or self._last_words or self._over:
             self.flush()
-        if self._ending or session.closing or self._last_words:
+        if self._ending or session.closing or self._last_words or self._over:
             self._transport.close()
         elif self._reading_paused:
             self._reading_paused = False
@@ -212,29 +235,14 @@ class Connection(asyncio.Protocol):
         return handled, operations
 
     def _handle(self, session: Session, words: list[bytes]) -> Handled:
-        name = words[0].upper()
-        if name in _OF_HTTP:
+        if is_http(words):
             self._hang_up(session)
             return b""
-        command = EVERY.get(name)
-        if not self._parser.known and name not in OPEN:
-            return replies.NO_AUTH
-        if command is None:
-            return _unknown(words)
-        if not command.takes(len(words)):
-            return command.wrong_number
-        try:
-            return command.handler(session, words)
-        except Wrong as wrong:
-            return wrong.reply
-        except StoreError as error:
-            return replies.of_error(error)
-        except Exception as error:
-            events.error("redis command failed", exc_info=error, command=command.name)
-            return _NOT_BEGUN
-        finally:
-            if name in OPEN:
-                self._parser.known = session.known
+        handled = handle(session, words, known=self._parser.known)
+        if words[0].upper() in OPEN and self._parser.known != session.known:
+            self._parser.known = session.known
+            self.since_s = time.monotonic()
+        return handled
 
     def _hang_up(self, session: Session) -> None:
         """On a page in a browser, which sends a request of HTTP here for what its body does (as Redis does since 3.2.7)."""
@@ -345,9 +353,18 @@ class Connection(asyncio.Protocol):
         if self.held_out or self._transport.get_write_buffer_size():
             self._count()
 
+    def _held_in(self) -> int:
+        """Bytes of what has come and is not begun, where that is worth counting."""
+        waiting = self._waiting_bytes if self._waiting_bytes > _WORTH_COUNTING else 0
+        return max(self._parser.held_bytes, waiting)
+
     def _count(self) -> None:
         if self._transport is not None:
-            self._face.holds(self, self._parser.held_bytes, self._transport.get_write_buffer_size())
+            self._face.holds(self, self._held_in(), self._transport.get_write_buffer_size())
+
+    def stalled(self, now_s: float) -> float:
+        """What it holds of commands, more the longer nothing more has come. now_s: on the loop's clock."""
+        return self.held_in * (0.001 + now_s - self._heard_s)
 
     def _pause_reading(self) -> None:
         if not self._reading_paused and self._transport is not None:
@@ -364,14 +381,3 @@ def _takes_long(outcomes: list[Outcome]) -> bool:
         elif isinstance(outcome, ValueTooLarge):
             return True
     return size > _WRITTEN_BYTES
-
-
-def _unknown(words: list[bytes]) -> bytes:
-    """As Redis says it."""
-    arguments = b""
-    for word in words[1:]:
-        if len(arguments) > 128:
-            break
-        arguments += b"'%b' " % word[: 128 - len(arguments)]
-    said = b"-ERR unknown command '%b', with args beginning with: %b" % (words[0][:128], arguments)
-    return said.translate(_ONE_LINE) + b"\r\n"

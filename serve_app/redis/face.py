@@ -144,12 +144,14 @@ class Face:
             connection.flush()
 
     def holds(self, connection: Connection, held_in: int, held_out: int) -> None:
-        """What it holds now. Where all of them hold too much, whoever holds most gives way."""
+        """What it holds now. Where all of them hold too much, one gives way: of commands whoever is most stalled, as bodies
+        of HTTP's requests do; of answers whoever has most."""
         self.held_in_bytes += held_in - connection.held_in
         self.held_out_bytes += held_out - connection.held_out
         connection.held_in, connection.held_out = held_in, held_out
         if self.held_in_bytes > self.max_held_in_bytes:
-            self._give_way(max(self._connections, key=lambda each: each.held_in), "commands that are not whole")
+            now_s = asyncio.get_running_loop().time()
+            self._give_way(max(self._connections, key=lambda each: each.stalled(now_s)), "commands that wait")
         if self.held_out_bytes > self.max_held_out_bytes:
             self._give_way(max(self._connections, key=lambda each: each.held_out), "answers that are not read")
 
@@ -169,7 +171,8 @@ class Face:
                 self.port,
                 reuse_port=True,
                 backlog=_BACKLOG,
-                ssl=tls.server_context(),
+                ssl=(context := tls.server_context()),
+                ssl_handshake_timeout=None if context is None else _UNKNOWN_S,
             )
         except OSError as error:
             events.error("redis port not to be had", host=self.host, port=self.port, reason=str(error))

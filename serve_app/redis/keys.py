@@ -84,7 +84,7 @@ def _only(options: Arguments) -> int:
     given = {option.upper() for option in options}
     for option in options:
         if option.upper() not in _ONLY:
-            raise Wrong(replies.error(f"ERR Unsupported option {option.decode('utf-8', 'replace')}"))
+            raise Wrong(replies.error(f"ERR Unsupported option {option[:128].decode('utf-8', 'replace')}"))
     if b"NX" in given and len(given) > 1:
         raise Wrong(replies.error("ERR NX and XX, GT or LT options at the same time are not compatible"))
     if {b"GT", b"LT"} <= given:

@@ -7,11 +7,13 @@ inline commands, and can't say where a command ends. So this is written here; an
 
 from __future__ import annotations
 
+import re
+
 #: As Redis has it: an inline command, or a line that says how long something is.
 MAX_LINE_BYTES = 64 * 1024
 MAX_ARGUMENTS = 1024 * 1024
 #: Of who has not shown a token yet.
-MAX_UNKNOWN_ARGUMENTS, MAX_UNKNOWN_BYTES = 10, 16384
+MAX_UNKNOWN_ARGUMENTS, MAX_UNKNOWN_BYTES, MAX_UNKNOWN_LINE_BYTES = 10, 16384, 1024
 #: What an argument takes in memory, beside its bytes.
 ARGUMENT_BYTES = 64
 
@@ -36,6 +38,11 @@ class Parser:
         self._needed = 0
 
     @property
+    def has_more(self) -> bool:
+        """Whether there may be another command behind the last one: `feed` goes on with nothing."""
+        return self._rest_bytes > 0 and not self._needed
+
+    @property
     def held_bytes(self) -> int:
         return self._rest_bytes + self._argument_bytes
 
@@ -58,12 +65,14 @@ class Parser:
         at, end = 0, len(data)
         while True:
             if not self._missing:
-                if at >= end:
-                    return at
+                if at >= end or (commands and not self.known):
+                    return at  # the rest may come from who is known by then
                 if data[at] != 0x2A:  # *
                     line_end = self._line_end(data, at, b"\n", "too big inline request")
                     if line_end < 0:
                         return at
+                    if line_end - at > MAX_UNKNOWN_LINE_BYTES and not self.known:
+                        raise ProtocolError("unauthenticated inline request too long")
                     words = split_words(data[at:line_end].removesuffix(b"\r"))
                     at = line_end + 1
                     if words:
@@ -127,7 +136,8 @@ class Parser:
 _ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 _BLANK = b" \n\r\t\0"
 _SPACES = bytes.maketrans(_BLANK, b" " * len(_BLANK))
-_HEX = b"0123456789abcdefABCDEF"
+_IN_DOUBLE, _IN_SINGLE = re.compile(rb'((?:[^"\\]|\\.)*+)"', re.DOTALL), re.compile(rb"((?:\\'|[^'])*+)'", re.DOTALL)
+_ESCAPED = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 
 
 def split_words(line: bytes) -> list[bytes]:
@@ -160,21 +170,15 @@ def split_words(line: bytes) -> list[bytes]:
 
 def _quoted(line: bytes, at: int, quote: bytes, word: bytearray) -> int:
     """Add what is in quotes; where that ends, behind the quote."""
-    while at < len(line):
-        byte = line[at : at + 1]
-        if byte == quote:
-            return at + 1
-        following = line[at + 1 : at + 2]
-        if byte != b"\\" or not following:
-            word += byte
-            at += 1
-        elif quote == b"'":
-            word += b"'" if following == b"'" else b"\\"
-            at += 2 if following == b"'" else 1
-        elif following == b"x" and len(digits := line[at + 2 : at + 4]) == 2 and all(each in _HEX for each in digits):
-            word.append(int(digits, 16))
-            at += 4
-        else:
-            word += _ESCAPES.get(following, following)
-            at += 2
-    raise ProtocolError("unbalanced quotes in request")
+    found = (_IN_DOUBLE if quote == b'"' else _IN_SINGLE).match(line, at)
+    if found is None:
+        raise ProtocolError("unbalanced quotes in request")
+    inside = found[1]
+    if b"\\" in inside:
+        inside = _ESCAPED.sub(_unescaped, inside) if quote == b'"' else inside.replace(b"\\'", b"'")
+    word += inside
+    return found.end()
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    return bytes([int(found[1], 16)]) if found[1] else _ESCAPES.get(found[2], found[2])

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 
 _SPECIAL = b"*?[\\"
+#: Longer ones are not looked at: to prepare one takes time, and keys have 1,024 bytes.
+MAX_PATTERN_BYTES = 4096
 
 
 def literal_prefix(pattern: bytes) -> bytes:

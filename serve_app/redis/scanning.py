@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from serve_app.directory.listing import Question
 from serve_app.errors import Unavailable
 from serve_app.operations import Delete
+from serve_app.record_bounds import MAX_KEY_BYTES
 from serve_app.redis import replies
 from serve_app.redis.command import Arguments, Command, Handled, Later, Wrong, integer_in, summed_up
-from serve_app.redis.patterns import literal_prefix, matcher
+from serve_app.redis.patterns import MAX_PATTERN_BYTES, literal_prefix, matcher
 from serve_app.redis.session import Session
-from serve_app.wire.messages import MAX_LISTED
+from serve_app.wire.messages import MAX_LISTED, Entry
 
 #: As many as `KEYS` answers with at most.
 MAX_KEYS = 100_000
 _COUNT = 10
+#: For so long keys are matched before others come to their turn.
+_SLICE_S = 0.005
 
 
 def scan(session: Session, words: Arguments) -> Handled:
     raw = words[1]
-    if not raw.isdigit() or int(raw[:21]) >= 2**64:
+    digits = raw.lstrip(b"0") or b"0"
+    if not raw.isdigit() or len(digits) > 20 or (cursor := int(digits)) >= 2**64:
         raise Wrong(replies.error("ERR invalid cursor"))
     pattern, count, of_type = b"*", _COUNT, b"string"
     if len(words) % 2:
@@ -39,7 +46,7 @@ def scan(session: Session, words: Arguments) -> Handled:
             case _:
                 raise Wrong(replies.SYNTAX)
     prefix = _prefix(session, pattern)
-    return Later(partial(_scan, session, int(raw), prefix, pattern, min(count, MAX_LISTED), of_type == b"string"))
+    return Later(partial(_scan, session, cursor, prefix, pattern, min(count, MAX_LISTED), of_type == b"string"))
 
 
 async def _scan(session: Session, cursor: int, prefix: bytes, pattern: bytes, count: int, wanted: bool) -> bytes:
@@ -49,8 +56,7 @@ async def _scan(session: Session, cursor: int, prefix: bytes, pattern: bytes, co
     except KeyError:
         return replies.error("ERR this directory does not know the cursor (any more): begin again with 0")
     page = await session.face.directory.listing.page(Question(prefix, place, limit=count))
-    matches = matcher(pattern)
-    found = [replies.bulk(entry.key) for entry in page.entries if matches(entry.key)] if wanted else []
+    found = await _matching(page.entries, matcher(pattern)) if wanted else []
     following = 0 if page.next is None else cursors.keep(page.next)
     return replies.array([replies.bulk(b"%d" % following), replies.array(found)])
 
@@ -63,12 +69,25 @@ async def _keys(session: Session, prefix: bytes, pattern: bytes) -> bytes:
     matches, found, place = matcher(pattern), list[bytes](), b""
     while True:
         page = await session.face.directory.listing.page(Question(prefix, place))
-        found += [replies.bulk(entry.key) for entry in page.entries if matches(entry.key)]
+        found += await _matching(page.entries, matches)
         if len(found) > MAX_KEYS:
             return replies.error(f"ERR more than {MAX_KEYS:,} keys match: use SCAN")
         if page.next is None:
             return replies.array(found)
         place = page.next
+
+
+async def _matching(entries: Sequence[Entry], matches: Callable[[bytes], bool]) -> list[bytes]:
+    """The keys that match, as answers. A pattern may take milliseconds for each: others come between."""
+    found: list[bytes] = []
+    began_s = time.monotonic()
+    for entry in entries:
+        if matches(entry.key):
+            found.append(replies.bulk(entry.key))
+        if time.monotonic() - began_s > _SLICE_S:
+            await asyncio.sleep(0)
+            began_s = time.monotonic()
+    return found
 
 
 def randomkey(session: Session, words: Arguments) -> Handled:
@@ -128,6 +147,8 @@ async def _flush(session: Session) -> bytes:
 
 def _prefix(session: Session, pattern: bytes) -> bytes:
     """What the keys begin with that match and that the connection may see. Raises as `Access.require`."""
+    if len(pattern) > MAX_PATTERN_BYTES:
+        raise Wrong(replies.error(f"ERR a pattern has at most {MAX_PATTERN_BYTES:,} bytes"))
     prefix, own = literal_prefix(pattern), session.access.prefix
     if own.startswith(prefix):
         prefix = own
@@ -136,6 +157,8 @@ def _prefix(session: Session, pattern: bytes) -> bytes:
         prefix.decode()
     except UnicodeDecodeError as error:  # it may end within a character
         prefix = prefix[: error.start]
+    if len(prefix) > MAX_KEY_BYTES:  # no key begins so, as the pattern will say of each
+        return prefix[:MAX_KEY_BYTES].decode(errors="ignore").encode()
     return prefix
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from serve_app.auth.access import OPEN, Access
+from serve_app.errors import Unauthorized
 from serve_app.redis.shared import Shared
 
-_NOBODY = Access("", frozenset())
+_NOBODY = Access("", frozenset(), refusal=lambda: Unauthorized("Authentication required."))
 
 
 class Session:
@@ -44,7 +45,8 @@ class Session:
     @property
     def known(self) -> bool:
         """Whether it may do anything."""
-        return self.face.tokens is None or self._token is not None
+        tokens = self.face.tokens
+        return tokens is None or (self._token is not None and tokens.find(self._token) is not None)
 
     @property
     def access(self) -> Access:

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from functools import cache
 
 from serve_app import __version__
+from serve_app.errors import StoreError
 from serve_app.redis import replies
 from serve_app.redis.command import Arguments, Command, Handled, Later, Wrong, unknown_subcommand, wrong_number
 from serve_app.redis.connecting import LIKE_VERSION
 from serve_app.redis.patterns import matcher
 from serve_app.redis.session import Session
+
+#: Of `CONFIG GET`: what it has is short.
+_MOST_PATTERNS, _MOST_PATTERN_BYTES = 64, 128
 
 
 def time(session: Session, words: Arguments) -> Handled:
@@ -52,12 +56,23 @@ def _info(session: Session, wanted: set[str]) -> bytes:
         },
         "keyspace": {"db0": f"keys={count}"} if (count := sum(status.keys for status in statuses)) else {},
     }
+    if not _sees_all(session):
+        del sections["buckets"], sections["keyspace"]
     everything = not wanted or wanted & {"all", "default", "everything"}
     lines: list[str] = []
     for name, facts in sections.items():
         if everything or name in wanted:
             lines += [f"# {name.capitalize()}", *(f"{fact}:{value}" for fact, value in facts.items()), ""]
     return "\r\n".join(lines).encode()
+
+
+def _sees_all(session: Session) -> bool:
+    """Whether it may be told what there is of all keys, as `DBSIZE` asks."""
+    try:
+        session.access.require("read", b"")
+    except StoreError:
+        return False
+    return True
 
 
 def config(session: Session, words: Arguments) -> Handled:
@@ -76,6 +91,8 @@ def config(session: Session, words: Arguments) -> Handled:
             b"proto-max-bulk-len": b"%d" % session.face.max_value_bytes,
             b"timeout": b"0",
         }
+        if len(words) > _MOST_PATTERNS or max(map(len, words)) > _MOST_PATTERN_BYTES:
+            raise Wrong(replies.error("ERR too many patterns, or too long ones"))
         matches = [matcher(word.lower()) for word in words[2:]]
         found = [(name, value) for name, value in known.items() if any(match(name) for match in matches)]
         return replies.pairs([(replies.bulk(name), replies.bulk(value)) for name, value in found], session.resp3)

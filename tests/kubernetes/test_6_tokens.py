@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from kuberay.manifests import REDIS_API_PORT
 from tests.kubernetes.cluster import until
 from tests.kubernetes.load_pod import NAME as LOAD_POD
 from tests.kubernetes.store import SERVICE, Store
@@ -84,7 +85,7 @@ def speaks_redis_while_a_directory_goes(store: Store, token: str) -> None:
     """The same store by the Redis protocol: no command fails where a directory's pod is deleted, for a client that connects
     anew."""
     store.command("deploy", "--redis", timeout_s=400, token=token)
-    until(lambda: by_redis(store, token, 0.1)["wrong"] == [], "directories to speak the Redis protocol", _HANDED_ON_S)
+    until(lambda: all_speak_redis(store, token), "directories to speak the Redis protocol", _HANDED_ON_S)
     with ThreadPoolExecutor(4) as pool:
         loads = [pool.submit(by_redis, store, token, _REDIS_S) for _ in range(4)]
         time.sleep(_REDIS_S / 4)  # in the middle of that load
@@ -98,9 +99,18 @@ def speaks_redis_while_a_directory_goes(store: Store, token: str) -> None:
     until(lambda: store.kubectl.ready("ray.io/group=directory", 2), "another directory", 300)
 
 
-def by_redis(store: Store, token: str, seconds: float) -> dict[str, Any]:
+def all_speak_redis(store: Store, token: str) -> bool:
+    """Each directory by itself."""
+    pods = store.kubectl.pods("ray.io/group=directory")
+    addresses = [(pod["status"].get("podIP", ""), str(REDIS_API_PORT)) for pod in pods]
+    return len(addresses) == 2 and all(by_redis(store, token, 0.1, *each)["wrong"] == [] for each in addresses)
+
+
+def by_redis(
+    store: Store, token: str, seconds: float, host: str = "cloud-storage-redis-api", port: str = "6379"
+) -> dict[str, Any]:
     """The account of a load inside the cluster."""
-    arguments = ("cloud-storage-redis-api", "6379", token, str(seconds))
+    arguments = (host, port, token, str(seconds))
     said = store.kubectl.exec(
         LOAD_POD, "python", "-", *arguments, stdin=_REDIS_LOAD.read_text(), timeout_s=seconds + 60
     )
