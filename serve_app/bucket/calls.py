@@ -165,7 +165,7 @@ class Calls:
         if not only_reads(envelope.body):
             self._write(envelope, arrived_s)
             return
-        at_once = self._bucket.reader.batch_in_memory(envelope)
+        at_once = self._bucket.reader.batch_in_memory(envelope, arrived_s)
         if at_once is not None:
             self._reply(envelope, BatchAnswered(at_once), arrived_s)
             return

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from serve_app import events
 from serve_app.bucket import judgement
-from serve_app.bucket.batch_room import MAX_ANSWER_BYTES, Room
+from serve_app.bucket.batch_room import Room
 from serve_app.bucket.judgement import HOLD, Hold
 from serve_app.bucket.standing import Served
 from serve_app.errors import StorageDamaged, StorageFault, StorageNewer
@@ -90,10 +90,12 @@ class Reader:
             return self.on_disk(envelope, arrived_s)
         return verdict or answer
 
-    def batch_in_memory(self, envelope: Envelope) -> list[Answer] | None:
+    def batch_in_memory(self, envelope: Envelope, arrived_s: float) -> list[Answer] | None:
         """The answers to a few reads, or None where one of them has to wait or memory does not have it. On the loop."""
         served, operations = self._bucket.served, envelope.body.operations
         if len(operations) > _ON_LOOP or served.standing.fault:
+            return None
+        if self._bucket.clock() >= envelope.deadline_s(arrived_s):
             return None
         standing, engine = served.standing, self._bucket.engine
         keys = [operation.key for operation in operations]
@@ -113,7 +115,7 @@ class Reader:
                 size += 0 if raw is None else len(raw)
         except Exception:
             return None  # as the thread will say
-        return answers if size <= MAX_ANSWER_BYTES else None
+        return answers if size <= Room().size else None
 
     def batch(self, envelope: Envelope, arrived_s: float) -> list[Answer | Hold | Expired]:
         """As `on_disk` for each operation of a batch of reads, in order, with few calls to the engine."""

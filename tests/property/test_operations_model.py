@@ -316,9 +316,10 @@ class Model:
 
 
 def _decimal(number: Fraction) -> str:
-    """A multiple of 1/8 as text."""
-    whole, thousandths = divmod(abs(number.numerator) * 1000 // number.denominator, 1000)
-    return f"{'-' if number < 0 else ''}{whole}.{thousandths:03}".rstrip("0").rstrip(".")
+    """As text, with 17 digits behind the point at most."""
+    digits = round(number * 10**17)
+    whole, rest = divmod(abs(digits), 10**17)
+    return f"{'-' if digits < 0 else ''}{whole}.{rest:017}".rstrip("0").rstrip(".")
 
 
 def _not_met(operation: Any, known: Known | None) -> NotMet | None:
@@ -497,11 +498,11 @@ class OperationsMachine(RuleBasedStateMachine):
         (expected,) = self._expected([operation])
         together = Envelope(1, 1000, 0, Batch([operation, operation]))
         if EXPIRED in (self.reader.in_memory(envelope), self.reader.on_disk(envelope, 0.0)):
-            assert self.reader.batch_in_memory(together) is None
+            assert self.reader.batch_in_memory(together, 0.0) is None
             self._expire([Due(0, due.RECORD, operation.key)])
         assert self.reader.in_memory(envelope) == expected
         assert self.reader.on_disk(envelope, 0.0) == expected
-        assert self.reader.batch_in_memory(together) == self.reader.batch(together, 0.0) == [expected] * 2
+        assert self.reader.batch_in_memory(together, 0.0) == self.reader.batch(together, 0.0) == [expected] * 2
 
     def _expire(self, dues: list[Due]) -> None:
         self.commits.commit(ExpireWrite(self.commits.state, cast(Any, None), dues))

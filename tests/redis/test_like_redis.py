@@ -58,7 +58,7 @@ _COMMANDS = st.one_of(
     _words(b"SETRANGE", _KEYS, st.sampled_from([b"0", b"3", b"-1", b"x", b"12"]), _VALUES),
     _words(st.sampled_from([b"INCRBY", b"DECRBY"]), _KEYS, _INTEGERS),
     # On a key of its own: in C's `long double` sums of large numbers are rounded (docs/redis.md).
-    _words(b"INCRBYFLOAT", b"f", st.sampled_from([b"1", b"0.5", b"-2.25", b"1e3", b"x", b"", b"-0", b"-inf"])),
+    _words(b"INCRBYFLOAT", b"f", st.sampled_from([b"1", b"0.5", b"-2.25", b"1e3", b"x", b"", b"-0"])),
     _words(b"SET", b"f", st.sampled_from([b"1.5", b"3e2", b"10", b".5", b"-0", b" 1", b"x", b"inf"])),
     _words(b"GET", b"f"),
     _words(st.sampled_from([b"DEL", b"UNLINK", b"EXISTS", b"TOUCH"]), _KEYS, _KEYS),
