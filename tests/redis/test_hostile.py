@@ -93,6 +93,15 @@ def test_what_is_asked_at_once_is_bounded(faced: Faced) -> None:
         assert answered(sock, b"KEYS", b"a" * 2000) == b"*0\r\n"
 
 
+def test_a_write_that_is_refused_as_too_long_stays_undone(faced: Faced) -> None:
+    full = b"x" * faced.face.max_value_bytes
+    with faced.connected() as sock:
+        for write in (command(b"APPEND", b"k", b"y"), command(b"SETRANGE", b"k", b"%d" % len(full), b"y")):
+            assert answered(sock, b"SET", b"k", full) == b"+OK\r\n"
+            sock.sendall(write + b"DEL k\r\nEXISTS k\r\n")
+            assert received(sock, b":0\r\n").endswith(b"(proto-max-bulk-len)\r\n:1\r\n:0\r\n")
+
+
 def test_who_sends_nothing_more_gets_all_answers(faced: Faced) -> None:
     for count in (1, 600, 3000):
         with faced.connected() as sock:
@@ -126,8 +135,8 @@ def test_what_follows_a_token_at_once_is_taken_as_its_holders(guarded: tuple[Fac
     with faced.connected() as sock:
         sock.sendall(command(b"AUTH", b"all") + large + command(b"SET", b"k", b"x" * 20_000) + b"STRLEN k\r\n")
         assert received(sock, b":20000\r\n") == b"+OK\r\n+OK\r\n+OK\r\n:20000\r\n"
-        sock.sendall(b"RESET\r\n" + large + b"QUIT\r\n")
-        assert left(sock) == b"+RESET\r\n-NOAUTH Authentication required.\r\n+OK\r\n"
+        sock.sendall(b"RESET\r\n" + large + b"PING\r\nQUIT\r\n")
+        assert left(sock) == b"+RESET\r\n" + b"-NOAUTH Authentication required.\r\n" * 2 + b"+OK\r\n"
     with faced.connected() as sock:
         sock.sendall(b"PING " + b"x" * 2000 + b"\r\n")
         assert left(sock) == b"-ERR Protocol error: unauthenticated inline request too long\r\n"
