@@ -102,6 +102,44 @@ def test_a_write_that_is_refused_as_too_long_stays_undone(faced: Faced) -> None:
             assert received(sock, b":0\r\n").endswith(b"(proto-max-bulk-len)\r\n:1\r\n:0\r\n")
 
 
+def test_a_hello_that_is_refused_changes_nothing(faced: Faced) -> None:
+    with faced.connected() as sock:
+        for more in ((b"SETNAME", b"a b"), (b"NONSENSE",), (b"AUTH", b"somebody", b"x")):
+            assert answered(sock, b"HELLO", b"3", *more).startswith(b"-")
+            assert answered(sock, b"GET", b"none") == b"$-1\r\n"
+            assert answered(sock, b"CLIENT", b"GETNAME") == b"$-1\r\n"
+
+
+def test_what_expired_long_ago_is_gone_at_once(faced: Faced) -> None:
+    with connected(port=faced.port) as client:
+        for name, moment in (("EXPIREAT", 0), ("EXPIREAT", -5), ("PEXPIREAT", 0), ("PEXPIREAT", 1), ("EXPIRE", -1)):
+            client.set("k", "v")
+            assert client.execute_command(name, "k", moment) == 1
+            assert client.exists("k") == 0, (name, moment)
+
+
+def test_of_answers_that_nobody_takes_whoever_has_most_gives_way() -> None:
+    served = Faced(Limits(max_response_bytes=8 * MIB))
+    served.start()
+    try:
+        with connected(port=served.port) as client:
+            client.set("large", "x" * MIB)
+        half = served.connected()
+        half.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$20000000\r\n" + b"x" * 15 * MIB)
+        until(lambda: served.face.held_in_bytes >= 15 * MIB)
+        greedy = [served.connected() for _ in range(4)]
+        for sock in greedy:
+            sock.sendall(command(b"GET", b"large") * 12)
+        until(lambda: served.face.connected < 5)
+        until(lambda: served.face.held_out_bytes <= 8 * MIB)
+        half.sendall(b"x" * (20_000_000 - 15 * MIB) + b"\r\n")
+        assert received(half, b"\r\n") == b"+OK\r\n"
+        for sock in (half, *greedy):
+            sock.close()
+    finally:
+        served.stop()
+
+
 def test_who_sends_nothing_more_gets_all_answers(faced: Faced) -> None:
     for count in (1, 600, 3000):
         with faced.connected() as sock:
@@ -145,6 +183,22 @@ def test_what_follows_a_token_at_once_is_taken_as_its_holders(guarded: tuple[Fac
         assert len(received(sock, b"\r\n")) < 1000
         sock.sendall(b"PING\r\n" * 100)
         assert received(sock, b"-NOAUTH Authentication required.\r\n" * 100)
+    # What tells a value needs to be allowed to read it.
+    with connected(port=faced.port, password="writer") as client:
+        assert client.set("w", "secret")
+        telling = (
+            "SET w x NX GET",
+            "SET w x XX GET",
+            "SET w x GET",
+            "GETSET w x",
+            "GETDEL w",
+            "GETEX w",
+            "GET w",
+            "GETRANGE w 0 9",
+        )
+        for asked in telling:
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.execute_command(*asked.split())
     # Of all keys those are told who may read all of them.
     for token, told in (("all", True), ("own", False), ("writer", False)):
         with connected(port=faced.port, password=token) as client:
