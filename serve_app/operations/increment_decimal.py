@@ -48,7 +48,10 @@ class IncrementDecimal(WriteOperation[CountedDecimal | NotMet], tag=22):
             raise NumberOverflow("increment would produce NaN or Infinity")
         if not is_decimal(record.value):
             raise NotADecimal("the value is not the text of a decimal number")
-        total = _EXACT.add(Decimal(record.value.decode()), Decimal(self.by.decode()))
+        before, by = Decimal(record.value.decode()), Decimal(self.by.decode())
+        if max(before.adjusted(), by.adjusted()) >= _MAX_TEXT:  # before it is counted with: it might not fit into that
+            raise NumberOverflow("increment would produce NaN or Infinity")
+        total = _EXACT.add(before, by)
         value = text_of(total)
         if len(value) > _MAX_TEXT:
             raise NumberOverflow("increment would produce NaN or Infinity")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,31 @@ def test_numbers_of_any_length_are_answered(faced: Faced) -> None:
         assert b"invalid cursor" in answered(sock, b"SCAN", b"%d" % 2**64)
         for words in ((b"INCRBY", b"n", b"9" * 5000), (b"EXPIRE", b"n", b"1" * 5000), (b"SELECT", b"1" * 5000)):
             assert b"not an integer" in answered(sock, *words)
+
+
+def test_no_number_is_too_large_to_be_answered(faced: Faced) -> None:
+    """One that can't be counted with would end its bucket."""
+    with faced.connected() as sock:
+        for value, by in ((b"1e500", b"1"), (b"1", b"1e500"), (b"9" * 500, b"1e-999"), (b"0", b"-1e510")):
+            assert answered(sock, b"SET", b"f", value) == b"+OK\r\n"
+            sock.sendall(command(b"INCRBYFLOAT", b"f", by) + command(b"STRLEN", b"f"))
+            told = received(sock, b"\r\n:%d\r\n" % len(value := _sum(value, by)))
+            assert told == b"$%d\r\n%b\r\n:%d\r\n" % (len(value), value, len(value))
+        for value, by in (
+            (b"9" * 500 + b"e999", b"1"), (b"1", b"9" * 500 + b"e999"), (b"1e512", b"0"), (b"1e999", b"-1e999"),
+            (b"-" + b"9" * 512, b"-1"),
+        ):  # fmt: skip
+            assert answered(sock, b"SET", b"f", value) == b"+OK\r\n"
+            assert answered(sock, b"INCRBYFLOAT", b"f", by).startswith((b"-ERR increment would", b"-ERR value is not"))
+            assert answered(sock, b"STRLEN", b"f") == b":%d\r\n" % len(value)
+    assert faced.store.buckets[0].failures == faced.store.buckets[1].failures == []
+
+
+def _sum(value: bytes, by: bytes) -> bytes:
+    total = Fraction(value.decode()) + Fraction(by.decode())
+    digits = round(total * 10**17)
+    whole, rest = divmod(abs(digits), 10**17)
+    return f"{'-' if digits < 0 else ''}{whole}.{rest:017}".rstrip("0").rstrip(".").encode()
 
 
 @pytest.mark.parametrize("one", [command(b"ECHO", b"x" * MIB), b"A\n" * 100_000])
