@@ -156,7 +156,7 @@ def test_it_says_clearly_what_is_missing(crash_store: RunningStore) -> None:
     no_ray, other_release, no_store = done.stdout.splitlines()
     assert no_ray.startswith("Unavailable this process is in no Ray cluster"), done.stderr
     assert other_release.startswith(
-        "Incompatible bucket-0 is of release 0.1.0, whose data plane has the versions 4 to 5; this"
+        "Incompatible bucket-0 is of release 0.1.0, whose data plane has the versions 4 to 6; this"
     )
     assert no_store.startswith("Unavailable there is no store in this Ray cluster")
 
