@@ -6,17 +6,15 @@ nothing else.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import shutil
 import statistics
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import wrk
+from benchmarks import alone, wrk
 from benchmarks.bars import Bar
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.filling import fill, settle
@@ -143,23 +141,5 @@ def _shown(one: Round) -> str:
     return "; ".join(parts)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.redis_protocol", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=5)
-    parser.add_argument("--data-dir", type=Path, default=Path("build"), help="a folder on the disk to measure")
-    options = parser.parse_args()
-    options.data_dir.mkdir(parents=True, exist_ok=True)
-    parent = Path(tempfile.mkdtemp(prefix="redis-", dir=options.data_dir))
-    try:
-        rounds = measure(
-            parent / "stage", rounds=options.rounds, seconds=options.seconds, say=lambda text: print(text, flush=True)
-        )
-    finally:
-        shutil.rmtree(parent, ignore_errors=True)
-    for bar in bars(rounds):
-        print(f"{'met   ' if bar.met else 'MISSED'} {bar.figure}: {bar.measured} ({bar.wanted})")
-
-
 if __name__ == "__main__":
-    main()
+    alone.main("redis_protocol", __doc__, measure, bars)

@@ -6,13 +6,10 @@ Prints medians of the ratios of each round, with their quartiles.
 
 from __future__ import annotations
 
-import argparse
-import shutil
 import statistics
-import tempfile
 from pathlib import Path
 
-from benchmarks import wrk
+from benchmarks import alone, wrk
 from benchmarks.filling import fill, settle
 from benchmarks.many import CONNECTIONS
 from benchmarks.rounds import VALUE_BYTES
@@ -25,16 +22,9 @@ _KEYS = 1000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.turns", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=16)
-    parser.add_argument("--data-dir", type=Path, default=Path("build"), help="a folder on the disk to measure")
-    options = parser.parse_args()
-    options.data_dir.mkdir(parents=True, exist_ok=True)
-    parent = Path(tempfile.mkdtemp(prefix="turns-", dir=options.data_dir))
-    try:
-        measure(parent / "stage", options.rounds)
-    finally:
-        shutil.rmtree(parent, ignore_errors=True)
+    options = alone.arguments("turns", __doc__, rounds=16).parse_args()
+    with alone.stage_folder("turns", options.data_dir) as folder:
+        measure(folder, options.rounds)
 
 
 def measure(folder: Path, rounds: int) -> None:

@@ -38,3 +38,11 @@ def check_key_bytes(encoded: bytes) -> bytes:
     if len(encoded) > MAX_KEY_BYTES:
         raise InvalidRequest(f"the key is {len(encoded):,} bytes long; a key has 1 to {MAX_KEY_BYTES:,} bytes")
     return encoded
+
+
+def content_type_problem(content_type: str) -> str:
+    """What is wrong with a content type, as a sentence, or empty."""
+    # A long one is not encoded to be told so.
+    if len(content_type) > MAX_CONTENT_TYPE_BYTES or len(content_type.encode()) > MAX_CONTENT_TYPE_BYTES:
+        return f"a content type has at most {MAX_CONTENT_TYPE_BYTES} bytes"
+    return ""

@@ -67,7 +67,7 @@ class Gathering:
             if len(operations) == 1:
                 (operation,) = operations
                 writes, since = operation.writes, operation.since
-                if writes and operation.tells_value:  # type: ignore[attr-defined]
+                if operation.tells_value:
                     self._begin(burst.places())
                     continue
             else:

@@ -56,6 +56,12 @@ class Operation(Body[A]):
         """Whether it may be sent again where it is not known what came of it."""
         return not self.writes
 
+    @property
+    def tells_value(self) -> bool:
+        """Whether it writes and its answer holds the value that there was. Such a one comes alone: among others the answer
+        might not fit into the message, and would be refused though it happened."""
+        return False
+
     def problem(self) -> str:
         return "" if 1 <= len(self.key) <= MAX_KEY_BYTES else f"a key has 1 to {MAX_KEY_BYTES} bytes"
 
@@ -109,12 +115,6 @@ class WriteOperation(Operation[A], kw_only=True):
     @property
     def repeatable(self) -> bool:
         return bool(self.idempotency_key)
-
-    @property
-    def tells_value(self) -> bool:
-        """Whether the answer holds the value that there was. Such a one comes alone: among others the answer might not fit
-        into the message, and would be refused though it happened."""
-        return False
 
     def version_needed(self) -> int:
         plain = self.condition is None and not self.idempotency_key

@@ -7,7 +7,7 @@ from typing import ClassVar
 from serve_app.operations.answers import NotMet, Written
 from serve_app.operations.expiry import MAX_TIME_MS, expiry_at, problem_of
 from serve_app.operations.operation import CONDITIONS_SINCE, Records, WriteOperation
-from serve_app.record_bounds import MAX_CONTENT_TYPE_BYTES
+from serve_app.record_bounds import content_type_problem
 from serve_app.records import Record, created_ms, encode
 
 
@@ -37,8 +37,8 @@ class Put(WriteOperation[Written | NotMet], tag=2):
         return super().version_needed() if plain else CONDITIONS_SINCE
 
     def problem(self) -> str:
-        if len(self.content_type) > MAX_CONTENT_TYPE_BYTES or len(self.content_type.encode()) > MAX_CONTENT_TYPE_BYTES:
-            return f"a content type has at most {MAX_CONTENT_TYPE_BYTES} bytes"
+        if wrong := content_type_problem(self.content_type):
+            return wrong
         if not (0 <= self.created_ms <= MAX_TIME_MS and 0 <= self.modified_ms <= MAX_TIME_MS):
             return "a time is no later than the year 9999"
         return super().problem() or problem_of(self.ttl_ms, self.expires_ms)

@@ -8,7 +8,7 @@ from serve_app.errors import ValueTooLarge
 from serve_app.operations.answers import NotMet
 from serve_app.operations.body import Answer
 from serve_app.operations.operation import VALUES_SINCE, Records, WriteOperation
-from serve_app.record_bounds import MAX_CONTENT_TYPE_BYTES, MAX_VALUE_BYTES
+from serve_app.record_bounds import MAX_VALUE_BYTES, content_type_problem
 from serve_app.records import Record, decode, encode
 
 #: Where the value ends.
@@ -41,8 +41,8 @@ class Splice(WriteOperation[Sized | NotMet], tag=21):
         return len(self.value)
 
     def problem(self) -> str:
-        if len(self.content_type.encode()) > MAX_CONTENT_TYPE_BYTES:
-            return f"a content type has at most {MAX_CONTENT_TYPE_BYTES} bytes"
+        if wrong := content_type_problem(self.content_type):
+            return wrong
         if self.at < END or not 0 < self.max_bytes <= MAX_VALUE_BYTES:
             return "a place in a value is 0 or more, and no further than a value can be long"
         return super().problem()

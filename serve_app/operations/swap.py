@@ -8,7 +8,7 @@ from serve_app.operations.answers import NotMet
 from serve_app.operations.body import Answer
 from serve_app.operations.expiry import expiry_at, problem_of
 from serve_app.operations.operation import VALUES_SINCE, Records, WriteOperation
-from serve_app.record_bounds import MAX_CONTENT_TYPE_BYTES
+from serve_app.record_bounds import content_type_problem
 from serve_app.records import Record, decode, encode
 
 #: When it stores: always, only where no record has the key, only where one has.
@@ -56,8 +56,8 @@ class Swap(WriteOperation[Swapped | NotMet], tag=20):
         return self.with_value
 
     def problem(self) -> str:
-        if len(self.content_type.encode()) > MAX_CONTENT_TYPE_BYTES:
-            return f"a content type has at most {MAX_CONTENT_TYPE_BYTES} bytes"
+        if wrong := content_type_problem(self.content_type):
+            return wrong
         if self.keep_expiry and (self.ttl_ms or self.expires_ms):
             return "a time of expiry can't be kept and given"
         if self.when not in (ALWAYS, WHERE_NONE, WHERE_THERE):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from serve_app.errors import InvalidRequest, StoreError
-from serve_app.operations import Operation, WriteOperation
+from serve_app.operations import Operation
 from serve_app.record_bounds import MAX_KEY_BYTES
 from serve_app.redis import replies
 
@@ -93,8 +93,7 @@ def single(operation: Operation[Any], reply: Callable[[Any], bytes]) -> Asked:
 
 def alone(asked: Asked) -> bool:
     """Whether it is not to be carried out with others: it writes, and tells the value that there was."""
-    first = asked.operations[0] if asked.operations else None
-    return isinstance(first, WriteOperation) and first.tells_value
+    return asked.operations[0].tells_value
 
 
 def key_of(session: Session, raw: bytes, scope_name: ScopeName) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -19,7 +19,7 @@ from serve_app.errors import InvalidRequest, StoreError, ValueTooLarge
 from serve_app.operations import Answer, Operation
 from serve_app.redis import replies
 from serve_app.redis.command import Asked, Handled, Later, Outcome, alone
-from serve_app.redis.dispatch import handle, is_http
+from serve_app.redis.dispatch import OF_HTTP, handle
 from serve_app.redis.parser import Parser, ProtocolError
 from serve_app.redis.session import Session
 from serve_app.redis.shared import Shared
@@ -197,7 +197,6 @@ class Connection(asyncio.Protocol):
             self._write(self._last_words)
         if self._ending or session.closing or self._last_words or self._over:
             self.flush()
-        if self._ending or session.closing or self._last_words or self._over:
             self._transport.close()
         elif self._reading_paused:
             self._reading_paused = False
@@ -235,11 +234,12 @@ class Connection(asyncio.Protocol):
         return handled, operations
 
     def _handle(self, session: Session, words: list[bytes]) -> Handled:
-        if is_http(words):
+        name = words[0].upper()
+        if name in OF_HTTP:
             self._hang_up(session)
             return b""
-        handled = handle(session, words, known=self._parser.known)
-        if words[0].upper() in OPEN and self._parser.known != session.known:
+        handled = handle(session, name, words, known=self._parser.known)
+        if name in OPEN and self._parser.known != session.known:
             self._parser.known = session.known
             self.since_s = time.monotonic()
         return handled
@@ -258,15 +258,8 @@ class Connection(asyncio.Protocol):
             self._begin(self._answer(handled, outcomes))
             return
         try:
-            out, at = [], 0
-            for one in handled:
-                if isinstance(one, Asked):
-                    count = len(one.operations)
-                    out.append(one.reply(outcomes[at : at + count]))
-                    at += count
-                else:
-                    out.append(cast(bytes, one))
-            self._write(b"".join(out))
+            answers = (one.reply(mine) if isinstance(one, Asked) else one for one, mine in _each(handled, outcomes))
+            self._write(b"".join(answers))
         except Exception as error:
             self._mistaken(error)
         self._busy = False
@@ -275,14 +268,9 @@ class Connection(asyncio.Protocol):
     async def _answer(self, handled: list[Handled], outcomes: list[Outcome]) -> None:
         """Where that is much: one answer after the other, as the client takes them."""
         out: list[bytes] = []
-        size = at = 0
-        for one in handled:
-            if isinstance(one, Asked):
-                count = len(one.operations)
-                reply = one.reply(await self._whole(one.operations, outcomes[at : at + count]))
-                at += count
-            else:
-                reply = cast(bytes, one)
+        size = 0
+        for one, mine in _each(handled, outcomes):
+            reply = one.reply(await self._whole(one.operations, mine)) if isinstance(one, Asked) else one
             out.append(reply)
             size += len(reply)
             if size > _WRITTEN_BYTES:
@@ -370,6 +358,15 @@ class Connection(asyncio.Protocol):
         if not self._reading_paused and self._transport is not None:
             self._reading_paused = True
             self._transport.pause_reading()
+
+
+def _each(handled: list[Handled], outcomes: list[Outcome]) -> Iterator[tuple[Asked | bytes, list[Outcome]]]:
+    """The commands of a burst that are not carried out alone, each with what came of its own operations."""
+    at = 0
+    for one in cast("list[Asked | bytes]", handled):
+        count = len(one.operations) if isinstance(one, Asked) else 0
+        yield one, outcomes[at : at + count]
+        at += count
 
 
 def _takes_long(outcomes: list[Outcome]) -> bool:

@@ -16,18 +16,13 @@ _TOO_MANY_WORDS = replies.error(f"ERR a command has at most {MAX_WORDS:,} words"
 _TOO_MANY_READ = replies.error(f"ERR the values of at most {MAX_READ:,} keys are read at once")
 _NOT_BEGUN = b"-ERR the store made a mistake, and has done nothing; its log says more\r\n"
 #: With what lines of a request of HTTP begin: neither is a command.
-_OF_HTTP = frozenset({b"POST", b"HOST:"})
+OF_HTTP = frozenset({b"POST", b"HOST:"})
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
-def is_http(words: list[bytes]) -> bool:
-    """Whether it is a line of a request of HTTP."""
-    return words[0].upper() in _OF_HTTP
-
-
-def handle(session: Session, words: list[bytes], *, known: bool) -> Handled:
-    """What becomes of a command. known: whether whoever sends it has shown a token, where one is asked for."""
-    name = words[0].upper()
+def handle(session: Session, name: bytes, words: list[bytes], *, known: bool) -> Handled:
+    """What becomes of a command. name: in upper case. known: whether whoever sends it has shown a token, where one is asked
+    for."""
     command = EVERY.get(name)
     if not known and name not in OPEN:
         return replies.NO_AUTH

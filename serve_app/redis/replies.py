@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from serve_app.errors import (
     DiskFull,
     Forbidden,
-    InvalidRequest,
     NotADecimal,
     NotANumber,
     NumberOverflow,
@@ -18,7 +17,7 @@ from serve_app.errors import (
     ValueTooLarge,
 )
 
-OK, PONG, QUEUED_NOTHING = b"+OK\r\n", b"+PONG\r\n", b""
+OK, PONG = b"+OK\r\n", b"+PONG\r\n"
 NIL2, NIL3 = b"$-1\r\n", b"_\r\n"
 ZERO, ONE = b":0\r\n", b":1\r\n"
 NOT_AN_INTEGER = b"-ERR value is not an integer or out of range\r\n"
@@ -88,8 +87,3 @@ def of_error(problem: StoreError) -> bytes:
 
 def word_of(problem: StoreError) -> str:
     return next((word for kind, word in _WORDS if isinstance(problem, kind)), "ERR")
-
-
-def is_invalid(problem: StoreError) -> bool:
-    """Whether it can never succeed."""
-    return isinstance(problem, InvalidRequest)

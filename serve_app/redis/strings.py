@@ -32,7 +32,6 @@ from serve_app.operations.swap import ALWAYS, WHERE_NONE, WHERE_THERE
 from serve_app.records import is_text
 from serve_app.redis import expiring, replies
 from serve_app.redis.command import (
-    HIGHEST,
     LOWEST,
     Arguments,
     Asked,
@@ -237,10 +236,10 @@ def setrange(session: Session, words: Arguments) -> Handled:
     if at < 0:
         raise Wrong(replies.error("ERR offset is out of range"))
     key = key_of(session, words[1], "write")
-    if value and at + len(value) > session.face.max_value_bytes:
-        raise Wrong(replies.TOO_LONG)
     max_bytes = session.face.max_value_bytes
-    splice = Splice(key, value, content_type_of(value) if not at else _BYTES, min(at, HIGHEST), max_bytes)
+    if value and at + len(value) > max_bytes:
+        raise Wrong(replies.TOO_LONG)
+    splice = Splice(key, value, content_type_of(value) if not at else _BYTES, at, max_bytes)
     return single(splice, _size_of)
 
 

@@ -251,7 +251,7 @@ class Batch(Body[BatchAnswered], tag=13):
             return f"a batch has 1 to {MAX_BATCH} operations"
         # One that does not fit into the answer would be refused there, and yet have happened.
         for operation in self.operations:
-            if operation.writes and operation.tells_value:
+            if operation.tells_value:
                 return f"a {operation.name} in a batch is answered without the value"
             problem: str = operation.problem()
             if problem:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,15 +16,9 @@ from serve_app.auth.tokens import Tokens
 from serve_app.settings import Limits
 from tests.redis.faced import Faced, connected
 from tests.support.certificates import make_certificates
+from tests.support.waiting import until
 
 MIB = 1024 * 1024
-
-
-def until(holds: Callable[[], bool]) -> None:
-    give_up_s = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < give_up_s
-        time.sleep(0.01)
 
 
 def received(sock: socket.socket, end: bytes) -> bytes:

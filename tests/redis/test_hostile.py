@@ -17,7 +17,8 @@ from serve_app.redis.command import Command
 from serve_app.redis.connection import Connection
 from serve_app.settings import Limits
 from tests.redis.faced import Faced, connected
-from tests.redis.test_connections import left, received, until
+from tests.redis.test_connections import left, received
+from tests.support.waiting import until
 
 MIB = 1024 * 1024
 
