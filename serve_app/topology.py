@@ -1,7 +1,8 @@
-"""The topology: how many buckets the store has, and which storage each of them is.
+"""The topology: how many buckets the store has, which storage each of them is, and who decides what follows.
 
-It is small, versioned by `epoch`, and lives with the buckets: bucket 0 holds the authority, every bucket persists the one
-it was last given. An epoch never goes back, which is what lets anybody deliver a topology at any time.
+It is small, versioned by `epoch`, and lives with the buckets: the acceptors that it names decide the next one (bucket 0's
+storage alone, unless others are named), every bucket persists the one it was last given. An epoch never goes back, which is
+what lets anybody deliver a topology at any time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import uuid
 import msgspec
 
 MAX_BUCKET_COUNT = 64
+#: Two of them may be lost at once; more would make each decision dearer and protect from little.
+MAX_ACCEPTORS = 5
 #: Beyond any epoch that there will be: who tells of a higher one is not believed. (JSON's readers know numbers to 2^53.)
 MAX_EPOCH = 2**52
 #: Beyond any revision that there will be, and far enough below what a bucket's counts can hold.
@@ -37,6 +40,8 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
         epoch of the same move.
     revision_base: whoever installs it gives no revision that is not higher. Raised with each accepted loss, above all that
         the lost storage may have given.
+    acceptors: the identities of the storages that decide what follows this topology, most of them together; an odd number
+        of those that are listed. Empty for bucket 0's alone.
     """
 
     epoch: int
@@ -47,6 +52,7 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
     replaced: tuple[int, ...] = ()
     move_epoch: int = 0
     revision_base: int = 0
+    acceptors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.epoch <= _HIGHEST_EPOCH:
@@ -59,6 +65,10 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
         if len(self.identities) != max(self.bucket_count, self.target_count):
             raise ValueError(
                 f"{len(self.identities)} identities for {max(self.bucket_count, self.target_count)} buckets"
+            )
+        if self.acceptors and not _may_decide(self.acceptors, self.identities):
+            raise ValueError(
+                f"an odd number of the listed storages decides, up to {MAX_ACCEPTORS}: not {self.acceptors}"
             )
 
     @property
@@ -83,8 +93,17 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
         """`STABLE(e+1, N)`, once every key is at its new home."""
         assert self.moving, "only a move can end"
         count = self.target_count
+        listed = self.identities[:count]
+        # Where one of them leaves, bucket 0's storage decides alone, which always stays.
+        acceptors = self.acceptors if set(self.acceptors) <= set(listed) else ()
         return Topology(
-            self.epoch + 1, count, count, self.store_id, self.identities[:count], revision_base=self.revision_base
+            self.epoch + 1,
+            count,
+            count,
+            self.store_id,
+            listed,
+            revision_base=self.revision_base,
+            acceptors=acceptors,
         )
 
     def accept_loss(self, bucket_id: int, identity: str, *, now_ms: int = 0, least_epoch: int = 0) -> Topology:
@@ -93,13 +112,43 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
         now_ms: milliseconds since the Unix epoch. least_epoch: where the authority is lost, an epoch above all that it may
         have given away already.
         """
+        lost = self.identities[bucket_id]
         identities = (*self.identities[:bucket_id], identity, *self.identities[bucket_id + 1 :])
+        acceptors = tuple(identity if acceptor == lost else acceptor for acceptor in self.acceptors)
         replaced = tuple(sorted({*self.replaced, bucket_id})) if self.moving else ()
         epoch = max(self.epoch + 1, least_epoch)
         base = max(self.revision_base + _REVISIONS_OF_A_STORAGE, _revision_base_at(now_ms))
         return msgspec.structs.replace(
-            self, epoch=epoch, identities=identities, replaced=replaced, revision_base=min(base, MAX_REVISION)
+            self,
+            epoch=epoch,
+            identities=identities,
+            replaced=replaced,
+            revision_base=min(base, MAX_REVISION),
+            acceptors=acceptors,
         )
+
+    def name_acceptors(self, bucket_ids: tuple[int, ...]) -> Topology:
+        """The same shape, with these buckets' storages to decide what follows it; none for bucket 0's alone."""
+        acceptors = tuple(self.identities[bucket_id] for bucket_id in bucket_ids)
+        return msgspec.structs.replace(self, epoch=self.epoch + 1, acceptors=acceptors)
+
+    @property
+    def electorate(self) -> tuple[int, ...]:
+        """The buckets whose storages decide what follows."""
+        return tuple(map(self.identities.index, self.acceptors)) or (0,)
+
+    @property
+    def majority(self) -> int:
+        """How many of the electorate have to agree."""
+        return len(self.electorate) // 2 + 1
+
+    def decided_by(self, identity: str) -> bool:
+        """Whether this storage is one of those that decide what follows."""
+        return identity in (self.acceptors or self.identities[:1])
+
+    def decided_alone_by(self, identity: str) -> bool:
+        """Whether this storage is the only one that decides what follows."""
+        return self.majority == 1 and self.decided_by(identity)
 
     def same_move(self, later: Topology) -> bool:
         """Whether a later topology is of the very move of this one, so that what has moved has moved. Another move from as
@@ -113,6 +162,11 @@ class Topology(msgspec.Struct, frozen=True, array_like=True):
     def lists_another(self, bucket_id: int, identity: str) -> bool:
         """Whether this topology names another storage as the bucket's: not so where it leaves the bucket out altogether."""
         return bucket_id < len(self.identities) and not self.lists(bucket_id, identity)
+
+
+def _may_decide(acceptors: tuple[str, ...], identities: tuple[str, ...]) -> bool:
+    several = len(acceptors)
+    return several % 2 == 1 and several <= MAX_ACCEPTORS and len(set(acceptors) & set(identities)) == several
 
 
 def _revision_base_at(now_ms: int) -> int:

@@ -72,7 +72,13 @@ class Bucket:
         self._served = Served(standing)
         #: The writer's own.
         self.state = WriterState(
-            self.bucket_id, self.identity, standing, platform, self.note_error, limits.max_outcomes
+            self.bucket_id,
+            self.identity,
+            standing,
+            platform,
+            self.note_error,
+            limits.max_outcomes,
+            storage.own.vote,
         )
         self._on_group_done = on_group_done
         self._committer = Committer(

@@ -24,6 +24,7 @@ from serve_app.bucket.reader import Expired
 from serve_app.bucket.status import status_of
 from serve_app.bucket.survey import survey
 from serve_app.bucket.topology_writes import AcceptLossWrite, EstablishWrite, InstallWrite
+from serve_app.bucket.vote_writes import AcceptWrite, PrepareWrite
 from serve_app.errors import StorageFault, StoreError, Unavailable
 from serve_app.operations import OPERATIONS
 from serve_app.operations.body import Answer, Body
@@ -45,6 +46,7 @@ from serve_app.wire.messages import (
     Window,
 )
 from serve_app.wire.refusals import refused
+from serve_app.wire.voting import Accept, Prepare
 
 T = TypeVar("T")
 #: What the writer decides, by the body that asks for it.
@@ -55,6 +57,8 @@ _WRITES: dict[type[Body[Any]], type[CalledWrite]] = {
     Establish: EstablishWrite,
     AcceptLoss: AcceptLossWrite,
     Window: WindowWrite,
+    Prepare: PrepareWrite,
+    Accept: AcceptWrite,
 }
 
 
@@ -89,6 +93,9 @@ class CallsHost(Protocol):
     def in_thread(self, work: Callable[[], T], done: Callable[[T], None]) -> None:
         """Have `work` done in a reading thread; `done` gets what it returns, on the loop."""
 
+    def propose_loss(self, body: AcceptLoss, done: Callable[[Answer], None]) -> None:
+        """Have a loss decided by others too."""
+
 
 class Calls:
     """See the module. A `queued.Caller` for the writes, a `cold_reads.Client` for the reads; all of it on the loop."""
@@ -109,6 +116,7 @@ class Calls:
             Batch: self._batch,
             List: self._list,
             Changes: self._changes,
+            AcceptLoss: self._accept_loss,
         }
         self._handlers = handlers
 
@@ -249,6 +257,18 @@ class Calls:
             self._reply(envelope, found, arrived_s)
         elif not tail.wait(asked, again):
             self._reply(envelope, Refused("busy", "many wait for changes already"), arrived_s)
+
+    def _accept_loss(self, envelope: Envelope, arrived_s: float) -> None:
+        topology = self._bucket.standing.topology
+        if topology is None or topology.majority == 1:
+            self._write(envelope, arrived_s)
+            return
+
+        def done(answer: Answer) -> None:
+            self._reply(envelope, answer, arrived_s)
+            self.flush()
+
+        self._host.propose_loss(envelope.body, done)
 
     def _survey(self, envelope: Envelope, arrived_s: float) -> None:
         def done(answer: Answer) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 
 from serve_app import outcomes
+from serve_app.authority.proposing_bucket import Overtaken
 from serve_app.bucket.queued import CalledWrite, Caller, OwnWrite
 from serve_app.bucket.writer_state import WriterState
 from serve_app.changes import tag_of
 from serve_app.cursor import Cursor, Marker
 from serve_app.errors import InvalidRequest
-from serve_app.resharding.moving_bucket import Overtaken, RawRecords
+from serve_app.resharding.moving_bucket import RawRecords
 from serve_app.storage.group import Group
 from serve_app.topology import expected_identity
 from serve_app.wire.messages import Envelope, Moved, Window, WindowWritten

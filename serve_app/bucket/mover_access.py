@@ -1,4 +1,4 @@
-"""The bucket as its mover and coordinator see it: `resharding.moving_bucket.MovingBucket`, on a real bucket.
+"""The bucket as its mover, coordinator and proposer see it: `resharding.moving_bucket.MovingBucket`, on a real bucket.
 
 Every change goes through the bucket's writer, and everything that reads the disk runs where reads that wait for it run.
 """
@@ -6,6 +6,7 @@ Every change goes through the bucket's writer, and everything that reads the dis
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,13 +15,17 @@ import msgspec
 from serve_app import outcomes, placement
 from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.move_writes import AdvanceWrite, IntentWrite, NoteWritesWrite
-from serve_app.bucket.queued import OwnWrite
-from serve_app.bucket.topology_writes import CommitTopologyWrite
+from serve_app.bucket.queued import CalledWrite, OwnWrite
+from serve_app.bucket.topology_writes import CommitTopologyWrite, DecideWrite
+from serve_app.bucket.vote_writes import AcceptWrite, PrepareWrite
 from serve_app.bucket.writer_state import WriterState
 from serve_app.cursor import END, Cursor
+from serve_app.operations.body import Answer
 from serve_app.resharding.moving_bucket import RawRecords, Scanned
 from serve_app.threads import hand_over
 from serve_app.topology import Topology
+from serve_app.wire.messages import Envelope
+from serve_app.wire.voting import Accept, Prepare
 
 #: A scan looks at no more than this before it returns what it has found, records that stay included: others of this process
 #: want to run, and the thread.
@@ -44,6 +49,7 @@ class MoverAccess:
         self._start_reading = start_reading
         self._release_held = release_held
         self.bucket_id = bucket.bucket_id
+        self.identity = bucket.identity
         #: Set when the topology has changed; whoever waits clears it first.
         self.changed = asyncio.Event()
 
@@ -103,13 +109,21 @@ class MoverAccess:
         self._bucket.hold_reads(False)
         self._release_held()
 
-    async def commit_topology(self, before: Topology, new: Topology) -> None:
-        await self._commit(lambda state, done: CommitTopologyWrite(state, done, before, new))
+    async def decide_alone(self, before: Topology, new: Topology) -> None:
+        await self._commit(lambda state, done: DecideWrite(state, done, before, new))
 
     async def install(self, new: Topology) -> None:
         before = self.topology
         if before is not None and new.epoch > before.epoch:
-            await self.commit_topology(before, new)
+            await self._commit(lambda state, done: CommitTopologyWrite(state, done, before, new))
+
+    async def vote(self, body: Prepare | Accept) -> Answer:
+        told: asyncio.Future[Answer] = self._loop.create_future()
+        kind = PrepareWrite if isinstance(body, Prepare) else AcceptWrite
+        write = kind(self._bucket.state, Envelope(0, 0, 0, body), _Told(told), math.inf, self._bucket.clock())
+        self._bucket.writer.reserve_own(write)
+        self._bucket.writer.submit([write])
+        return await told
 
     # -- how ---------------------------------------------------------------------------------------------------------
 
@@ -139,6 +153,24 @@ class MoverAccess:
             stopped = end_of_kept
             records = [(key, raw) for key, raw in records if key < stopped]
         return Scanned(records, kept, stopped)
+
+
+class _Told:
+    """This bucket itself, as the caller of a write (`queued.Caller`)."""
+
+    def __init__(self, told: asyncio.Future[Answer]) -> None:
+        self._told = told
+
+    def answer(self, write: CalledWrite) -> None:
+        if not self._told.done():  # nobody waits for it any more
+            assert write.answer is not None, "a decided write has its answer"
+            self._told.set_result(write.answer)
+
+    def hold(self, write: CalledWrite) -> None:
+        raise AssertionError("a vote is about no key")
+
+    def flush(self) -> None:
+        pass
 
 
 def _first(

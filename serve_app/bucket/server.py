@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from serve_app import events
+from serve_app.authority.losses import after_loss
+from serve_app.authority.proposer import Proposer
 from serve_app.bucket.bucket import Bucket, Storage
 from serve_app.bucket.connection import HANDSHAKE_TIMEOUT_S, ServerConnection
 from serve_app.bucket.expiry import Expiry
@@ -23,6 +25,8 @@ from serve_app.bucket.queued import Caller, QueuedWrite
 from serve_app.bucket.space import SpaceKeeper
 from serve_app.bucket.standing import Standing
 from serve_app.bucket.status import status_of
+from serve_app.errors import StoreError, Unavailable
+from serve_app.operations.body import Answer
 from serve_app.resharding.coordinator import Coordinator
 from serve_app.resharding.mover import Mover
 from serve_app.resharding.peers import Peers
@@ -36,7 +40,8 @@ from serve_app.wire import tls
 from serve_app.wire.connection import Connector, connect_tcp
 from serve_app.wire.endpoint import Endpoint
 from serve_app.wire.link import BucketLink, ControlPlane
-from serve_app.wire.messages import Inspect, Status
+from serve_app.wire.messages import AcceptLoss, Inspect, Status
+from serve_app.wire.refusals import refused
 
 T = TypeVar("T")
 #: A bucket that is left out ends when no bucket has asked for it for this many seconds: the coordinator asks when it is to
@@ -95,6 +100,9 @@ class BucketServer:
         self._servers: list[asyncio.Server] = []
         self._moving: list[asyncio.Task[None]] = []
         self._peers: list[Peers] = []
+        #: Of what is to follow the topology; None for who takes no part in moves.
+        self.proposer: Proposer | None = None
+        self._proposals: set[asyncio.Task[None]] = set()
         self._limits = limits
         self._was_full = False
         self._subscribers: list[Callable[[Commit], None]] = []
@@ -156,19 +164,24 @@ class BucketServer:
 
         self.heard = asked
 
-        self._peers = [Peers(self.mover_access, make_link), Peers(self.mover_access, make_link)]
+        self._peers = [Peers(self.mover_access, make_link) for _ in range(3)]
+        self.proposer = Proposer(self.mover_access, self._peers[2], bucket.incarnation, jitter)
         mover = Mover(self.mover_access, self._peers[0], self._limits.move_bytes_per_s, retire)
         self._moving = [self.loop.create_task(mover.run())]
         if bucket.bucket_id == 0:
             coordinator = Coordinator(
-                self.mover_access, self._peers[1], bucket.clock, lambda what: bucket.report_waiting("coordinator", what)
+                self.mover_access,
+                self._peers[1],
+                self.proposer,
+                bucket.clock,
+                lambda what: bucket.report_waiting("coordinator", what),
             )
             self.heard = coordinator.heard
             self._moving.append(self.loop.create_task(coordinator.run()))
 
     async def stop(self) -> None:
         """Take no more requests, commit what is queued, answer it, and close all connections."""
-        own = [*self._moving, *filter(None, [self._expiring])]
+        own = [*self._moving, *filter(None, [self._expiring]), *self._proposals]
         for task in own:
             task.cancel()
         await asyncio.gather(*own, return_exceptions=True)
@@ -210,6 +223,27 @@ class BucketServer:
         self._connections.pop(connection, None)
         self._guests.pop(connection, None)
         self._strangers.pop(connection, None)
+
+    def propose_loss(self, body: AcceptLoss, done: Callable[[Answer], None]) -> None:
+        """Have several acceptors decide that a bucket goes on without its data. `done` gets this one's status, or why not."""
+
+        async def propose() -> None:
+            try:
+                topology = self.bucket.standing.topology
+                if topology is None or self.bucket.standing.fault or self.proposer is None:
+                    raise Unavailable("this storage takes no part in a store")
+                new = after_loss(topology, body, self.bucket.now_ms())
+                if new is not None:
+                    events.warning("accepting loss", bucket=body.bucket_id, identity=body.identity)
+                    await self.proposer.decide(topology, new)
+            except StoreError as error:
+                done(refused(error))
+            else:
+                done(status_of(self.bucket))
+
+        task = self.loop.create_task(propose())
+        self._proposals.add(task)
+        task.add_done_callback(self._proposals.discard)
 
     def in_thread(self, work: Callable[[], T], done: Callable[[T], None]) -> None:
         """Have `work`, which raises nothing, done in a reading thread; `done` gets what it returns, on the loop."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 
 from serve_app import events
+from serve_app.authority.losses import after_loss
+from serve_app.authority.proposing_bucket import Overtaken
 from serve_app.bucket.queued import CalledWrite, OwnWrite
 from serve_app.bucket.writer_state import WriterState
-from serve_app.errors import InvalidRequest
-from serve_app.resharding.moving_bucket import Overtaken
+from serve_app.errors import InvalidRequest, StorageForeign
 from serve_app.storage.group import Group
 from serve_app.topology import Topology, first_topology
 from serve_app.wire.messages import AcceptLoss, Establish, Install
@@ -62,20 +63,19 @@ class AcceptLossWrite(CalledWrite):
         topology = self.state.topology
         if self.state.bucket_id != 0 or topology is None:
             raise InvalidRequest("only bucket 0 of a store that was founded accepts a loss")
-        if not 0 < body.bucket_id < len(topology.identities):
-            raise InvalidRequest(f"the store has no bucket-{body.bucket_id} that could have lost its data")
-        if topology.identities[body.bucket_id] == body.identity:
-            return  # asked for twice
-        try:
-            new = topology.accept_loss(body.bucket_id, body.identity, now_ms=self.state.now_ms())
-        except ValueError as error:
-            raise InvalidRequest(str(error)) from None
+        if body.bucket_id == 0:
+            raise InvalidRequest("the store has no bucket-0 that could have lost its data")
+        if not topology.decided_alone_by(self.state.identity):
+            raise Overtaken("others decide with it by now")
+        new = after_loss(topology, body, self.state.now_ms())
+        if new is None:
+            return
         events.warning("accepting loss", bucket=body.bucket_id, identity=body.identity)
         self.state.install(group, new)
 
 
 class CommitTopologyWrite(OwnWrite):
-    """What follows the topology `before`: the authority's own next one, or one that another bucket has told this one of."""
+    """A topology that has been decided, in place of the topology `before`."""
 
     __slots__ = ("before", "new")
 
@@ -88,3 +88,14 @@ class CommitTopologyWrite(OwnWrite):
         if self.state.topology != self.before:
             raise Overtaken("the topology is another one by now")
         self.state.install(group, self.new)
+
+
+class DecideWrite(CommitTopologyWrite):
+    """What this storage decides by itself to follow the topology `before`: it is the only acceptor."""
+
+    __slots__ = ()
+
+    def decide(self, group: Group) -> None:
+        if self.before is None or not self.before.decided_alone_by(self.state.identity):
+            raise StorageForeign(f"bucket-{self.state.bucket_id} does not decide alone")
+        super().decide(group)

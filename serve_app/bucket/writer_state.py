@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from serve_app.ballots import Vote
 from serve_app.bucket import judgement
 from serve_app.bucket.judgement import Hold
 from serve_app.bucket.platform import Platform
@@ -30,8 +31,10 @@ class WriterState:
         platform: Platform,
         note_error: Callable[[StorageFault], None],
         max_outcomes: int,
+        vote: Vote | None = None,
     ) -> None:
-        """note_error: gets what a write ran into, for people; in the writer's thread. max_outcomes: as in the limits."""
+        """note_error: gets what a write ran into, for people; in the writer's thread. max_outcomes: as in the limits. vote:
+        as the storage holds it."""
         self.bucket_id = bucket_id
         self.identity = identity
         self.standing = standing
@@ -39,6 +42,8 @@ class WriterState:
         self.max_outcomes = max_outcomes
         self.now_ms = platform.now_ms
         self.new_id = platform.new_id
+        #: What it has said of what is to follow its topology.
+        self.vote = vote
         #: The topology that lists another storage under this id: only a later one can list this one again.
         self._given_up_by: Topology | None = None
         #: The mover reads records from this key on; `_written` is set by a write to one of them.
@@ -96,6 +101,11 @@ class WriterState:
         self.standing = self.standing._replace(markers=markers)
         group.set_fact(*facts.markers_fact(dict(markers)))
 
+    def cast(self, group: Group, vote: Vote) -> None:
+        """Say this of what is to follow the topology."""
+        self.vote = vote
+        group.set_storage_fact(*facts.vote_fact(vote))
+
     def install(self, group: Group, new: Topology) -> None:
         """Go by a topology from here on, if it is newer than ours.
 
@@ -126,6 +136,9 @@ class WriterState:
         group.set_fact(*facts.markers_fact(markers))
         # It lists this storage, so whatever an earlier one said is past.
         self.standing, self._given_up_by = Standing(new, cursor, markers), None
+        if self.vote is not None:  # what followed the topology before has been decided
+            self.vote = None
+            group.set_storage_fact(facts.VOTE, None)
 
     def _begin_feed(self, group: Group, old: Topology | None, new: Topology) -> None:
         """Tell of nothing that was before this topology, where the bucket begins its part in the store with it."""

@@ -1,8 +1,9 @@
 """`accept-loss`: go on without the data of a bucket whose volume is lost.
 
 A store never takes an empty volume for a bucket that had data; an operator may. What is done is the smallest change that
-there is: the next topology lists the new storage's identity. It is bucket 0's to make, which holds the authority. Where
-bucket 0 itself is the lost one, its new storage is given the newest topology that any other bucket knows.
+there is: the next topology lists the new storage's identity. Where bucket 0's storage decides alone it is bucket 0's to make;
+where bucket 0 itself is the lost one then, its new storage is given the newest topology that any other bucket knows. Where
+several acceptors decide, any bucket of the store has them do so.
 """
 
 from __future__ import annotations
@@ -34,13 +35,14 @@ def unix_us() -> int:
 class Loss:
     """A bucket that may go on without its data.
 
-    topology: the store's, as far as buckets know it. identity: of the empty storage that is there now. heard_epoch: the
-    highest epoch that directories have told that storage's process of.
+    topology: the store's, as far as buckets know it. identity: of the empty storage that is there now. decided_at: the bucket
+    that is to make it so. heard_epoch: the highest epoch that directories have told that storage's process of.
     """
 
     bucket_id: int
     topology: Topology
     identity: str
+    decided_at: int
     heard_epoch: int = 0
 
     @property
@@ -80,23 +82,29 @@ async def find_loss(buckets: Buckets, bucket_id: int) -> Loss:
     if told is not None and (told.store_id != topology.store_id or bucket_id < len(told.identities)):
         whose = "this" if told.store_id == topology.store_id else "another"
         raise Failure(f"the storage of {name} belongs to {whose} store ({told.store_id}): it is not a new one")
-    _check_authority(seen, bucket_id, topology)
-    return Loss(bucket_id, topology, status.identity, status.heard_epoch)
+    decided_at = _authority(seen, bucket_id, topology)
+    return Loss(bucket_id, topology, status.identity, decided_at, status.heard_epoch)
 
 
-def _check_authority(seen: Seen, bucket_id: int, topology: Topology) -> None:
-    """Whether the newest topology is known for sure, and somebody is there to commit the next.
+def _authority(seen: Seen, bucket_id: int, topology: Topology) -> int:
+    """The bucket that can have the next topology decided, with the newest one known for sure.
 
     Raises:
-        Failure: not so; it says whom to wait for.
+        Failure: there is none; it says whom to wait for.
     """
+    if topology.majority > 1:
+        for other, status in sorted(seen.statuses.items()):
+            known = status.topology
+            if other != bucket_id and known is not None and not status.fault and known.store_id == topology.store_id:
+                return other  # it finds out whether enough acceptors are there
+        raise Failure("no bucket of the store is there that could have this decided")
     if bucket_id != 0:
         if 0 in seen.away:
             raise Failure(f"bucket-0, which has to commit this, can't be reached: {seen.away[0]}")
         zero = seen.statuses[0]
         if zero.topology is None or zero.fault or zero.topology.store_id != topology.store_id:
             raise Failure("bucket-0, which has to commit this, is lost itself: `accept-loss 0` comes first")
-        return
+        return 0
     # Without the authority the newest topology is known only if nobody is missing who may know a newer one. Going on from
     # an older one would undo what has been done under the newer. (Beyond the store's buckets there may be some that were
     # left out, and are no more.)
@@ -105,6 +113,7 @@ def _check_authority(seen: Seen, bucket_id: int, topology: Topology) -> None:
     )
     if away:
         raise Failure(f"every other bucket has to be there, for it may know a newer topology: {away}")
+    return 0
 
 
 async def accept(buckets: Buckets, loss: Loss, now_us: Callable[[], int] = unix_us) -> tuple[Topology, dict[int, str]]:
@@ -120,7 +129,7 @@ async def accept(buckets: Buckets, loss: Loss, now_us: Callable[[], int] = unix_
     if again.identity != loss.identity:
         raise Failure(f"bucket-{loss.bucket_id} has yet another storage by now: look again")
     topology = await _commit(buckets, again, now_us)
-    others = list(range(1, len(topology.identities)))
+    others = [other for other in range(len(topology.identities)) if other != again.decided_at]
     outcomes = await asyncio.gather(
         *(_install(buckets, bucket_id, topology) for bucket_id in others), return_exceptions=True
     )
@@ -144,18 +153,20 @@ def _epoch_above(loss: Loss, now_us: int) -> int:
 
 
 async def _commit(buckets: Buckets, loss: Loss, now_us: Callable[[], int]) -> Topology:
-    """Make the next topology durable in bucket 0; from then on it is the store's."""
+    """Have the next topology decided; from then on it is the store's."""
+    name = f"bucket-{loss.decided_at}"
     try:
-        if loss.bucket_id == 0:
+        if loss.bucket_id == loss.decided_at:  # bucket 0, the lost one, was to decide alone
             now = now_us()
             new = loss.topology.accept_loss(0, loss.identity, now_ms=now // 1000, least_epoch=_epoch_above(loss, now))
             return await _install(buckets, 0, new)
-        status = await buckets.changed_status(0, AcceptLoss(loss.bucket_id, loss.identity), _TIMEOUT_S)
+        body = AcceptLoss(loss.bucket_id, loss.identity)
+        status = await buckets.changed_status(loss.decided_at, body, _TIMEOUT_S)
     except NO_ANSWER as error:
-        raise Failure(f"bucket-0 did not confirm it ({error}): look again with `verify`") from error
+        raise Failure(f"{name} did not confirm it ({error}): look again with `verify`") from error
     known = status.topology
     if known is None or not known.lists(loss.bucket_id, loss.identity):
-        raise Failure("bucket-0 did not take it: its topology has changed meanwhile; try again")
+        raise Failure(f"{name} did not take it: its topology has changed meanwhile; try again")
     return known
 
 

@@ -1,4 +1,4 @@
-"""The coordinator: in bucket 0, which holds the authority. It begins a move, sees it through, and ends it.
+"""The coordinator: in bucket 0. It begins a move, sees it through, and ends it.
 
 `STABLE(e, M)` → `MOVING(e+1, M → N)` once every directory heard from lately is configured with N and the buckets that join
 are there and empty; → `STABLE(e+2, N)` once every source's cursor is at its end. All that it knows beside the topology is
@@ -11,8 +11,10 @@ import asyncio
 from collections.abc import Callable
 
 from serve_app import events
+from serve_app.authority.proposer import Proposer
+from serve_app.authority.proposing_bucket import Overtaken
 from serve_app.errors import StoreError, Unavailable
-from serve_app.resharding.moving_bucket import MovingBucket, Overtaken
+from serve_app.resharding.moving_bucket import MovingBucket
 from serve_app.resharding.peers import Peers
 from serve_app.topology import MAX_BUCKET_COUNT, Topology
 from serve_app.wire.connection import NO_ANSWER
@@ -31,11 +33,17 @@ class Coordinator:
     """Runs on bucket 0's loop for as long as it lives."""
 
     def __init__(
-        self, bucket: MovingBucket, peers: Peers, clock: Callable[[], float], say: Callable[[str], None]
+        self,
+        bucket: MovingBucket,
+        peers: Peers,
+        proposer: Proposer,
+        clock: Callable[[], float],
+        say: Callable[[str], None],
     ) -> None:
         """clock: monotonic seconds. `say` gets what is being waited for, or an empty text."""
         self._bucket = bucket
         self._peers = peers
+        self._proposer = proposer
         self._clock = clock
         self._say = say
         self._reports: dict[str, tuple[int, float]] = {}
@@ -105,7 +113,7 @@ class Coordinator:
             *(self._newcomer(topology, bucket_id) for bucket_id in range(topology.bucket_count, wanted))
         )
         new = topology.begin_move(wanted, tuple(joining))
-        await self._bucket.commit_topology(topology, new)
+        await self._proposer.decide(topology, new)
         self._agreed = None
         self._say("")
         events.info("move begun", epoch=new.epoch, buckets=topology.bucket_count, target=wanted)
@@ -143,7 +151,7 @@ class Coordinator:
         if waiting or not cursor.done or not all(outcomes):
             return
         new = topology.end_move()
-        await self._bucket.commit_topology(topology, new)
+        await self._proposer.decide(topology, new)
         events.info("move ended", epoch=new.epoch, buckets=new.bucket_count)
         await self._install(range(1, max(topology.bucket_count, topology.target_count)))
 

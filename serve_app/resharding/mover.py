@@ -17,9 +17,10 @@ import contextlib
 from collections.abc import Callable
 
 from serve_app import events
+from serve_app.authority.proposing_bucket import Overtaken
 from serve_app.cursor import END, Cursor, possible_homes
 from serve_app.errors import StoreError, Unavailable
-from serve_app.resharding.moving_bucket import MovingBucket, Overtaken, Scanned
+from serve_app.resharding.moving_bucket import MovingBucket, Scanned
 from serve_app.resharding.parts import Part, parts_of
 from serve_app.resharding.peers import Peers
 from serve_app.topology import Topology

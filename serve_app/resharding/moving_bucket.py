@@ -6,14 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from serve_app.authority.proposing_bucket import ProposingBucket
 from serve_app.cursor import Cursor
-from serve_app.errors import StoreError
 from serve_app.topology import Topology
-
-
-class Overtaken(StoreError):
-    """The topology or the cursor is not what this step was made for: whoever made it looks again."""
-
 
 #: Keys and records, or names and outcomes, as they are stored, in the order of the keys.
 RawRecords = Sequence[tuple[bytes, bytes]]
@@ -28,16 +23,11 @@ class Scanned(NamedTuple):
     end: bytes
 
 
-class MovingBucket(Protocol):
+class MovingBucket(ProposingBucket, Protocol):
     """A bucket that takes part in a move: as a source of keys, or as the one whose coordinator sees the move through."""
 
-    bucket_id: int
     #: Set when the topology has changed.
     changed: asyncio.Event
-
-    @property
-    def topology(self) -> Topology | None:
-        """The durable topology."""
 
     @property
     def cursor(self) -> Cursor | None:
@@ -77,9 +67,3 @@ class MovingBucket(Protocol):
     async def advance(self, before: Cursor, records: RawRecords, outcomes: RawRecords) -> None:
         """Delete the records and outcomes and advance the cursor to the intent's end in one batch, then judge everything
         held anew."""
-
-    async def commit_topology(self, before: Topology, new: Topology) -> None:
-        """Make what follows the topology `before` durable. Raises Overtaken where that is not the topology any more."""
-
-    async def install(self, new: Topology) -> None:
-        """Install a topology that another bucket has told."""

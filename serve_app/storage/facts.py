@@ -7,6 +7,7 @@ Those of the storage say which storage it is, and stay with it. Those of the buc
 | `format` | ASCII decimal, the version of this layout; under this name in every version, so that any release can tell |
 | `storage.identity` | 32 hex digits, random, made with the storage |
 | `storage.bucket` | ASCII decimal, the bucket id the storage was made for |
+| `storage.vote` | msgpack of `ballots.Vote`: what it has promised and accepted of what is to follow its topology |
 | `bucket.totals` | five u64, big-endian: keys, bytes (keys and values), last revision, number of the last commit, outcomes |
 | `bucket.topology` | msgpack of `topology.Topology` |
 | `bucket.cursor` | msgpack of `cursor.Cursor`: how far this bucket's keys have moved |
@@ -26,6 +27,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from serve_app.ballots import Vote
 from serve_app.cursor import Cursor, Marker
 from serve_app.errors import StorageDamaged, StorageForeign, StorageNewer
 from serve_app.records import HEADER_BYTES
@@ -35,9 +37,11 @@ from serve_app.topology import Topology
 FORMAT = 3
 FORMAT_NAME = b"format"
 _FORMAT_DIGITS = 9
-IDENTITY, OWNER = b"storage.identity", b"storage.bucket"
+IDENTITY, OWNER, VOTE = b"storage.identity", b"storage.bucket", b"storage.vote"
 #: Every fact of the bucket begins with it.
 OF_BUCKET = b"bucket."
+#: And every fact of the storage itself, but its format.
+OF_STORAGE = b"storage."
 TOTALS, TOPOLOGY, CURSOR, MARKERS = b"bucket.totals", b"bucket.topology", b"bucket.cursor", b"bucket.markers"
 
 #: A storage's facts: a fact's bytes by its name, None where there is none.
@@ -47,6 +51,7 @@ T = TypeVar("T")
 _TOTALS = struct.Struct(">QQQQQ")
 _topology_decoder = msgspec.msgpack.Decoder(Topology)
 _cursor_decoder = msgspec.msgpack.Decoder(Cursor)
+_vote_decoder = msgspec.msgpack.Decoder(Vote)
 _markers_decoder = msgspec.msgpack.Decoder(dict[int, Marker])
 
 
@@ -66,10 +71,11 @@ class Totals(NamedTuple):
 
 @dataclass(frozen=True)
 class StorageFacts:
-    """Which storage this is, as read when it opened."""
+    """Which storage this is, and what it has said as an acceptor, as read when it opened."""
 
     bucket_id: int
     identity: str
+    vote: Vote | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,11 @@ def markers_fact(markers: dict[int, Marker]) -> tuple[bytes, bytes]:
     return MARKERS, msgspec.msgpack.encode(markers)
 
 
+def vote_fact(vote: Vote) -> tuple[bytes, bytes]:
+    """The change that makes a vote durable."""
+    return VOTE, msgspec.msgpack.encode(vote)
+
+
 def read_storage_facts(stored: Stored, bucket_id: int, where: str) -> StorageFacts:
     """The facts of an open storage of this very format, checked to be this bucket's. where: names it in errors.
 
@@ -135,7 +146,7 @@ def read_storage_facts(stored: Stored, bucket_id: int, where: str) -> StorageFac
     owner_id, own_identity = _text(owner, OWNER, where), _text(identity, IDENTITY, where)
     if owner_id != str(bucket_id):
         raise StorageForeign(f"{where} belongs to bucket-{owner_id}, not bucket-{bucket_id}")
-    return StorageFacts(bucket_id, own_identity)
+    return StorageFacts(bucket_id, own_identity, _decoded(stored, VOTE, _vote_decoder, where))
 
 
 def read_bucket_facts(stored: Stored, where: str) -> BucketFacts:

@@ -13,7 +13,7 @@ from serve_app.records import expires_ms
 from serve_app.storage import due
 from serve_app.storage.commit import Commit
 from serve_app.storage.engine import Engine
-from serve_app.storage.facts import OF_BUCKET, Totals, totals_fact
+from serve_app.storage.facts import OF_BUCKET, OF_STORAGE, Totals, totals_fact
 from serve_app.storage.feed import FeedLog
 
 # What a group reads ahead is bounded: this many records in one call, and records larger than `_KEPT_RECORD_BYTES` are not
@@ -64,6 +64,7 @@ class Group:
         self._records: dict[bytes, bytes | None] = {}
         self._changed: dict[bytes, bytes | None] = {}
         self._facts: dict[bytes, bytes | None] = {}
+        self._storage_facts: dict[bytes, bytes | None] = {}
         self._changes: list[Change] = []
         self.keys, self.bytes, self.revision, self.sequence, self.outcomes = totals
         #: Whether the disk has less than its reserve left.
@@ -171,6 +172,12 @@ class Group:
         assert name.startswith(OF_BUCKET), "facts of the storage are no part of what the bucket does"
         self._facts[name] = value
 
+    def set_storage_fact(self, name: bytes, value: bytes | None) -> None:
+        """Change one of the storage's own facts in the same batch. It is no part of the commit: it says nothing of the
+        bucket."""
+        assert name.startswith(OF_STORAGE), "facts of the bucket are part of its commit"
+        self._storage_facts[name] = value
+
     def _fact(self, name: bytes) -> bytes | None:
         return self._facts[name] if name in self._facts else self._engine.get_fact(name)
 
@@ -197,14 +204,17 @@ class Group:
         return Totals(self.keys, self.bytes, self.revision, self.sequence, self.outcomes)
 
     def write(self) -> Commit | None:
-        """Make the group's changes durable: what they are, or None where nothing changed, so that nothing was written.
+        """Make the group's changes durable: what they are, or None where nothing of the bucket has changed.
 
         Raises:
             EngineFailed, StorageDamaged: see `Engine.write`.
         """
         commit = self._commit()
+        own = tuple(self._storage_facts.items())
         if commit is not None:
-            self._engine.write(commit.records, commit.facts)
+            self._engine.write(commit.records, commit.facts + own)
+        elif own:
+            self._engine.write((), own)
         return commit
 
     def _commit(self) -> Commit | None:

@@ -20,6 +20,7 @@ from serve_app.operations.operation import CONDITIONS_SINCE
 from serve_app.record_bounds import MAX_KEY_BYTES
 from serve_app.records import HEADER_BYTES, expires_ms
 from serve_app.topology import MAX_BUCKET_COUNT, MAX_REVISION, Topology
+from serve_app.wire.voting import Accept, Accepted, Outvoted, Prepare, Promised
 
 # -- the handshake, which is the same in every version ---------------------------------------------------------------
 
@@ -346,10 +347,15 @@ class Changes(Body[Changed], tag=15):
 
 #: What directories and buckets ask for their own sake.
 INTERNAL: tuple[type[Body[Any]], ...] = (
-    Inspect, Install, Establish, Window, AcceptLoss, Survey, Batch, List, Changes,
+    Inspect, Install, Establish, Window, AcceptLoss, Survey, Batch, List, Changes, Prepare, Accept,
 )  # fmt: skip
 _BODIES: Any = Union[(*OPERATIONS, *INTERNAL)]
-_ANSWERS: Any = Union[(*ANSWERS, Moved, Refused, Status, WindowWritten, Surveyed, BatchAnswered, Listed, Changed)]
+_ANSWERS: Any = Union[
+    (
+        *ANSWERS, Moved, Refused, Status, WindowWritten, Surveyed, BatchAnswered, Listed, Changed,
+        Promised, Accepted, Outvoted,
+    )
+]  # fmt: skip
 
 
 class Envelope(msgspec.Struct, array_like=True, gc=False):

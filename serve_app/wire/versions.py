@@ -9,6 +9,7 @@ know. Peers that have none in common hang up.
 | 4 | envelopes with bodies in them; Hello and Welcome negotiate |
 | 5 | conditions, expiry, idempotency keys, batches, lists, feeds; framed as 4, so a body says which version it needs |
 | 6 | writes into a part of a value, or that tell what there was; touches of some records; decimal numbers. Framed as 5 |
+| 7 | several acceptors decide what topology follows (`voting.py`). Framed as 5 |
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import msgspec
 from serve_app.wire.frames import Decode, encode_frame
 from serve_app.wire.messages import Envelope, Hello, Reply, Welcome
 
-OLDEST, NEWEST = 4, 6
+OLDEST, NEWEST = 4, 7
 
 
 class Codec(NamedTuple):
@@ -41,7 +42,7 @@ _CODEC = Codec(
 )
 #: All put messages into the same frames. What an earlier release has no words for is not sent (`Body.version_needed`), and
 #: fields that it does not know stand at the end, where it reads past them.
-CODECS = {4: _CODEC, 5: _CODEC, 6: _CODEC}
+CODECS = {4: _CODEC, 5: _CODEC, 6: _CODEC, 7: _CODEC}
 
 decode_hello: Decode[Hello] = msgspec.msgpack.Decoder(Hello).decode
 decode_welcome: Decode[Welcome] = msgspec.msgpack.Decoder(Welcome).decode

@@ -163,7 +163,7 @@ async def test_who_is_the_authority_no_more_decides_no_topology() -> None:
         await answer(client, messages.Envelope(2, 10_000, 0, messages.Install(first)))
         await answer(client, messages.Envelope(3, 10_000, 0, messages.Install(topology(9, "another"))))
         with pytest.raises(StorageForeign, match="came back empty"):
-            await bucket.server.mover_access.commit_topology(first, first.begin_move(2, ("one",)))
+            await bucket.server.mover_access.decide_alone(first, first.begin_move(2, ("one",)))
         for body in (messages.AcceptLoss(0, "x"), messages.Establish(("x",))):
             assert isinstance(await answer(client, messages.Envelope(4, 10_000, 0, body)), messages.Refused)
         assert bucket.server.bucket.standing.fault

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from serve_app import outcomes
+from serve_app.ballots import Ballot
 from serve_app.cursor import Marker
 from serve_app.directory.directory import Directory
 from serve_app.errors import Unavailable
@@ -63,9 +64,11 @@ from serve_app.wire.messages import (
     Welcome,
     Window,
 )
+from serve_app.wire.voting import Accept, Prepare
 from tests.support.asking import delete, get, put
 from tests.support.local_store import TEST_LIMITS, LocalBucket, run_async, until
 from tests.support.old_release import (
+    ACCEPTED,
     ANSWERED_TODAY,
     EVERYTHING_SAID,
     INCARNATION,
@@ -289,8 +292,8 @@ CAME_LATER: dict[str, Body[Any]] = {
     "a list": List(b"", b"", b"", 10, False, False),
     "changes": Changes(0, 0),
 }
-#: And with version 6.
-CAME_LAST: dict[str, Body[Any]] = {
+#: With version 6.
+CAME_WITH_6: dict[str, Body[Any]] = {
     "a swap": Swap(b"k0", b"v", ""),
     "a splice": Splice(b"k0", b"v", ""),
     "an expiry of some": Expire(b"k0", 1000),
@@ -298,18 +301,27 @@ CAME_LAST: dict[str, Body[Any]] = {
     "a splice with a condition": Splice(b"k0", b"v", "", condition=Condition(if_match=(1,))),
     "a batch with such": Batch([Get(b"k0"), Splice(b"k0", b"v", "")]),
 }
+#: And with version 7.
+CAME_LAST: dict[str, Body[Any]] = {
+    "a request for a promise": Prepare(ACCEPTED, Ballot(1, "p")),
+    "a request for a vote": Accept(ACCEPTED, Ballot(1, "p"), ACCEPTED.name_acceptors((0,))),
+}
+VERSIONS = {5: CAME_LATER, 6: CAME_WITH_6, 7: CAME_LAST}
+CAME_SINCE = [
+    pytest.param(body, version, id=name) for version, bodies in VERSIONS.items() for name, body in bodies.items()
+]
 
 
 @pytest.mark.parametrize("body", CAME_LAST.values(), ids=CAME_LAST)
 def test_what_came_last_needs_the_newest_version(body: Body[Any]) -> None:
-    assert body.version_needed() == versions.NEWEST == 6
+    assert body.version_needed() == versions.NEWEST == 7
 
 
-@pytest.mark.parametrize("body", [*CAME_LATER.values(), *CAME_LAST.values()], ids=[*CAME_LATER, *CAME_LAST])
+@pytest.mark.parametrize(("body", "version"), CAME_SINCE)
 @run_async
-async def test_what_came_later_is_not_sent_to_an_old_bucket(body: Body[Any]) -> None:
+async def test_what_came_later_is_not_sent_to_an_old_bucket(body: Body[Any], version: int) -> None:
     """It would do something else, or hang up, and with it all that is under way."""
-    assert body.version_needed() == (6 if body in CAME_LAST.values() else 5)
+    assert body.version_needed() == version
     async with old_bucket(lambda _: "get") as bucket:
         connection, _ = await connected_to(bucket.endpoint)
         loop = asyncio.get_running_loop()

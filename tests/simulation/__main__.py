@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import partial
 
 from tests.simulation.mutations.all import MUTATIONS
 from tests.simulation.run import Report, simulate
@@ -18,6 +19,7 @@ from tests.simulation.run import Report, simulate
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seed", type=int, help="run this one seed")
+    parser.add_argument("--several", action="store_true", help="with several acceptors, named anew all the time")
     parser.add_argument("--verbose", action="store_true", help="with --seed: print what happens")
     parser.add_argument("--seeds", type=int, default=1000, help="how many to run (default 1000)")
     parser.add_argument("--first", type=int, default=0, help="the first of them (default 0)")
@@ -29,22 +31,24 @@ def main() -> int:
             if mutation.name == options.mutation:
                 injected.enter_context(mutation.inject())
                 options.jobs = 1
+                options.several = options.several or mutation.several
         if options.seed is not None:
-            report = simulate(options.seed, verbose=options.verbose)
+            report = simulate(options.seed, several=options.several, verbose=options.verbose)
             fine = f"seed {report.seed} is fine; its run is {report.digest}"
             print("\n".join(map(str, report.failures)) or fine)
             return bool(report.failures)
-        return run_many(range(options.first, options.first + options.seeds), options.jobs)
+        return run_many(range(options.first, options.first + options.seeds), options.jobs, several=options.several)
 
 
-def run_many(seeds: range, jobs: int) -> int:
+def run_many(seeds: range, jobs: int, *, several: bool) -> int:
     """Run the seeds, print each that fails and a summary; 1 where any failed."""
     started_s = time.monotonic()
+    run = partial(simulate, several=several)
     if jobs == 1:
-        failed, totals = _summarize(map(simulate, seeds))
+        failed, totals = _summarize(several, map(run, seeds))
     else:
         with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-            failed, totals = _summarize(pool.imap_unordered(simulate, seeds, chunksize=10))
+            failed, totals = _summarize(several, pool.imap_unordered(run, seeds, chunksize=10))
     seconds = time.monotonic() - started_s
     print(f"{len(seeds):,} runs in {seconds:.0f} s ({len(seeds) / seconds:.0f}/s), {failed} failed")
     for name in sorted(totals):
@@ -52,7 +56,7 @@ def run_many(seeds: range, jobs: int) -> int:
     return bool(failed)
 
 
-def _summarize(reports: Iterable[Report]) -> tuple[int, Counter[str]]:
+def _summarize(several: bool, reports: Iterable[Report]) -> tuple[int, Counter[str]]:
     failed = 0
     totals: Counter[str] = Counter()
     for report in reports:
@@ -66,7 +70,7 @@ def _summarize(reports: Iterable[Report]) -> tuple[int, Counter[str]]:
         if report.failures:
             failed += 1
             print(f"seed {report.seed} failed: {str(report.failures[0])[:2000]}")
-            print(f"  python -m tests.simulation --seed {report.seed} --verbose")
+            print(f"  python -m tests.simulation --seed {report.seed}{' --several' if several else ''} --verbose")
             sys.stdout.flush()
     return failed, totals
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from serve_app.errors import StorageDamaged
 from serve_app.storage.engine import NOT_IN_MEMORY, Changes, EngineFailed, NotInMemory
-from serve_app.storage.facts import first_facts, read_bucket_facts, read_storage_facts
+from serve_app.storage.facts import OF_STORAGE, first_facts, read_bucket_facts, read_storage_facts
 
 #: More than anybody could fill.
 PLENTY_BYTES = 1 << 40
@@ -38,6 +38,8 @@ class SimulatedDisk:
         #: How many of the records are not in memory, 0 to 1.
         self.cold_share = 0.0
         self.writes = 0
+        #: Of these, how many changed something of the bucket.
+        self.commits = 0
         #: Gets the facts that a write changes, when they are durable.
         self.changed: Callable[[Changes], None] = lambda facts: None
         #: Gets each batch, when it is durable.
@@ -95,6 +97,7 @@ class SimulatedDisk:
 
     def _apply(self, records: Changes, facts: Changes) -> None:
         self.writes += 1
+        self.commits += bool(records) or any(not name.startswith(OF_STORAGE) for name, _ in facts)
         self.unreadable.difference_update(key for key, _ in records)
         for target, changes in ((self._records, records), (self._facts, facts)):
             for key, value in changes:

@@ -13,6 +13,7 @@
 | watches | a watch has missed a change, heard of one too late, or lost its history without a reason |
 | served | a bucket serves by, or starts with, what its disk does not hold; or somebody tells of what no disk holds |
 | epochs | two topologies of one store have the same epoch |
+| votes | an acceptor has taken back what it said, or accepted something else than others under one ballot |
 | facts | a disk holds cursor or markers of another epoch than its topology's, or a topology that does not list it |
 | commits | the numbers of a bucket's commits have a gap or repeat, or a commit is not what the disk was given |
 | volumes | the store went on without records that nobody gave up |

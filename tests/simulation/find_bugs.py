@@ -46,7 +46,7 @@ def first_seed(name: str, known: int | None = None) -> int | None:
     mutation = named(name)
     with mutation.inject():
         for seed in ([] if known is None else [known]) + list(range(mutation.within_seeds)):
-            failures = simulate(seed).failures
+            failures = simulate(seed, several=mutation.several).failures
             if mutation.caught(failures):
                 return seed
             _check_fits(mutation, failures)
@@ -56,7 +56,7 @@ def first_seed(name: str, known: int | None = None) -> int | None:
 def first_good_seed(name: str) -> int | None:
     """As `first_seed`, by a seed that is fine without the bug. Raises FailsWithoutError."""
     seed = first_seed(name)
-    if seed is not None and (failures := simulate(seed).failures):
+    if seed is not None and (failures := simulate(seed, several=named(name).several).failures):
         raise FailsWithoutError(f"seed {seed}: {failures[0]}")
     return seed
 

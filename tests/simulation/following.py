@@ -13,7 +13,7 @@ from serve_app.changes import Change
 from serve_app.storage import feed
 from serve_app.storage.commit import Commit
 from serve_app.storage.engine import Changes
-from serve_app.storage.facts import CURSOR, MARKERS, TOTALS
+from serve_app.storage.facts import CURSOR, MARKERS, OF_STORAGE, TOTALS
 from tests.simulation.disk import SimulatedDisk
 
 
@@ -32,12 +32,15 @@ class Follower:
         self._untold: deque[tuple[Changes, Changes]] = deque()
         disk.applied = self._applied
         self.sequence = stored_sequence(disk)
-        batches = disk.writes - 1  # the first made the disk: it is no commit
+        batches = disk.commits - 1  # the first made the disk: it is no commit
         if self.sequence != batches:
             self._wrong(f"starts at commit {self.sequence}, and its disk has taken {batches} batches")
 
     def _applied(self, records: Changes, facts: Changes) -> None:
-        self._untold.append((tuple(records), tuple(facts)))
+        of_bucket = tuple(fact for fact in facts if not fact[0].startswith(OF_STORAGE))
+        if not records and not of_bucket:
+            return  # what the storage says for itself is no commit
+        self._untold.append((tuple(records), of_bucket))
         names = [name for name, _ in facts]
         if CURSOR in names or MARKERS in names:
             return  # what moves is no change

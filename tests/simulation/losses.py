@@ -66,7 +66,7 @@ class LostVolume:
         if self.accepted_epoch or topology.epoch <= self.topology.epoch or listed in ((), (self.identity,)):
             return
         self.accepted_epoch = topology.epoch
-        if self.bucket_id == 0:
+        if self.bucket_id == 0 and self.topology.majority == 1:
             self.only_there.update(left_out)
 
 

@@ -145,8 +145,8 @@ class SimulatedWriter(Writer):
             return
         self.syncing = group
         machine = self._machine
-        if group._facts:
-            machine.on_facts(group._facts)
+        if group._facts or group._storage_facts:
+            machine.on_facts([*group._facts, *group._storage_facts])
         sync_s = machine.sync_s()
         machine.after(sync_s, self._synced, group)
         if machine.in_sync is not None:

@@ -17,10 +17,11 @@ from serve_app import operations
 from serve_app.operations.body import Body
 from serve_app.wire.connection import ClientConnection
 from serve_app.wire.messages import Batch, BatchAnswered, Install, Reply, Window
+from serve_app.wire.voting import Accept, Prepare
 from tests.simulation.loop import Process
 
 #: What may be repeated and come late.
-REPEATABLE: tuple[type, ...] = (Install, Window)
+REPEATABLE: tuple[type, ...] = (Install, Window, Prepare, Accept)
 
 
 @dataclass(slots=True)

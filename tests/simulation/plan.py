@@ -156,6 +156,8 @@ class Plan:
     closing_s: float
     #: How likely each other bucket restarts when a volume is lost for good, before that is accepted.
     restarts_at_losses: float
+    #: Between two times that acceptors are named, on average; 0: bucket 0 decides alone.
+    elections_every_s: float = 0.0
     #: The trouble that the run is about, and nothing else (trials.py); empty for most.
     trial: str = ""
 

@@ -18,10 +18,12 @@ from serve_app.cli import buckets
 from serve_app.directory import polling
 from serve_app.directory.listing import Question
 from serve_app.resharding import coordinator, mover, parts
+from serve_app.storage.engine import Changes
 from serve_app.wire import link
 from tests.simulation.bounds import bounded
 from tests.simulation.checks import check_disks, check_history, wait_until_whole, watch_held
 from tests.simulation.clients import Clients
+from tests.simulation.electing import Electing, Votes, with_several_acceptors
 from tests.simulation.expired import expired_is_not_shown
 from tests.simulation.facts import check_batch, check_facts
 from tests.simulation.failures import Failure
@@ -29,6 +31,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.listing import Lister
 from tests.simulation.loop import new_loop
 from tests.simulation.losses import Losses
+from tests.simulation.nodes import BucketNode
 from tests.simulation.plan import FAULTS, Plan, draw
 from tests.simulation.trials import Trials
 from tests.simulation.verifying import start_verifying, verify_at_the_end
@@ -68,16 +71,22 @@ class _ErrorLog(logging.Handler):
             self.surprises.append(f"{record.getMessage()}: {record.exc_info[1]!r}")
 
 
-def simulate(seed: int, *, verbose: bool = False) -> Report:
-    """Run one seed to its end and check it."""
+def simulate(seed: int, *, several: bool = False, verbose: bool = False) -> Report:
+    """Run one seed to its end and check it. several: with several acceptors, named anew all the time."""
     report = Report(seed)
     rng = random.Random(seed)
     loop = new_loop()
-    plan = draw(rng)
+    plan = with_several_acceptors(rng, draw(rng)) if several else draw(rng)
     world = World(loop, rng, plan, verbose=verbose)
     if verbose:
         print(plan)
-    world.on_batch = check_batch
+    votes = Votes(world)
+
+    def on_batch(node: BucketNode, facts: Changes) -> None:
+        check_batch(node, facts)
+        votes.stored(node, facts)
+
+    world.on_batch = on_batch
     clients, lister = Clients(world), Lister(world)
     logger, log = logging.getLogger("serve_app"), _ErrorLog()
     before = (logger.level, logger.propagate, logger.handlers[:])
@@ -116,6 +125,8 @@ async def _main(world: World, clients: Clients, lister: Lister) -> None:
     harm = asyncio.create_task(faults.run())
     losses = asyncio.create_task(Losses(world).run())
     changes = asyncio.create_task(_change_bucket_count(world))
+    electing = Electing(world) if world.plan.elections_every_s else None
+    elections = asyncio.create_task(electing.run()) if electing is not None else None
     watch = asyncio.create_task(watch_held(world))
     trials = Trials(world, clients)
     trying = asyncio.create_task(trials.run()) if world.plan.trial else None
@@ -126,6 +137,9 @@ async def _main(world: World, clients: Clients, lister: Lister) -> None:
     await clients.work()
     harm.cancel()
     losses.cancel()
+    if electing is not None and elections is not None:
+        electing.stop()
+        elections.cancel()
     changes.cancel()
     listing.cancel()
     if trying is not None:

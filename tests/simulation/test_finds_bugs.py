@@ -59,5 +59,8 @@ def test_a_bug_that_does_not_fit_the_product_any_more_is_told_from_one_that_is_n
 def test_a_seed_that_fails_without_the_bug_is_no_find() -> None:
     """Such a seed would be called the first to catch each of them."""
     fails = Report(seed=0, failures=[Failure("history", "always")])
-    with patch.object(find_bugs, "simulate", lambda seed: fails), pytest.raises(FailsWithoutError, match="seed 0"):
+    with (
+        patch.object(find_bugs, "simulate", lambda seed, several: fails),
+        pytest.raises(FailsWithoutError, match="seed 0"),
+    ):
         first_good_seed(MUTATIONS[0].name)

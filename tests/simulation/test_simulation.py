@@ -18,6 +18,8 @@ from tests.simulation.run import Report, simulate
 
 _SEEDS = 200
 _SEEDS_A_TEST = 50
+_SEVERAL_SEEDS = 60
+_SEVERAL_SEEDS_A_TEST = 30
 _REPOSITORY = Path(__file__).parents[2]
 
 
@@ -45,6 +47,25 @@ def test_no_seed_finds_anything(first: int, reports: list[Report]) -> None:
     assert succeeded > 70 * _SEEDS_A_TEST, "most operations failed, so the histories prove little"
     assert moves > 2 * _SEEDS_A_TEST, "keys hardly moved, so little is known of moves"
     assert windows > 10 * _SEEDS_A_TEST, "keys moved in few steps, so little is known of what goes on between them"
+
+
+@pytest.mark.parametrize("first", range(0, _SEVERAL_SEEDS, _SEVERAL_SEEDS_A_TEST))
+def test_no_seed_with_several_acceptors_finds_anything(first: int) -> None:
+    happened: Counter[str] = Counter()
+    for seed in range(first, first + _SEVERAL_SEEDS_A_TEST):
+        report = simulate(seed, several=True)
+        assert not report.failures, (
+            f"seed {seed} failed; see it with: python -m tests.simulation --several --seed {seed} --verbose\n"
+            + "\n".join(map(str, report.failures))
+        )
+        happened += report.events
+        happened["operations"] += report.operations["ok"]
+    assert happened["acceptors named"] > 5 * _SEVERAL_SEEDS_A_TEST, "little was decided by several"
+    assert happened["proposals without success"] > 5 * _SEVERAL_SEEDS_A_TEST, "proposers hardly met"
+    assert happened["acceptors crashed"] > _SEVERAL_SEEDS_A_TEST
+    assert happened["proposers crashed"] > 0
+    assert happened["moves ended"] > _SEVERAL_SEEDS_A_TEST
+    assert happened["operations"] > 70 * _SEVERAL_SEEDS_A_TEST
 
 
 def test_every_kind_of_fault_happened_in_these_seeds(reports: list[Report]) -> None:

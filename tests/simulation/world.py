@@ -137,6 +137,12 @@ class World:
         if first != topology:
             self.fail("epochs", f"{first} and {topology} have one epoch")
 
+    def accepted(self, epoch: int, value: Topology, storages: Collection[str]) -> None:
+        """These have accepted the value as what follows a topology, under one ballot."""
+        before = self._topologies.get((value.store_id, epoch))
+        if before is not None and len({*storages} & {*before.acceptors}) >= before.majority:
+            self._check_epoch(value)  # decided, whether anybody knows it yet or not
+
     def note(self, text: str) -> None:
         """Something happened that a reader of the run wants to know."""
         self.trace(text)

@@ -8,6 +8,7 @@ import msgspec
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from serve_app.ballots import Ballot
 from serve_app.changes import Change
 from serve_app.operations import ANSWERS, OPERATIONS
 from serve_app.operations.body import Answer, Body, answer_types
@@ -44,9 +45,13 @@ def topologies(draw: st.DrawFn) -> Topology:
     before, after = draw(st.integers(1, 8)), draw(st.integers(1, 8))
     identities = tuple(draw(texts) for _ in range(max(before, after)))
     replaced = tuple(draw(st.lists(st.integers(0, 8), max_size=3)))
-    return Topology(draw(st.integers(1, 2**52)), before, after, draw(texts), identities, replaced, draw(numbers))
+    several = draw(st.sampled_from([count for count in (0, 1, 3, 5) if count <= len(set(identities))]))
+    acceptors = tuple(sorted(set(identities))[:several])
+    epoch, store_id, move_epoch = draw(st.integers(1, 2**52)), draw(texts), draw(numbers)
+    return Topology(epoch, before, after, store_id, identities, replaced, move_epoch, acceptors=acceptors)
 
 
+_ballots = st.builds(Ballot, st.integers(1, 2**31), st.text(min_size=1, max_size=64))
 _BY_TYPE: dict[Any, SearchStrategy[Any]] = {
     int: numbers,
     str: texts,
@@ -62,6 +67,8 @@ _BY_TYPE: dict[Any, SearchStrategy[Any]] = {
     ),
     Topology: topologies(),
     Topology | None: st.none() | topologies(),
+    Ballot: _ballots,
+    Ballot | None: st.none() | _ballots,
     Condition | None: st.none()
     | st.builds(Condition, *[st.none() | st.lists(numbers, max_size=3).map(tuple)] * 2, *[st.none() | numbers] * 2),
 }

@@ -79,6 +79,8 @@ def test_tags_are_what_earlier_releases_know_them_by() -> None:
         21: "Splice",
         22: "IncrementDecimal",
         23: "Expire",
+        30: "Prepare",
+        31: "Accept",
     }
     answers = {tag_of(answer): answer.__name__ for answer in EVERY_ANSWER}
     assert answers == {
@@ -101,6 +103,9 @@ def test_tags_are_what_earlier_releases_know_them_by() -> None:
         20: "Swapped",
         21: "Sized",
         22: "CountedDecimal",
+        30: "Promised",
+        31: "Accepted",
+        32: "Outvoted",
     }
 
 

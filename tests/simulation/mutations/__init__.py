@@ -16,7 +16,7 @@ FACTS = frozenset({"facts"})
 HISTORY, REVISIONS, DISKS = frozenset({"history"}), frozenset({"revisions"}), frozenset({"disks"})
 VOLUMES, HELD, ANSWERS, WHOLE = (frozenset({kind}) for kind in ("volumes", "held", "answers", "whole"))
 SERVED, VERIFY, EPOCHS = frozenset({"served"}), frozenset({"verify"}), frozenset({"epochs"})
-AVAILABLE, COMMITS = frozenset({"available"}), frozenset({"commits"})
+AVAILABLE, COMMITS, VOTES = (frozenset({kind}) for kind in ("available", "commits", "votes"))
 
 EXPIRED, DUE, OUTCOMES, REPEATS = (frozenset({kind}) for kind in ("expired", "due", "outcomes", "repeats"))
 LISTS, WATCHES, FEED = (frozenset({kind}) for kind in ("lists", "watches", "feed"))
@@ -28,13 +28,14 @@ class Mutation:
 
     within_seeds: of seeds 0, 1, 2, …, one of the first this many must catch it; four or five times as many as it took on
         average, the first three times, when this was written, and at least ten.
-    expects: the kinds of failures (failures.py) that catch it.
+    expects: the kinds of failures (failures.py) that catch it. several: whether it shows in runs with several acceptors.
     """
 
     name: str
     within_seeds: int
     expects: frozenset[str]
     inject: Callable[[], AbstractContextManager[object]]
+    several: bool = False
 
     def caught(self, failures: Iterable[Failure]) -> bool:
         """Whether these are what the bug does to a store, and not what it does to the simulation: where the product is

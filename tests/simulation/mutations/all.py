@@ -7,6 +7,7 @@ from tests.simulation.mutations import (
     availability,
     bounds,
     committing,
+    deciding,
     following,
     losing,
     moving,
@@ -31,6 +32,7 @@ _MODULES = (
     committing,
     requests,
     following,
+    deciding,
 )
 
 MUTATIONS: list[Mutation] = [mutation for module in _MODULES for mutation in module.MUTATIONS]

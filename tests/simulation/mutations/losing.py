@@ -9,11 +9,11 @@ from unittest.mock import patch
 
 import msgspec
 
+from serve_app.authority.proposing_bucket import Overtaken
 from serve_app.bucket import writer_state
 from serve_app.bucket.move_writes import AdvanceWrite
 from serve_app.cli import loss
 from serve_app.cursor import Cursor, cursor_for
-from serve_app.resharding.moving_bucket import Overtaken
 from serve_app.storage.group import Group
 from serve_app.topology import Topology
 from tests.simulation.mutations import EPOCHS, HELD, HISTORY, Mutation

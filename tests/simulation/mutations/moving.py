@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import msgspec
 
+from serve_app.authority.proposing_bucket import Overtaken
 from serve_app.bucket import judgement, writer_state
 from serve_app.bucket.calls import Calls
 from serve_app.bucket.move_writes import AdvanceWrite, IntentWrite, WindowWrite
@@ -22,7 +23,6 @@ from serve_app.directory.view import StoreView
 from serve_app.placement import bucket_of
 from serve_app.resharding.coordinator import Coordinator
 from serve_app.resharding.mover import Mover
-from serve_app.resharding.moving_bucket import Overtaken
 from serve_app.resharding.parts import Part
 from serve_app.storage.group import Group
 from serve_app.topology import Topology
