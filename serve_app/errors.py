@@ -28,7 +28,7 @@
     │   ├── StorageNewer
     │   ├── StorageInUse
     │   └── StorageUnusable
-    └── Overtaken              resharding/moving_bucket.py
+    └── Overtaken              authority/proposing_bucket.py
 
 Those with a file of their own are known around it alone. The split that matters is between an operation that was
 refused (nothing changed, try again) and one whose outcome is unknown (it may have happened). `http/problems.py` maps each

@@ -31,11 +31,13 @@ NEGOTIATED = [
     ((5, 5), 5),
     ((5, 6), 6),
     ((6, 0), 6),
-    ((6, 7), 6),
-    ((4, 9), 6),
-    ((1, 9), 6),
-    ((7, 0), None),
-    ((7, 8), None),
+    ((6, 7), 7),
+    ((7, 0), 7),
+    ((7, 8), 7),
+    ((4, 9), 7),
+    ((1, 9), 7),
+    ((8, 0), None),
+    ((8, 9), None),
     ((3, 0), None),
     ((3, 3), None),
     ((2, 3), None),
@@ -81,7 +83,7 @@ async def test_a_bucket_hangs_up_on_what_is_of_no_version_that_it_speaks(other: 
 
 
 #: What a Welcome names (0: nothing), and the version of the calls that follow.
-WELCOMED = [(0, 4), (4, 4), (5, 5), (1, None), (3, None), (7, None), (-1, None)]
+WELCOMED = [(0, 4), (4, 4), (5, 5), (1, None), (3, None), (7, 7), (8, None), (-1, None)]
 
 
 @pytest.mark.parametrize(("named", "spoken"), WELCOMED)
