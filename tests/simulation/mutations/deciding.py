@@ -230,7 +230,7 @@ MUTATIONS = [
     for mutation in (
         Mutation("an acceptor forgets at a restart", 50, CAUGHT, an_acceptor_forgets_at_a_restart),
         Mutation("promises are kept in memory", 50, CAUGHT, promises_are_kept_in_memory),
-        Mutation("what is accepted is kept in memory", 50, CAUGHT, what_is_accepted_is_kept_in_memory),
+        Mutation("what is accepted is kept in memory", 600, CAUGHT, what_is_accepted_is_kept_in_memory),
         Mutation("what was accepted is not completed", 50, CAUGHT, what_was_accepted_is_not_completed),
         Mutation("what was accepted first is completed", 400, CAUGHT, what_was_accepted_first_is_completed),
         Mutation("a ballot is used again", 50, CAUGHT, a_ballot_is_used_again),
