@@ -179,7 +179,7 @@ class Proposer:
 
     async def _install(self, decided: Topology) -> None:
         """Have it, or a newer one, durable here."""
-        while (known := self._bucket.topology) is None or known.epoch < decided.epoch:
+        while (known := self._bucket.topology) is not None and known.epoch < decided.epoch:
             try:
                 await self._bucket.install(decided)
             except Overtaken:

@@ -40,7 +40,7 @@ from serve_app.wire import tls
 from serve_app.wire.connection import Connector, connect_tcp
 from serve_app.wire.endpoint import Endpoint
 from serve_app.wire.link import BucketLink, ControlPlane
-from serve_app.wire.messages import AcceptLoss, Inspect, Status
+from serve_app.wire.messages import AcceptLoss, Inspect, Refused, Status
 from serve_app.wire.refusals import refused
 
 T = TypeVar("T")
@@ -238,6 +238,9 @@ class BucketServer:
                     await self.proposer.decide(topology, new)
             except StoreError as error:
                 done(refused(error))
+            except Exception as error:  # a mistake of ours: whoever asked is to hear something
+                events.error("loss not decided", exc_info=error, bucket=self.bucket.bucket_id)
+                done(Refused("unknown", "the bucket made a mistake; the log says more"))
             else:
                 done(status_of(self.bucket))
 

@@ -199,6 +199,19 @@ async def test_a_loss_that_is_accepted_twice_is_one() -> None:
         )
 
 
+@run_async
+async def test_a_mistake_while_a_loss_is_decided_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with filled_store(3) as (store, _):
+        await name_acceptors(store, 0, 1, 2)
+
+        async def mistaken(*_: object) -> None:
+            raise RuntimeError("ours")
+
+        monkeypatch.setattr(Proposer, "decide", mistaken)
+        answer = await ask(store, 2, AcceptLoss(1, "another"))
+        assert answer == Refused("unknown", "the bucket made a mistake; the log says more")
+
+
 # -- what an acceptor says -------------------------------------------------------------------------------------------
 
 
