@@ -185,6 +185,9 @@ class Connection(asyncio.Protocol):
             if isinstance(handled[0], Later):
                 self._busy = True
                 self._begin(self._later(handled[0]))
+            elif len(operations) > _AT_ONCE and len(handled) == 1:
+                self._busy = True
+                self._begin(self._some_by_some(handled, operations))
             elif operations:
                 self._busy = True
                 self._face.gathering.add(operations, partial(self._came, handled, operations))
@@ -227,7 +230,7 @@ class Connection(asyncio.Protocol):
                     continue
                 one = self._handle(session, words)
             if isinstance(one, Asked):
-                if alone(one):
+                if alone(one) or len(one.operations) > _AT_ONCE:
                     if not handled:
                         return [one], list(one.operations)
                     self._kept = one
@@ -275,6 +278,16 @@ class Connection(asyncio.Protocol):
             self._mistaken(error)
         self._busy = False
         self._go()
+
+    async def _some_by_some(self, handled: list[Begun], operations: list[Operation[Any]]) -> None:
+        """A command on many keys: it is answered when all are done, and others have their turn between some and the next."""
+        outcomes: list[Outcome] = []
+        for start in range(0, len(operations), _AT_ONCE):
+            came: asyncio.Future[list[Outcome]] = self._loop.create_future()
+            some = operations[start : start + _AT_ONCE]
+            self._face.gathering.add(some, partial(_settle, came))
+            outcomes += await came
+        await self._answer(handled, operations, outcomes)
 
     async def _answer(self, handled: list[Begun], operations: list[Operation[Any]], outcomes: list[Outcome]) -> None:
         """Where that is much: one answer after the other, as the client takes them."""
@@ -369,3 +382,8 @@ class Connection(asyncio.Protocol):
         if not self._reading_paused and self._transport is not None:
             self._reading_paused = True
             self._transport.pause_reading()
+
+
+def _settle(future: asyncio.Future[list[Outcome]], outcomes: list[Outcome]) -> None:
+    if not future.done():  # whoever asked may be gone
+        future.set_result(outcomes)
