@@ -42,6 +42,8 @@ def check_key_bytes(encoded: bytes) -> bytes:
 
 def content_type_problem(content_type: str) -> str:
     """What is wrong with a content type, as a sentence, or empty."""
+    if len(content_type) <= MAX_CONTENT_TYPE_BYTES and content_type.isascii():
+        return ""
     # A long one is not encoded to be told so.
     if len(content_type) > MAX_CONTENT_TYPE_BYTES or len(content_type.encode()) > MAX_CONTENT_TYPE_BYTES:
         return f"a content type has at most {MAX_CONTENT_TYPE_BYTES} bytes"

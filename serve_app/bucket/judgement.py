@@ -30,8 +30,11 @@ def judge_all(
     """`judge` for each of many keys: where none move that is one comparison."""
     if topology is None or topology.moving:
         return [judge(bucket_id, key, epoch, topology, cursor) for key in keys]
-    count, moved, stable_hash = topology.bucket_count, Moved(topology), placement.stable_hash
-    return [None if stable_hash(key) % count == bucket_id else moved for key in keys]
+    homes = placement.buckets_of(keys, topology.bucket_count)
+    if homes.count(bucket_id) == len(homes):
+        return [None] * len(homes)
+    moved = Moved(topology)
+    return [None if home == bucket_id else moved for home in homes]
 
 
 def judge(

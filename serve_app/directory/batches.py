@@ -26,43 +26,49 @@ Outcome = Routed[Any] | StoreError
 _NO_ANSWERS = (Moved, Refused)
 
 
+def payload_of(operations: Sequence[Operation[Any]]) -> int:
+    """Bytes of values in them. What only reads has none."""
+    return sum([operation.payload_bytes for operation in operations if operation.writes])
+
+
 class Batches:
     """See the module. On the directory's loop."""
 
     def __init__(self, view: StoreView, delivery: TopologyDelivery, stats: DirectoryStats) -> None:
         self._view, self._delivery, self._stats = view, delivery, stats
 
-    async def carry_out(self, operations: Sequence[Operation[Any]], deadline_s: float, home: int = -1) -> list[Outcome]:
-        """What came of each, in order. deadline_s: on the loop's clock. home: the bucket that all of them are asked of first,
-        where that is known.
+    async def carry_out(self, operations: Sequence[Operation[Any]], deadline_s: float, home: int = -1) -> UnderWay:
+        """What came of each. deadline_s: on the loop's clock. home: the bucket that all of them are asked of first, where
+        that is known.
 
         Raises:
             Unavailable: the topology is not known. Nothing was sent.
         """
-        batch = _UnderWay(operations)
+        batch = UnderWay(operations)
         rounds = 0
         if home >= 0:
             share = _Share(home, 0)
             share.numbers, share.operations = list(range(len(operations))), list(operations)
             rounds += await self._send(batch, share, deadline_s)
-        while batch.left:
+        while not batch.whole:
             try:
                 topology = self._view.topology or await self._view.wait_for_topology(deadline_s)
                 if rounds > MAX_REROUTES:
                     raise Unavailable("the buckets and the topology disagree about the key's home")
             except Unavailable as error:
-                if len(batch.left) == len(operations) and not rounds:
+                left = batch.left
+                if len(left) == len(operations) and not rounds:
                     raise
-                batch.refuse(batch.left, error)
+                batch.refuse(left, error)
                 break
             shares = batch.shares(self._view, topology)
             if len(shares) == 1:
                 rounds += await self._send(batch, shares[0], deadline_s)
             else:
                 rounds += any(await asyncio.gather(*(self._send(batch, share, deadline_s) for share in shares)))
-        return batch.outcomes()
+        return batch
 
-    async def _send(self, batch: _UnderWay, share: _Share, deadline_s: float) -> bool:
+    async def _send(self, batch: UnderWay, share: _Share, deadline_s: float) -> bool:
         """Have a bucket carry out its share; whether some of it has moved. What has no outcome then is to be routed again."""
         loop = asyncio.get_running_loop()
         started_s, home = loop.time(), share.home
@@ -101,12 +107,14 @@ class Batches:
         return True
 
 
-class _UnderWay:
+class UnderWay:
     """A batch and what is known of it so far."""
 
     def __init__(self, operations: Sequence[Operation[Any]]) -> None:
         self._operations = operations
-        self._outcomes: list[Outcome | None] = [None] * len(operations)
+        #: Of each the answer, or why there is none; None while that is not known. And the bucket that has answered.
+        self._outcomes: list[Any] = [None] * len(operations)
+        self._homes = [-1] * len(operations)
         #: What was sent, and may have happened, of what is sent again.
         self._unknown: dict[int, OutcomeUnknown] = {}
 
@@ -139,8 +147,11 @@ class _UnderWay:
             if kind not in _NO_ANSWERS:
                 check_kind(operation, kind)
         if not any(kind in _NO_ANSWERS for _, kind in kinds):
+            if len(answers) == len(outcomes):
+                self._outcomes, self._homes = answers, [home] * len(answers)
+                return moved
             for number, answer in zip(share.numbers, answers, strict=True):
-                outcomes[number] = Routed(answer, home, "")
+                outcomes[number], self._homes[number] = answer, home
             return moved
         for place, (number, answer) in enumerate(zip(share.numbers, answers, strict=True)):
             if isinstance(answer, Moved):
@@ -148,7 +159,7 @@ class _UnderWay:
             elif isinstance(answer, Refused):
                 self.refuse([number], error_of(home, answer))
             else:
-                outcomes[number] = Routed(answer, home, "")
+                outcomes[number], self._homes[number] = answer, home
         return moved
 
     def refuse(self, numbers: list[int], error: StoreError) -> None:
@@ -173,10 +184,22 @@ class _UnderWay:
             unknown = OutcomeUnknown(f"{why}: the {operation.name} may have happened")
             self._outcomes[number] = unknown if operation.writes else Unavailable(why)
 
+    @property
+    def whole(self) -> bool:
+        """Whether each has its outcome."""
+        return None not in self._outcomes
+
+    def answers(self) -> list[Any]:
+        """The answer to each, in order, or the StoreError that stands in its place."""
+        assert self.whole, "each has one by now"
+        return self._outcomes
+
     def outcomes(self) -> list[Outcome]:
-        """All of them, in order."""
-        assert None not in self._outcomes, "each has one by now"
-        return [outcome for outcome in self._outcomes if outcome is not None]
+        """The same, with the bucket that has answered."""
+        return [
+            each if isinstance(each, StoreError) else Routed(each, home, "")
+            for each, home in zip(self.answers(), self._homes, strict=True)
+        ]
 
 
 class _Share:

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from serve_app.directory.batches import Batches
+from serve_app.directory.batches import Batches, UnderWay, payload_of
 from serve_app.directory.configuration import Configuration
 from serve_app.directory.founding import Founding
 from serve_app.directory.listing import Listing
@@ -115,15 +115,22 @@ class Directory:
             self._held_bytes -= payload
 
     async def carry_out_all(
-        self, operations: Sequence[Operation[Any]], deadline_s: float = 0.0, home: int = -1
+        self, operations: Sequence[Operation[Any]], deadline_s: float = 0.0
     ) -> list[Routed[Any] | StoreError]:
         """As `carry_out` for each, in order, with one message to each bucket; what it raises stands where its answer would.
-        home: the bucket that all of them go to by the topology of now, where that is known.
 
         Raises:
             Unavailable: all of them are refused, nothing changed.
         """
-        payload = sum(operation.payload_bytes for operation in operations)
+        return (await self._carry_out_all(operations, deadline_s)).outcomes()
+
+    async def answers_to_all(self, operations: Sequence[Operation[Any]], home: int = -1) -> Sequence[Any]:
+        """As `carry_out_all`, but with the answers alone. home: the bucket that all of them go to by the topology of now,
+        where that is known."""
+        return (await self._carry_out_all(operations, 0.0, home)).answers()
+
+    async def _carry_out_all(self, operations: Sequence[Operation[Any]], deadline_s: float, home: int = -1) -> UnderWay:
+        payload = payload_of(operations)
         self._hold(payload)
         try:
             deadline_s = deadline_s or asyncio.get_running_loop().time() + self._limits.request_timeout_s

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from serve_app import events, placement
-from serve_app.directory.batches import Outcome
+from serve_app.directory.batches import payload_of
 from serve_app.directory.routed import Routed
 from serve_app.directory.view import StoreView
 from serve_app.errors import OutcomeUnknown, StoreError, Unavailable
@@ -34,7 +34,7 @@ class Directory(Protocol):
 
     async def carry_out(self, operation: Operation[Any], deadline_s: float = 0.0) -> Routed[Any]: ...
 
-    async def carry_out_all(self, operations: Operations, deadline_s: float = 0.0, home: int = -1) -> list[Outcome]: ...
+    async def answers_to_all(self, operations: Operations, home: int = -1) -> Sequence[Any]: ...
 
 
 class Gathering:
@@ -58,51 +58,60 @@ class Gathering:
         topology = self._directory.view.topology
         if topology is None or topology.moving:
             for burst in bursts:
-                self._begin(burst.places())
+                self._begin(_Share.of(burst))
             return
         lanes: set[_Lane] = set()
-        count, stable_hash = topology.bucket_count, placement.stable_hash
+        count = topology.bucket_count
         for burst in bursts:
             operations = burst.operations
+            homes = placement.buckets_of([operation.key for operation in operations], count)
             if len(operations) == 1:
                 (operation,) = operations
-                writes, since = operation.writes, operation.since
                 if operation.tells_value:
-                    self._begin(burst.places())
+                    self._begin(_Share.of(burst))
                     continue
-            else:
-                # A read behind a write in a burst has to see it. What a bucket of an earlier release does not know is
-                # refused with all that is in its message.
-                writes = any(operation.writes for operation in operations)
-                since = max(operation.since for operation in operations)
-            for place, operation in enumerate(operations):
-                home = stable_hash(operation.key) % count
-                lane = self._lanes.get((home, writes, since))
-                if lane is None:
-                    lane = self._lanes[home, writes, since] = _Lane(home, self._begin)
-                lane.waiting.append((burst, place))
+                lane = self._lane(homes[0], operation.writes, operation.since)
+                lane.waiting.add(burst, (0,), operations)
+                lanes.add(lane)
+                continue
+            # A read behind a write in a burst has to see it. What a bucket of an earlier release does not know is refused
+            # with all that is in its message.
+            kinds: set[type[Operation[Any]]] = set(map(type, operations))
+            writes, since = any(kind.writes for kind in kinds), max(kind.since for kind in kinds)
+            for home in set(homes):
+                lane = self._lane(home, writes, since)
+                places = [place for place, its_home in enumerate(homes) if its_home == home]
+                lane.waiting.add(burst, places, [operations[place] for place in places])
                 lanes.add(lane)
         for lane in lanes:
             lane.go()
 
-    def _begin(self, share: list[_Place], lane: _Lane | None = None) -> None:
+    def _lane(self, home: int, writes: bool, since: int) -> _Lane:
+        lane = self._lanes.get((home, writes, since))
+        if lane is None:
+            lane = self._lanes[home, writes, since] = _Lane(home, self._begin)
+        return lane
+
+    def _begin(self, share: _Share, lane: _Lane | None = None) -> None:
         task = asyncio.get_running_loop().create_task(self._carry_out(share, lane))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _carry_out(self, share: list[_Place], lane: _Lane | None) -> None:
-        for part in _parts(share):
-            operations = [burst.operations[place] for burst, place in part]
-            outcomes = await self._outcomes(operations, -1 if lane is None else lane.home)
-            for (burst, place), outcome in zip(part, outcomes, strict=True):
+    async def _carry_out(self, share: _Share, lane: _Lane | None) -> None:
+        for part in share.parts():
+            outcomes = await self._outcomes(part.operations, -1 if lane is None else lane.home)
+            at = 0
+            for burst, places in part.places:
+                upto = at + len(places)
                 try:
-                    burst.take(place, outcome)
+                    burst.take(places, outcomes[at:upto])
                 except Exception as error:  # whoever asked; others wait for theirs
                     events.error("answer not taken", exc_info=error)
+                at = upto
         if lane is not None:
             lane.came()
 
-    async def _outcomes(self, operations: list[Operation[Any]], home: int) -> list[Any]:
+    async def _outcomes(self, operations: list[Operation[Any]], home: int) -> Sequence[Any]:
         directory = self._directory
         try:
             if len(operations) == 1:
@@ -110,8 +119,7 @@ class Gathering:
             topology = directory.view.topology
             if topology is None or topology.moving or home >= topology.bucket_count:
                 home = -1  # since it was looked up
-            came = await directory.carry_out_all(operations, home=home)
-            return [each if isinstance(each, StoreError) else each.answer for each in came]
+            return await directory.answers_to_all(operations, home=home)
         except StoreError as error:
             return [error] * len(operations)
         except Exception as error:
@@ -125,9 +133,9 @@ class _Lane:
 
     __slots__ = ("_begin", "_timer", "_under_way", "home", "waiting")
 
-    def __init__(self, home: int, begin: Callable[[list[_Place], _Lane], None]) -> None:
+    def __init__(self, home: int, begin: Callable[[_Share, _Lane], None]) -> None:
         self.home, self._begin = home, begin
-        self.waiting: list[_Place] = []
+        self.waiting = _Share()
         self._under_way = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -142,14 +150,14 @@ class _Lane:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        share, self.waiting = self.waiting, []
+        share, self.waiting = self.waiting, _Share()
         self._under_way += 1
         self._begin(share, self)
 
     def came(self) -> None:
         """A message was answered."""
         self._under_way -= 1
-        if self.waiting and self._under_way < _UNDER_WAY:
+        if self.waiting.operations and self._under_way < _UNDER_WAY:
             self._send()
 
 
@@ -163,31 +171,53 @@ class _Burst:
         self._outcomes: list[Any] = [None] * len(operations)
         self._left = len(operations)
 
-    def places(self) -> list[_Place]:
-        """Those of all its operations."""
-        return [(self, place) for place in range(len(self.operations))]
-
-    def take(self, place: int, outcome: Any) -> None:
-        self._outcomes[place] = outcome
-        self._left -= 1
+    def take(self, places: Sequence[int], outcomes: Sequence[Any]) -> None:
+        """Those of the operations at these places."""
+        if len(places) == len(self._outcomes):
+            self._outcomes[:] = outcomes
+        else:
+            for place, outcome in zip(places, outcomes, strict=True):
+                self._outcomes[place] = outcome
+        self._left -= len(places)
         if not self._left:
             self._done(self._outcomes)
 
 
-_Place = tuple[_Burst, int]
+class _Share:
+    """Operations that go one way, and whose they are: `places` has them in the same order."""
 
+    __slots__ = ("operations", "places")
 
-def _parts(share: list[_Place]) -> list[list[_Place]]:
-    """As many together as a message holds."""
-    if len(share) == 1:
-        return [share]
-    parts: list[list[_Place]] = [[]]
-    size = 0
-    for burst, place in share:
-        payload = burst.operations[place].payload_bytes
-        if parts[-1] and (len(parts[-1]) >= _MOST or size + payload > _MOST_BYTES):
-            parts.append([])
-            size = 0
-        parts[-1].append((burst, place))
-        size += payload
-    return parts
+    def __init__(self) -> None:
+        self.operations: list[Operation[Any]] = []
+        self.places: list[tuple[_Burst, Sequence[int]]] = []
+
+    @classmethod
+    def of(cls, burst: _Burst) -> _Share:
+        """All that one client has sent."""
+        share = cls()
+        share.add(burst, range(len(burst.operations)), burst.operations)
+        return share
+
+    def add(self, burst: _Burst, places: Sequence[int], operations: Operations) -> None:
+        """operations: those at these places of a burst."""
+        self.operations += operations
+        self.places.append((burst, places))
+
+    def parts(self) -> list[_Share]:
+        """As many together as a message holds."""
+        if len(self.operations) <= _MOST and payload_of(self.operations) <= _MOST_BYTES:
+            return [self]
+        parts = [_Share()]
+        size = 0
+        for burst, places in self.places:
+            for place in places:
+                operation = burst.operations[place]
+                payload = operation.payload_bytes
+                part = parts[-1]
+                if part.operations and (len(part.operations) >= _MOST or size + payload > _MOST_BYTES):
+                    parts.append(part := _Share())
+                    size = 0
+                part.add(burst, (place,), (operation,))
+                size += payload
+        return parts

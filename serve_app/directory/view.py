@@ -77,10 +77,10 @@ class StoreView:
 
     def homes_of(self, keys: Sequence[bytes], topology: Topology) -> list[tuple[int, int]]:
         """As `home_of` for each of many keys, without the digests."""
-        count, stable_hash = topology.bucket_count, placement.stable_hash
+        homes = placement.buckets_of(keys, topology.bucket_count)
         if topology.moving:
-            return [self._moved_from(stable_hash(key) % count, key, topology) for key in keys]
-        return [(stable_hash(key) % count, 0) for key in keys]
+            return [self._moved_from(home, key, topology) for home, key in zip(homes, keys, strict=True)]
+        return [(home, 0) for home in homes]
 
     def _moved_from(self, home: int, key: bytes, topology: Topology) -> tuple[int, int]:
         if key < self.cursors.get(home, b""):

@@ -78,6 +78,8 @@ class ReadOperation(Operation[A], kw_only=True):
         return self.since if self.condition is None else max(self.since, CONDITIONS_SINCE)
 
     def problem(self) -> str:
+        if self.condition is None and 0 < len(self.key) <= MAX_KEY_BYTES:
+            return ""  # as most are: every one is asked, twice
         return super().problem() or ("" if self.condition is None else self.condition.problem())
 
     def answer(self, raw: bytes | None) -> A | NotMet:
@@ -122,6 +124,8 @@ class WriteOperation(Operation[A], kw_only=True):
 
     def problem(self) -> str:
         named = self.idempotency_key
+        if not named and not self.remember_ms and self.condition is None and 0 < len(self.key) <= MAX_KEY_BYTES:
+            return ""  # as most are: every one is asked, twice
         if named and (len(named) > MAX_IDEMPOTENCY_KEY_BYTES or not _VISIBLE.fullmatch(named)):
             return f"an idempotency key has 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters"
         if not 0 <= self.remember_ms <= OUTCOMES_KEPT_MS:

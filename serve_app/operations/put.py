@@ -39,6 +39,8 @@ class Put(WriteOperation[Written | NotMet], tag=2):
     def problem(self) -> str:
         if wrong := content_type_problem(self.content_type):
             return wrong
+        if not (self.ttl_ms or self.expires_ms or self.created_ms or self.modified_ms):
+            return super().problem()
         if not (0 <= self.created_ms <= MAX_TIME_MS and 0 <= self.modified_ms <= MAX_TIME_MS):
             return "a time is no later than the year 9999"
         return super().problem() or problem_of(self.ttl_ms, self.expires_ms)

@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any, Protocol, cast
 
 from serve_app import events
 from serve_app.errors import InvalidRequest, StoreError, ValueTooLarge
-from serve_app.operations import Answer, Operation
-from serve_app.redis import replies
+from serve_app.operations import Operation
+from serve_app.redis import replies, straight
+from serve_app.redis.begun import WRITTEN_BYTES, Begun, all_answers, each, reply_of, takes_long
 from serve_app.redis.command import Asked, Handled, Later, Outcome, alone
 from serve_app.redis.dispatch import OF_HTTP, handle
 from serve_app.redis.parser import Parser, ProtocolError
@@ -33,8 +34,8 @@ _AT_ONCE, _AT_ONCE_BYTES = 500, 4 * 1024 * 1024
 _MAX_WAITING, _MAX_WAITING_BYTES = 1000, 1024 * 1024
 #: What a command takes in memory, beside its bytes; and how much waits at one connection before it is counted.
 COMMAND_BYTES, _WORTH_COUNTING = 120, 64 * 1024
-#: Of answers: what is written together, and what one command may be answered with.
-_WRITTEN_BYTES, MAX_ANSWER_BYTES = 256 * 1024, 64 * 1024 * 1024
+#: What one command may be answered with.
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _TOO_MANY = b"-ERR max number of clients reached\r\n"
 _MISTAKE = b"-UNKNOWN the store made a mistake; a write may have happened. The log says more\r\n"
 
@@ -184,9 +185,12 @@ class Connection(asyncio.Protocol):
             if isinstance(handled[0], Later):
                 self._busy = True
                 self._begin(self._later(handled[0]))
+            elif len(operations) > _AT_ONCE and len(handled) == 1:
+                self._busy = True
+                self._begin(self._some_by_some(handled, operations))
             elif operations:
                 self._busy = True
-                self._face.gathering.add(operations, partial(self._came, handled))
+                self._face.gathering.add(operations, partial(self._came, handled, operations))
             else:
                 self._write(b"".join(cast(list[bytes], handled)))
 
@@ -202,21 +206,31 @@ class Connection(asyncio.Protocol):
             self._reading_paused = False
             self._transport.resume_reading()
 
-    def _burst(self, session: Session) -> tuple[list[Handled], list[Operation[Any]]]:
+    def _burst(self, session: Session) -> tuple[list[Begun], list[Operation[Any]]]:
         """What is to be carried out together: some commands, or one that is carried out alone."""
-        handled: list[Handled] = []
+        handled: list[Begun] = []
         operations: list[Operation[Any]] = []
         size = 0
+        queue, face, one = self._queue, self._face, self._kept
+        self._kept = None
         while len(operations) < _AT_ONCE and size < _AT_ONCE_BYTES and not session.closing:
-            if self._kept is not None:
-                one, self._kept = self._kept, None
-            elif self._queue:
-                one = self._handle(session, self._queue.popleft())
-                self._face.commands_in_all += 1
-            else:
-                break
+            if one is None:
+                if not queue:
+                    break
+                words = queue.popleft()
+                face.commands_in_all += 1
+                if (
+                    face.tokens is None
+                    and (operation := straight.operation_of(words, face.max_value_bytes)) is not None
+                ):
+                    operations.append(operation)
+                    handled.append(straight.reply_to(operation, session.resp3))
+                    if operation.writes:
+                        size += operation.payload_bytes
+                    continue
+                one = self._handle(session, words)
             if isinstance(one, Asked):
-                if alone(one):
+                if alone(one) or len(one.operations) > _AT_ONCE:
                     if not handled:
                         return [one], list(one.operations)
                     self._kept = one
@@ -231,6 +245,7 @@ class Connection(asyncio.Protocol):
             else:
                 size += len(one)
             handled.append(one)
+            one = None
         return handled, operations
 
     def _handle(self, session: Session, words: list[bytes]) -> Handled:
@@ -250,30 +265,39 @@ class Connection(asyncio.Protocol):
         self._queue.clear()
         session.closing = True
 
-    def _came(self, handled: list[Handled], outcomes: list[Outcome]) -> None:
+    def _came(self, handled: list[Begun], operations: list[Operation[Any]], outcomes: list[Outcome]) -> None:
         """What came of the burst."""
         if self._transport is None:
             return
-        if _takes_long(outcomes):
-            self._begin(self._answer(handled, outcomes))
+        if takes_long(outcomes):
+            self._begin(self._answer(handled, operations, outcomes))
             return
         try:
-            answers = (one.reply(mine) if isinstance(one, Asked) else one for one, mine in _each(handled, outcomes))
-            self._write(b"".join(answers))
+            self._write(all_answers(handled, operations, outcomes))
         except Exception as error:
             self._mistaken(error)
         self._busy = False
         self._go()
 
-    async def _answer(self, handled: list[Handled], outcomes: list[Outcome]) -> None:
+    async def _some_by_some(self, handled: list[Begun], operations: list[Operation[Any]]) -> None:
+        """A command on many keys: it is answered when all are done, and others have their turn between some and the next."""
+        outcomes: list[Outcome] = []
+        for start in range(0, len(operations), _AT_ONCE):
+            came: asyncio.Future[list[Outcome]] = self._loop.create_future()
+            some = operations[start : start + _AT_ONCE]
+            self._face.gathering.add(some, partial(_settle, came))
+            outcomes += await came
+        await self._answer(handled, operations, outcomes)
+
+    async def _answer(self, handled: list[Begun], operations: list[Operation[Any]], outcomes: list[Outcome]) -> None:
         """Where that is much: one answer after the other, as the client takes them."""
         out: list[bytes] = []
         size = 0
-        for one, mine in _each(handled, outcomes):
-            reply = one.reply(await self._whole(one.operations, mine)) if isinstance(one, Asked) else one
+        for one, asked, mine in each(handled, operations, outcomes):
+            reply = reply_of(one, await self._whole(asked, mine))
             out.append(reply)
             size += len(reply)
-            if size > _WRITTEN_BYTES:
+            if size > WRITTEN_BYTES:
                 self._write(b"".join(out))
                 out, size = [], 0
                 await self._writable.wait()
@@ -328,7 +352,7 @@ class Connection(asyncio.Protocol):
             self._face.wrote(self)
         self._out.append(out)
         self._out_bytes += len(out)
-        if self._out_bytes > _WRITTEN_BYTES:
+        if self._out_bytes > WRITTEN_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -360,21 +384,6 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
 
-def _each(handled: list[Handled], outcomes: list[Outcome]) -> Iterator[tuple[Asked | bytes, list[Outcome]]]:
-    """The commands of a burst that are not carried out alone, each with what came of its own operations."""
-    at = 0
-    for one in cast("list[Asked | bytes]", handled):
-        count = len(one.operations) if isinstance(one, Asked) else 0
-        yield one, outcomes[at : at + count]
-        at += count
-
-
-def _takes_long(outcomes: list[Outcome]) -> bool:
-    """Whether some of it is to be asked for again, or it is more than is written together."""
-    size = 0
-    for outcome in outcomes:
-        if isinstance(outcome, Answer):
-            size += outcome.payload_bytes
-        elif isinstance(outcome, ValueTooLarge):
-            return True
-    return size > _WRITTEN_BYTES
+def _settle(future: asyncio.Future[list[Outcome]], outcomes: list[Outcome]) -> None:
+    if not future.done():  # whoever asked may be gone
+        future.set_result(outcomes)

@@ -245,7 +245,8 @@ class Batch(Body[BatchAnswered], tag=13):
 
     @property
     def payload_bytes(self) -> int:
-        return sum(operation.payload_bytes + len(operation.key) for operation in self.operations)
+        values: int = sum([operation.payload_bytes for operation in self.operations if operation.writes])
+        return values + sum([len(operation.key) for operation in self.operations])
 
     def problem(self) -> str:
         if not 1 <= len(self.operations) <= MAX_BATCH:

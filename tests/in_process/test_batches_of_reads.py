@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from serve_app.bucket.bucket import Bucket
 from serve_app.bucket.calls import Calls
 from serve_app.cursor import Cursor
-from serve_app.directory.batches import Batches, _Share, _UnderWay
+from serve_app.directory.batches import Batches, UnderWay, _Share
 from serve_app.directory.routed import Routed
 from serve_app.directory.stats import DirectoryStats
 from serve_app.errors import OutcomeUnknown, Unavailable
@@ -62,7 +62,7 @@ async def test_a_batch_of_reads_whose_window_is_over_by_the_time_it_is_heard_of_
 def test_a_read_beside_a_write_that_met_damage_is_refused_and_not_of_unknown_outcome() -> None:
     """Seed 4: a batch whose group met damage was told as unknown as a whole."""
     operations = [Get(_KEY), Delete(_KEY)]
-    batch, share = _UnderWay(operations), _Share(0, 0)
+    batch, share = UnderWay(operations), _Share(0, 0)
     for number, operation in enumerate(operations):
         share.numbers.append(number)
         share.operations.append(operation)
@@ -100,7 +100,7 @@ async def test_where_the_way_of_some_is_not_found_the_others_keep_their_answers(
     homes = [0, 0, 1, 0, 1]
     operations = [Put(keys[home], b"v", "") for home in homes]
     found = await Batches(view, delivery, DirectoryStats()).carry_out(operations, 1e9)
-    assert [isinstance(outcome, Unavailable) for outcome in found] == [home == 1 for home in homes]
+    assert [isinstance(outcome, Unavailable) for outcome in found.answers()] == [home == 1 for home in homes]
 
 
 @run_async
@@ -127,4 +127,4 @@ async def test_a_bucket_that_leaves_as_it_is_to_be_asked_is_asked_no_more() -> N
     unused: Any = None
     keys = [b"k%d" % number for number in range(10)]
     found = await Batches(view, unused, DirectoryStats()).carry_out([Get(key) for key in keys], 1e9)
-    assert [outcome.bucket_id for outcome in found if isinstance(outcome, Routed)] == [0] * 10
+    assert [outcome.bucket_id for outcome in found.outcomes() if isinstance(outcome, Routed)] == [0] * 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -34,9 +34,9 @@ class Fake:
         (outcome,) = await self._asked(-1, [operation])
         if isinstance(outcome, StoreError):
             raise outcome
-        return cast(Routed[Any], outcome)
+        return Routed(outcome, 0, "")
 
-    async def carry_out_all(self, operations: Operations, deadline_s: float = 0.0, home: int = -1) -> list[Any]:
+    async def answers_to_all(self, operations: Operations, home: int = -1) -> list[Any]:
         return await self._asked(home, list(operations))
 
     async def _asked(self, home: int, operations: list[Operation[Any]]) -> list[Any]:
@@ -44,7 +44,7 @@ class Fake:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.answered.append(future)
         error = await future
-        return [error or Routed(operation.key, 0, "") for operation in operations]
+        return [error or operation.key for operation in operations]
 
     def answer(self, number: int, error: BaseException | None = None) -> None:
         if error is None or isinstance(error, StoreError):

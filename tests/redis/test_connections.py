@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -238,3 +239,30 @@ def test_it_speaks_tls_where_ray_does(tmp_path: Path, monkeypatch: pytest.Monkey
             plain.get("a")
     finally:
         served.stop()
+
+
+def test_a_command_on_many_keys_is_carried_out_some_by_some(faced: Faced) -> None:
+    """So that others have their turn: as one it kept them waiting for 0.3 s."""
+    keys = [f"many{number}" for number in range(12_000)]
+    sizes: list[int] = []
+    add = faced.face.gathering.add
+
+    def noting(operations: Any, done: Any) -> None:
+        sizes.append(len(operations))
+        add(operations, done)
+
+    with connected(port=faced.port) as client, faced.connected() as sock:
+        faced.do(lambda: setattr(faced.face.gathering, "add", noting))
+        try:
+            assert client.mset(dict.fromkeys(keys, "v"))
+            assert client.exists(*keys) == 12_000
+            assert client.mget(*keys[:4_000], "none") == [b"v"] * 4_000 + [None]
+            # What stands before it and behind it on a connection stays there.
+            words = [b"DEL", *(key.encode() for key in keys)]
+            deleting = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+            sock.sendall(b"GET many1\r\n" + deleting + b"GET many1\r\nPING\r\n")
+            assert received(sock, b"PONG\r\n") == b"$1\r\nv\r\n:12000\r\n$-1\r\n+PONG\r\n"
+        finally:
+            faced.do(lambda: setattr(faced.face.gathering, "add", add))
+    assert max(sizes) <= 500
+    assert sum(sizes) > 36_000

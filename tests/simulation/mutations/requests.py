@@ -13,7 +13,7 @@ from serve_app.bucket.live_records import LiveRecords
 from serve_app.bucket.move_writes import WindowWrite
 from serve_app.bucket.reader import Reader
 from serve_app.directory import directory
-from serve_app.directory.batches import _UnderWay
+from serve_app.directory.batches import UnderWay
 from serve_app.errors import OutcomeUnknown, StoreError
 from serve_app.operations import Increment, ReadOperation, WriteOperation
 from serve_app.operations.body import Answer
@@ -159,7 +159,7 @@ def a_repeated_request_is_carried_out_again() -> Iterator[None]:
 @contextmanager
 def a_batch_that_was_sent_is_sent_again() -> Iterator[None]:
     """A broken connection makes a directory send all of it again, whether it may be repeated or not."""
-    with patch.object(_UnderWay, "broke_off", lambda self, share, why: None):
+    with patch.object(UnderWay, "broke_off", lambda self, share, why: None):
         yield
 
 
@@ -172,11 +172,11 @@ class _Overlooked(OutcomeUnknown):
 def a_refusal_after_an_unknown_attempt_is_told() -> Iterator[None]:
     """A write that was sent, is sent again and refused then, is said to have changed nothing."""
 
-    def refusing(self: _UnderWay, numbers: list[int], error: StoreError) -> None:
+    def refusing(self: UnderWay, numbers: list[int], error: StoreError) -> None:
         for number in numbers:
             self._outcomes[number] = error
 
-    with patch.object(directory, "OutcomeUnknown", _Overlooked), patch.object(_UnderWay, "refuse", refusing):
+    with patch.object(directory, "OutcomeUnknown", _Overlooked), patch.object(UnderWay, "refuse", refusing):
         yield
 
 
