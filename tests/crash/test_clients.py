@@ -24,6 +24,7 @@ from cloud_storage import AsyncStore, Store
 from harness import ray_client
 from harness.reconfigure import settled, wait_for_topology
 from harness.running_store import ROOT, RunningStore
+from serve_app.wire.versions import NEWEST, OLDEST
 from tests.support.inside_driver import COUNTERS, PAUSE_S
 from tests.support.moves import configure, put_all, total, wait_for_move, with_buckets
 from tests.support.waiting import until
@@ -156,7 +157,7 @@ def test_it_says_clearly_what_is_missing(crash_store: RunningStore) -> None:
     no_ray, other_release, no_store = done.stdout.splitlines()
     assert no_ray.startswith("Unavailable this process is in no Ray cluster"), done.stderr
     assert other_release.startswith(
-        "Incompatible bucket-0 is of release 0.1.0, whose data plane has the versions 4 to 6; this"
+        f"Incompatible bucket-0 is of release 0.1.0, whose data plane has the versions {OLDEST} to {NEWEST}; this"
     )
     assert no_store.startswith("Unavailable there is no store in this Ray cluster")
 
