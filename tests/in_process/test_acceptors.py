@@ -235,6 +235,31 @@ async def test_an_acceptor_keeps_its_word_over_restarts() -> None:
 
 
 @run_async
+async def test_what_it_accepts_it_has_promised_too_and_tells_of_with_every_promise() -> None:
+    """An Accept may come to who was not asked for a promise: most others were."""
+    async with filled_store(3) as (store, _):
+        before = await name_acceptors(store, 0, 1, 2)
+        value = before.name_acceptors(())
+        assert await ask(store, 1, Prepare(before, LOW)) == Promised(None, None)
+        assert await ask(store, 1, Accept(before, HIGH, value)) == Accepted()
+        assert await ask(store, 1, Prepare(before, MIDDLE)) == Outvoted(HIGH)
+        assert await ask(store, 1, Accept(before, MIDDLE, before.name_acceptors((2, 1, 0)))) == Outvoted(HIGH)
+        for ballot in (Ballot(3, "a"), Ballot(4, "a")):
+            assert await ask(store, 1, Prepare(before, ballot)) == Promised(HIGH, value)
+
+
+@run_async
+async def test_a_proposer_goes_above_what_others_have_promised() -> None:
+    async with filled_store(3) as (store, _):
+        before = await name_acceptors(store, 0, 1, 2)
+        for bucket_id in (0, 1):
+            assert await ask(store, bucket_id, Prepare(before, Ballot(1000, "another"))) == Promised(None, None)
+        new = before.name_acceptors(())
+        await proposer(store, 2).decide(before, new)
+        assert of(store, 2) == new
+
+
+@run_async
 async def test_it_installs_what_it_votes_after_and_forgets_what_is_over() -> None:
     async with filled_store(3) as (store, directory):
         await directory.stop()  # nobody tells bucket 1
